@@ -1,0 +1,1 @@
+//! The `backup_manifest` file.

@@ -1,0 +1,14 @@
+//! Pure bytes ↔ model: what stands in a storage, and what PostgreSQL writes.
+//!
+//! Parsers never panic, never allocate more than their input warrants, and say what was wrong and where. What is parsed
+//! prints back to the same bytes.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod backup_label;
+pub mod backup_manifest;
+pub mod history;
+pub mod seal;
+pub mod tablespace_map;
+pub mod tar;
+pub mod wal;
+pub mod wal_name;

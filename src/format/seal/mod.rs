@@ -1,0 +1,1 @@
+//! Sealing: AES-256-GCM in frames.

@@ -1,0 +1,1 @@
+//! The `tablespace_map` file.

@@ -1,0 +1,1 @@
+//! The tar streams of `BASE_BACKUP`.

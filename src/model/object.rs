@@ -1,0 +1,129 @@
+//! Names of objects in a storage.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ParseError, text_serde};
+
+/// The name of an object in a storage: parts joined by `/`.
+///
+/// - one part at least, and 1024 bytes at most in all (the limit of S3, Azure Blob and GCS);
+/// - each part has 1 to 200 bytes of `A-Z a-z 0-9 . _ -`, and does not begin with a dot.
+///
+/// So every key is a safe relative path on every file system, and keys order bytewise as every object store lists them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    /// The longest key, in bytes.
+    pub const LENGTH_MAX: usize = 1024;
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The parts between the slashes.
+    pub fn parts(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The last part.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.parts().next_back().unwrap_or_default()
+    }
+
+    /// This key with `part` appended.
+    ///
+    /// # Errors
+    /// If the result is not a key.
+    pub fn join(&self, part: impl fmt::Display) -> Result<Self, ParseError> {
+        format!("{self}/{part}").parse()
+    }
+
+    /// Whether this key lies below `directory` (which itself does not).
+    #[must_use]
+    pub fn is_below(&self, directory: &Self) -> bool {
+        self.0.strip_prefix(&directory.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let well_formed = text.len() <= Self::LENGTH_MAX && text.split('/').all(is_part);
+        let expected =
+            "parts of 1 to 200 of A-Z a-z 0-9 . _ -, not beginning with a dot, joined by /, at most 1024 bytes";
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(ParseError::new("object key", text, expected)) }
+    }
+}
+
+fn is_part(part: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=200).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(allowed)
+}
+
+text_serde!(ObjectKey);
+
+/// An object that is stored: where, and how many bytes it takes there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StoredObject {
+    /// Its name.
+    pub key: ObjectKey,
+    /// Its size as stored, in bytes.
+    pub bytes: u64,
+}
+
+impl StoredObject {
+    /// The object `key` of `bytes` bytes.
+    #[must_use]
+    pub const fn new(key: ObjectKey, bytes: u64) -> Self {
+        Self { key, bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_safe_paths() {
+        for text in ["a", "servers/prod-1/key", "a/b.c/d_e", &"x".repeat(200)] {
+            assert_eq!(text.parse::<ObjectKey>().unwrap().to_string(), text);
+        }
+        let long = ["x"; 513].join("/");
+        for text in
+            ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.b", "a b", "a\\b", "ü", &"x".repeat(201), &long]
+        {
+            assert!(text.parse::<ObjectKey>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn below_means_a_part_deeper() {
+        let key = |text: &str| text.parse::<ObjectKey>().unwrap();
+        assert!(key("a/b/c").is_below(&key("a/b")));
+        assert!(!key("a/bc").is_below(&key("a/b")));
+        assert!(!key("a/b").is_below(&key("a/b")));
+        assert_eq!(key("a/b").join("c").unwrap().name(), "c");
+        assert!(key("a").join("../c").is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! Snapshots: base backups.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Incarnation, ParseError, SegmentSize, StoredObject, Timestamp, WalRange, text_serde};
+
+/// The name of a snapshot within its server: 1 to 64 of `A-Z a-z 0-9 -`, beginning with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotId(String);
+
+impl SnapshotId {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for SnapshotId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let well_formed = (1..=64).contains(&text.len()) && allowed && !text.starts_with('-');
+        let expected = "1 to 64 of A-Z a-z 0-9 -, beginning with a letter or digit";
+        if well_formed { Ok(Self(text.to_owned())) } else { Err(ParseError::new("snapshot ID", text, expected)) }
+    }
+}
+
+text_serde!(SnapshotId);
+
+/// Whether a snapshot stands alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SnapshotKind {
+    /// It needs no other snapshot.
+    Full,
+    /// It holds what changed since its parent, and needs it, with all of its ancestors.
+    Incremental {
+        /// The snapshot that it builds on.
+        parent: SnapshotId,
+    },
+}
+
+/// A base backup: everything under the data directory and its tablespaces, consistent once the log of `wal` is replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Its name.
+    pub id: SnapshotId,
+    /// Which life of the server it is of.
+    pub incarnation: Incarnation,
+    /// The log that makes it consistent: from the redo point of its starting checkpoint to the end of the backup.
+    pub wal: WalRange,
+    /// The size of the server's WAL segments.
+    pub segment_size: SegmentSize,
+    /// The server's clock when the backup was complete: no earlier instant can be restored from it.
+    pub consistent_at: Timestamp,
+    /// Whether it stands alone.
+    pub kind: SnapshotKind,
+    /// The bytes of all files that a restore of it writes.
+    pub logical_bytes: u64,
+    /// The bytes that a restore of it fetches, its manifest among them.
+    pub stored_bytes: u64,
+    /// Where its manifest is stored.
+    pub manifest: StoredObject,
+}
+
+impl Snapshot {
+    /// A full snapshot, of which nothing but its manifest is counted yet.
+    #[must_use]
+    pub fn full(
+        id: SnapshotId,
+        incarnation: Incarnation,
+        wal: WalRange,
+        segment_size: SegmentSize,
+        consistent_at: Timestamp,
+        manifest: StoredObject,
+    ) -> Self {
+        let stored_bytes = manifest.bytes;
+        let kind = SnapshotKind::Full;
+        Self { id, incarnation, wal, segment_size, consistent_at, kind, logical_bytes: 0, stored_bytes, manifest }
+    }
+}
