@@ -6,6 +6,7 @@
 
 mod catalog;
 mod error;
+mod file;
 mod log_backup;
 mod lsn;
 mod object;
@@ -18,6 +19,7 @@ mod timeline;
 
 pub use catalog::{Artifact, Catalog, CatalogError};
 pub use error::ParseError;
+pub use file::{FileEntry, Tablespace};
 pub use log_backup::{CommitIndex, IndexedCommit, LogBackup, RestorePoint};
 pub use lsn::Lsn;
 pub use object::{ObjectKey, StoredObject};

@@ -1,0 +1,1 @@
+//! The randomness of the operating system.

@@ -1,0 +1,1 @@
+//! Key providers: a wrapping key in memory, or in a file.

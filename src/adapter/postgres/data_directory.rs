@@ -1,0 +1,1 @@
+//! A data directory as the target of a restore.

@@ -1,0 +1,82 @@
+//! The error of every port.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why a port could not do what it was asked to: what was attempted, which kind of failure, and its source.
+#[derive(Debug)]
+pub struct PortError {
+    kind: PortErrorKind,
+    context: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What the caller of a port can do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PortErrorKind {
+    /// What was asked for does not exist. Nothing to retry.
+    NotFound,
+    /// What was to be created exists, or what was to be replaced has another version. Read again, then decide.
+    Conflict,
+    /// The other side refuses: wrong credentials, missing permission, wrong configuration. Fix it, then retry.
+    Denied,
+    /// No room is left. Make room, then retry.
+    NoSpace,
+    /// The request itself is wrong, or meets data that are not what they should be. A retry fails again.
+    Invalid,
+    /// The other side cannot be reached, or failed in passing. Retry later.
+    Unavailable,
+}
+
+impl PortError {
+    /// A failure of this kind; `context` says what was attempted, in lower case, and names what it was attempted on.
+    #[must_use]
+    pub fn new(kind: PortErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// The same failure, caused by `source`.
+    #[must_use]
+    pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// A failed operation on a local file or socket, with the kind that the operating system's error has.
+    #[must_use]
+    pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
+        Self::new(kind_of(source.kind()), context).caused_by(source)
+    }
+
+    /// What can be done about it.
+    #[must_use]
+    pub fn kind(&self) -> PortErrorKind {
+        self.kind
+    }
+}
+
+fn kind_of(kind: std::io::ErrorKind) -> PortErrorKind {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::NotFound => PortErrorKind::NotFound,
+        ErrorKind::AlreadyExists => PortErrorKind::Conflict,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => PortErrorKind::Denied,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => PortErrorKind::NoSpace,
+        ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            PortErrorKind::Invalid
+        }
+        _ => PortErrorKind::Unavailable,
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl Error for PortError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}

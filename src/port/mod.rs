@@ -1,0 +1,24 @@
+//! Ports: what the engine needs of the world, as traits without an implementation.
+//!
+//! Every trait is object-safe; the engine keeps `Arc<dyn …>`. Each method says what it guarantees and what is unknown after
+//! an error, so that an adapter can be written, and checked with the `testing` feature, without reading the engine.
+
+mod clock;
+mod entropy;
+mod error;
+mod executor;
+mod key_provider;
+mod restore_target;
+mod snapshot_source;
+mod storage;
+mod wal_source;
+
+pub use clock::Clock;
+pub use entropy::Entropy;
+pub use error::{PortError, PortErrorKind};
+pub use executor::{Executor, ExecutorExt, Job};
+pub use key_provider::KeyProvider;
+pub use restore_target::{FileWriter, RecoverySettings, RestoreTarget};
+pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream};
+pub use storage::{ObjectMeta, ObjectRead, PutMode, Storage, StorageExt, Upload, Version};
+pub use wal_source::{SourceIdentity, WalEvent, WalSource, WalStream};

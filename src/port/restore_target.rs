@@ -1,0 +1,104 @@
+//! Where a restored server is written.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::PortError;
+use crate::model::{FileEntry, SegmentSize, Tablespace, TimelineId};
+use crate::plan::RecoveryTarget;
+
+/// A place where a server can be restored: a data directory, and the log that its recovery asks for.
+///
+/// Called in this order: [`prepare`](Self::prepare), any number of directories and files (several at a time), history files,
+/// [`commit`](Self::commit), then segments in log order, [`end_of_wal`](Self::end_of_wal). From `commit` on the server may be
+/// started; before it, what was written cannot start: `global/pg_control` is put in place last.
+#[async_trait]
+pub trait RestoreTarget: Debug + Send + Sync + 'static {
+    /// Takes possession of the place, which must be empty or absent, also for each tablespace.
+    ///
+    /// # Errors
+    /// [`Conflict`](super::PortErrorKind::Conflict) if something is there already; nothing was touched then.
+    async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError>;
+
+    /// Makes a directory. Its parent was made before.
+    ///
+    /// # Errors
+    /// [`Invalid`](super::PortErrorKind::Invalid) if the path is no relative path inside the data directory.
+    async fn directory(&self, entry: &FileEntry) -> Result<(), PortError>;
+
+    /// Begins to write a file, of which exactly `entry.bytes` bytes will follow. Its directory was made before.
+    ///
+    /// # Errors
+    /// As [`directory`](Self::directory).
+    async fn file(&self, entry: &FileEntry) -> Result<Box<dyn FileWriter>, PortError>;
+
+    /// Stages the history file of `timeline`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn history(&self, timeline: TimelineId, content: Bytes) -> Result<(), PortError>;
+
+    /// Makes everything durable, writes the recovery settings, and puts `global/pg_control` in place as the very last.
+    ///
+    /// # Errors
+    /// After one the server must not be started.
+    async fn commit(&self, recovery: &RecoverySettings) -> Result<(), PortError>;
+
+    /// Begins to stage a WAL segment under the name `name`; it is whole when the writer has finished. Waits while enough
+    /// segments are staged that recovery has not taken yet, so that disk use stays bounded.
+    ///
+    /// # Errors
+    /// [`Unavailable`](super::PortErrorKind::Unavailable) if recovery has ended and wants no more.
+    async fn segment(&self, name: &str) -> Result<Box<dyn FileWriter>, PortError>;
+
+    /// Says that no further segment comes: whoever asks for one now has reached the end of the log.
+    ///
+    /// # Errors
+    /// If it cannot be said; recovery then keeps waiting.
+    async fn end_of_wal(&self) -> Result<(), PortError>;
+}
+
+/// A file that is being written, from its start to its end.
+#[async_trait]
+pub trait FileWriter: Debug + Send {
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// After one the file is incomplete and the writer can only be dropped.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError>;
+
+    /// Ends the file. What was not written of a segment reads as zeros.
+    ///
+    /// # Errors
+    /// [`Invalid`](super::PortErrorKind::Invalid) if a file has not got exactly the bytes that were promised.
+    async fn finish(self: Box<Self>) -> Result<(), PortError>;
+}
+
+/// What the restored server must be told for its recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoverySettings {
+    /// Where to stop.
+    pub target: RecoveryTarget,
+    /// The timeline to recover along.
+    pub timeline: TimelineId,
+    /// The size of its WAL segments.
+    pub segment_size: SegmentSize,
+    /// The names of all segments that will be staged, in log order: recovery waits for these, and for no others.
+    pub segments: Vec<String>,
+}
+
+impl RecoverySettings {
+    /// Recovery along `timeline` to `target`, by `segments`.
+    #[must_use]
+    pub const fn new(
+        target: RecoveryTarget,
+        timeline: TimelineId,
+        segment_size: SegmentSize,
+        segments: Vec<String>,
+    ) -> Self {
+        Self { target, timeline, segment_size, segments }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where the files of a server come from.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{PortError, SourceIdentity};
+use crate::model::{FileEntry, Lsn, Tablespace, TimelineId, Timestamp};
+
+/// A server of which a base backup can be taken.
+#[async_trait]
+pub trait SnapshotSource: Debug + Send + Sync + 'static {
+    /// Says who the server is and where it stands.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    async fn identify(&self) -> Result<SourceIdentity, PortError>;
+
+    /// Begins a base backup, labelled `label`. Dropping the stream ends it on the server.
+    ///
+    /// # Errors
+    /// If the server does not begin one.
+    async fn begin(&self, label: &str) -> Result<Box<dyn SnapshotStream>, PortError>;
+}
+
+/// A base backup that is being taken: directories and files one after another, each file with its data, then the end.
+#[async_trait]
+pub trait SnapshotStream: Debug + Send {
+    /// How the backup began.
+    fn start(&self) -> &SnapshotStart;
+
+    /// Waits for what comes next; `None` after [`SnapshotEvent::End`].
+    ///
+    /// # Errors
+    /// After one the backup has failed and nothing of it may be used.
+    async fn next(&mut self) -> Result<Option<SnapshotEvent>, PortError>;
+}
+
+/// How a base backup began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotStart {
+    /// The redo point of its starting checkpoint.
+    pub lsn: Lsn,
+    /// The timeline then.
+    pub timeline: TimelineId,
+    /// The tablespaces outside the data directory.
+    pub tablespaces: Vec<Tablespace>,
+    /// The server's estimate of all bytes to come; 0 if it gave none.
+    pub bytes_estimate: u64,
+}
+
+impl SnapshotStart {
+    /// A backup that begins at `lsn` of `timeline`.
+    #[must_use]
+    pub const fn new(lsn: Lsn, timeline: TimelineId, tablespaces: Vec<Tablespace>, bytes_estimate: u64) -> Self {
+        Self { lsn, timeline, tablespaces, bytes_estimate }
+    }
+}
+
+/// What a [`SnapshotStream`] brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotEvent {
+    /// A directory.
+    Directory(FileEntry),
+    /// A file; its data follow at once, `bytes` in all.
+    File(FileEntry),
+    /// The next bytes of the file that began last.
+    Data(Bytes),
+    /// The backup is complete.
+    End(SnapshotEnd),
+}
+
+/// How a base backup ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotEnd {
+    /// Where the log must be replayed to for consistency.
+    pub lsn: Lsn,
+    /// The timeline then.
+    pub timeline: TimelineId,
+    /// The server's clock at some moment after the backup was complete.
+    pub at: Timestamp,
+    /// How many pages the server found to have a wrong checksum; 0 if it does not check.
+    pub checksum_failures: u64,
+}
+
+impl SnapshotEnd {
+    /// A backup that ended at `lsn` of `timeline`, by `at` at the latest.
+    #[must_use]
+    pub const fn new(lsn: Lsn, timeline: TimelineId, at: Timestamp) -> Self {
+        Self { lsn, timeline, at, checksum_failures: 0 }
+    }
+}

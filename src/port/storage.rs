@@ -1,0 +1,223 @@
+//! The object store.
+
+use std::fmt::{Debug, Display};
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use super::{PortError, PortErrorKind};
+use crate::model::{ObjectKey, Timestamp};
+
+/// An object store: immutable bytes under names, with conditional writes.
+///
+/// - A write is atomic: a reader sees the whole object or none, never a part, also after a crash.
+/// - A write is durable when its future returns `Ok`.
+/// - A read or listing that begins after a write or deletion returned sees it.
+/// - Of several conditional writes that race, exactly one succeeds, also across processes and machines.
+/// - A missing object gives [`PortErrorKind::NotFound`] on read and `head`, and is no error on `delete`.
+/// - After an error of a write or deletion it is unknown whether it took effect, except after
+///   [`PortErrorKind::Conflict`] and [`PortErrorKind::NotFound`]: then it did not.
+///
+/// `Display` names the store for people, without credentials.
+#[async_trait]
+pub trait Storage: Debug + Display + Send + Sync + 'static {
+    /// Stores `bytes` under `key`, and returns the new version.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Conflict`] if `mode` forbids it.
+    async fn put(&self, key: &ObjectKey, bytes: Bytes, mode: PutMode) -> Result<Version, PortError>;
+
+    /// Begins to store an object of unknown length. Nothing is visible before [`Upload::finish`]; an upload that is dropped
+    /// leaves nothing visible.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Conflict`] where it is already clear that `mode` forbids it; `finish` decides.
+    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError>;
+
+    /// Reads the object, or `range` of its bytes.
+    ///
+    /// All bytes come from one version, or the body ends in an error.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::NotFound`] if there is no such object; [`PortErrorKind::Invalid`] if `range` is reversed or reaches
+    /// beyond the object's end. An empty range inside the object is fine.
+    async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError>;
+
+    /// Describes the object.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::NotFound`] if there is no such object.
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, PortError>;
+
+    /// Lists the objects below `directory` (all of the store if `None`) whose keys are greater than `after`, in bytewise
+    /// order of their keys. Objects that are written or deleted meanwhile may or may not be listed.
+    ///
+    /// After an error the stream ends; a new listing can go on after the last key.
+    fn list(
+        &self,
+        directory: Option<&ObjectKey>,
+        after: Option<&ObjectKey>,
+    ) -> BoxStream<'_, Result<ObjectMeta, PortError>>;
+
+    /// Deletes the object. A missing one is no error.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Denied`] if the store protects it (object lock, permission).
+    async fn delete(&self, key: &ObjectKey) -> Result<(), PortError>;
+}
+
+/// An object on its way into a store.
+#[async_trait]
+pub trait Upload: Debug + Send {
+    /// Appends `bytes`. Waits while the store is slower than the writer: memory is bounded by the adapter.
+    ///
+    /// # Errors
+    /// After one, the upload can only be dropped or aborted.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError>;
+
+    /// Makes the object visible, whole and durable, and returns its version.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Conflict`] if its mode forbids it. Otherwise it is unknown whether it became visible.
+    async fn finish(self: Box<Self>) -> Result<Version, PortError>;
+
+    /// Gives the upload up and frees what it holds in the store.
+    ///
+    /// # Errors
+    /// If something may be left in the store, invisible.
+    async fn abort(self: Box<Self>) -> Result<(), PortError>;
+}
+
+/// What must hold for a write to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PutMode {
+    /// The object must not exist.
+    Create,
+    /// Whatever is there is replaced.
+    Overwrite,
+    /// The object must exist in this version.
+    Update(Version),
+}
+
+/// One state of an object: changes with every write, and is never reused. The ETag or generation of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// The version that a store calls `text`.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The store's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a store knows of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObjectMeta {
+    /// Its name.
+    pub key: ObjectKey,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was written, by the store's clock.
+    pub modified: Timestamp,
+    /// Its version; stores whose listings have none give it on `head` and `get` only.
+    pub version: Option<Version>,
+}
+
+impl ObjectMeta {
+    /// The object `key` of `bytes` bytes, written at `modified`.
+    #[must_use]
+    pub const fn new(key: ObjectKey, bytes: u64, modified: Timestamp, version: Option<Version>) -> Self {
+        Self { key, bytes, modified, version }
+    }
+}
+
+/// An object, or a range of it, that is being read.
+#[non_exhaustive]
+pub struct ObjectRead {
+    /// The whole object's description.
+    pub meta: ObjectMeta,
+    /// The bytes, in order, in chunks of the adapter's choice.
+    pub body: BoxStream<'static, Result<Bytes, PortError>>,
+}
+
+impl ObjectRead {
+    /// The object `meta`, of which `body` gives the bytes that were asked for.
+    #[must_use]
+    pub const fn new(meta: ObjectMeta, body: BoxStream<'static, Result<Bytes, PortError>>) -> Self {
+        Self { meta, body }
+    }
+
+    /// The whole body at once, for objects known to be small.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Invalid`] if it is longer than `bytes_max`; else the body's own error.
+    pub async fn collect(mut self, bytes_max: usize) -> Result<Bytes, PortError> {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.body.try_next().await? {
+            if whole.is_empty() && self.meta.bytes == chunk.len() as u64 && chunk.len() <= bytes_max {
+                return Ok(chunk);
+            }
+            if whole.len().saturating_add(chunk.len()) > bytes_max {
+                let context = format!("{} is longer than the {bytes_max} bytes that it may have", self.meta.key);
+                return Err(PortError::new(PortErrorKind::Invalid, context));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+impl Debug for ObjectRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectRead").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// Comfort for users of a [`Storage`].
+pub trait StorageExt: Storage {
+    /// Reads an object that is known to be small, with its version; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Invalid`] if it is longer than `bytes_max`; else the store's own.
+    fn find(
+        &self,
+        key: &ObjectKey,
+        bytes_max: usize,
+    ) -> impl Future<Output = Result<Option<(Bytes, ObjectMeta)>, PortError>> + Send {
+        async move {
+            match self.get(key, None).await {
+                Ok(read) => {
+                    let meta = read.meta.clone();
+                    Ok(Some((read.collect(bytes_max).await?, meta)))
+                }
+                Err(error) if error.kind() == PortErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    /// All that a listing gives, for directories known to be small.
+    ///
+    /// # Errors
+    /// The listing's.
+    fn list_all(
+        &self,
+        directory: Option<&ObjectKey>,
+    ) -> impl Future<Output = Result<Vec<ObjectMeta>, PortError>> + Send {
+        self.list(directory, None).boxed().try_collect()
+    }
+}
+
+impl<S: Storage + ?Sized> StorageExt for S {}

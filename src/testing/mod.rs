@@ -1,0 +1,1 @@
+//! For whoever writes an adapter: conformance suites, faulty storage, a manual clock.
