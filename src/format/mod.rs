@@ -6,7 +6,12 @@
 
 pub mod backup_label;
 pub mod backup_manifest;
+pub mod block;
 pub mod history;
+pub mod layout;
+pub mod log;
+pub mod manifest;
+pub mod record;
 pub mod seal;
 pub mod tablespace_map;
 pub mod tar;
