@@ -1,12 +1,22 @@
 //! Adapters: the ports' implementations that pitr brings.
 
+#[cfg(not(target_family = "wasm"))]
 mod clock;
 #[cfg(not(target_family = "wasm"))]
 mod entropy;
 mod keys;
-#[cfg(feature = "local")]
+#[cfg(all(feature = "local", unix))]
 mod local;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(not(target_family = "wasm"))]
 mod threads;
+
+#[cfg(not(target_family = "wasm"))]
+pub use clock::SystemClock;
+#[cfg(not(target_family = "wasm"))]
+pub use entropy::OsEntropy;
+pub use memory::MemoryStorage;
+#[cfg(not(target_family = "wasm"))]
+pub use threads::ThreadPool;
