@@ -5,6 +5,7 @@
 
 mod archive;
 mod error;
+mod log_stream;
 mod progress;
 mod repository;
 mod restore;

@@ -10,14 +10,14 @@ use super::vault::Vault;
 use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::format::seal::{ServerKey, WrappedKey};
-use crate::format::{history, log};
+use crate::format::history;
 use crate::model::{
-    Artifact, Catalog, Incarnation, LogBackup, ObjectKey, ServerName, ServerSpec, Snapshot, StoredObject,
+    Artifact, Catalog, Incarnation, ObjectKey, ServerName, ServerSpec, Snapshot, StoredObject,
 };
 use crate::port::{Clock, Environment, KeyProvider, PutMode, Storage, StorageExt};
 
 /// No record, history or wrapped key is longer.
-const RECORD_BYTES_MAX: usize = 16 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
 /// How many records are read at a time.
 const READS_IN_FLIGHT: usize = 16;
 
@@ -192,29 +192,6 @@ impl ServerRepository {
                 Ok(Artifact::History { incarnation, history, object: object.clone() })
             }
         }
-    }
-
-    /// Reads a log backup whole: its log in order to `consume`, then its footer.
-    pub(crate) async fn read_log(
-        &self,
-        log: &LogBackup,
-        mut consume: impl AsyncFnMut(Bytes) -> Result<()> + Send,
-    ) -> Result<log::LogFooter> {
-        let name = &log.object.key;
-        let damaged = |error| Error::corrupt(name, error);
-        let mut stream = self.vault.stream(name).await?;
-        let mut reader = log::LogReader::new();
-        while let Some(plain) = stream.next().await? {
-            for wal in reader.feed(&plain).map_err(damaged)? {
-                consume(wal).await?;
-            }
-        }
-        let footer = reader.finish().map_err(damaged)?;
-        let expected = log.wal;
-        if footer.wal == expected {
-            return Ok(footer);
-        }
-        Err(Error::new(ErrorKind::Corrupt, format!("{name} holds {}, its name says {expected}", footer.wal)))
     }
 
     /// Lets backups of `incarnation` in, if it is the server's own: the first one is taken on trust.

@@ -14,6 +14,7 @@ use self::pending::LogFormat;
 use self::position::Position;
 use self::session::{Session, SessionEnd};
 use super::error::{Context, Error, ErrorKind, Result};
+use super::log_stream::LogStream;
 use super::progress::Observer;
 use super::repository::ServerRepository;
 use crate::format::block::Compression;
@@ -194,8 +195,9 @@ impl Archiver {
         let Some(last) = logs().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
             return Ok(None);
         };
-        let footer = self.server.read_log(last, async |_| Ok(())).await?;
-        let Some(resume) = footer.resume_lsn else { return Ok(None) };
+        let mut stream = LogStream::open(&self.server, last.clone()).await?;
+        while stream.next().await?.is_some() {}
+        let Some(resume) = stream.finish()?.resume_lsn else { return Ok(None) };
         let mut decoder = start(resume)?;
         for log in logs().filter(|log| log.wal.end > resume && log.wal.start < position.lsn) {
             self.feed(&mut decoder, log).await?;
@@ -206,16 +208,14 @@ impl Archiver {
     /// Feeds what `log` has behind the decoder's position.
     async fn feed(&self, decoder: &mut WalDecoder, log: &LogBackup) -> Result<()> {
         let mut lsn = log.wal.start;
-        let name = &log.object.key;
-        self.server
-            .read_log(log, async |mut bytes: Bytes| {
-                let end = lsn.saturating_add(bytes.len() as u64);
-                let known = usize::try_from(decoder.position().bytes_since(lsn)).unwrap_or(usize::MAX);
-                lsn = end;
-                let new = bytes.split_off(known.min(bytes.len()));
-                decoder.feed(&new, |_| {}).map_err(|error| Error::corrupt(name, error))
-            })
-            .await?;
+        let mut stream = LogStream::open(&self.server, log.clone()).await?;
+        while let Some(mut bytes) = stream.next().await? {
+            let end = lsn.saturating_add(bytes.len() as u64);
+            let known = usize::try_from(decoder.position().bytes_since(lsn)).unwrap_or(usize::MAX);
+            let new = bytes.split_off(known.min(bytes.len()));
+            decoder.feed(&new, |_| {}).map_err(|error| Error::corrupt(&log.object.key, error))?;
+            lsn = end;
+        }
         Ok(())
     }
 

@@ -151,7 +151,8 @@ impl Session {
 
     /// Begins to store what was gathered, and to gather anew.
     fn cut(&mut self) {
-        let pending = std::mem::replace(&mut self.pending, Pending::new(self.pending.end()));
+        let next = Pending::new(self.pending.end());
+        let pending = std::mem::replace(&mut self.pending, next);
         let (server, format) = (self.server.clone(), self.format);
         self.upload = Some(pending.store(server, format, self.decoder.resume_point(), self.complete_through).boxed());
         self.complete_stored = self.complete_through;
