@@ -2,3 +2,10 @@
 
 mod data_directory;
 mod local_server;
+mod os_user;
+
+pub use data_directory::DataDirectory;
+pub use local_server::{
+    InitOptions, LocalServer, LocalServerError, PgInstall, Recovered, RecoveryStop, RunningServer, StopMode,
+};
+pub use os_user::OsUser;

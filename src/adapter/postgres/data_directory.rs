@@ -1,1 +1,0 @@
-//! A data directory as the target of a restore.

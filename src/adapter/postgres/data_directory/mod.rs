@@ -1,0 +1,261 @@
+//! A data directory as the target of a restore.
+
+mod disk;
+mod layout;
+mod settings;
+mod staging;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::disk::{Draft, blocking, failed};
+use self::layout::{CONTROL, CONTROL_WAITING, Layout, Place, STAGING};
+use self::staging::{Expected, Staging};
+use self::writer::RestoredFile;
+use super::OsUser;
+use crate::model::{FileEntry, Tablespace, TimelineId};
+use crate::port::{FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
+
+/// Segments that wait for recovery at a time: 256 MiB of the usual size.
+const SEGMENTS_AHEAD: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
+
+/// What PostgreSQL does not start without, for servers that keep their configuration elsewhere, as Debian's do.
+const CONFIGURATION: [(&str, &str); 3] = [
+    ("postgresql.conf", "# pitr: the backup had no postgresql.conf: all defaults\n"),
+    (
+        "pg_hba.conf",
+        "# pitr: the backup had no pg_hba.conf: each user of this machine as himself\nlocal all all peer\n",
+    ),
+    ("pg_ident.conf", ""),
+];
+
+/// Writes a server into a data directory, and stages its log while it recovers.
+///
+/// - The directory, and those of its tablespaces, must be empty or absent; they get mode 0700 and, if
+///   [`owner`](Self::owner) is set, that owner.
+/// - A tablespace goes where [`tablespace`](Self::tablespace) says, else into the sibling directory
+///   `<data directory>-tablespaces/<oid>`. It is never restored in its old place, which may be in use by the source.
+/// - What belongs to the running source (`postmaster.pid`, replication slots, `pg_wal`, other recoveries) is left out.
+/// - Each file is synced when it is finished. [`commit`](RestoreTarget::commit) syncs the directories and renames
+///   `global/pg_control` in place at last.
+/// - `postgresql.auto.conf` keeps its lines; two blocks are added. One is for the recovery alone. The other detaches the
+///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions.
+/// - The log is staged in `pitr_wal` inside the data directory. PostgreSQL *moves* segments from there. It waits for a
+///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, before
+///   [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
+/// - A recovery that is interrupted may be started again while this value lives, or after the end was declared.
+///
+/// Its methods must be awaited inside a tokio runtime, on whose blocking threads files are written: a wait for the disk
+/// then never takes a thread from the ciphers that feed it.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    tablespaces: BTreeMap<u32, PathBuf>,
+    owner: Option<OsUser>,
+    segments_ahead: NonZeroUsize,
+    prepared: OnceLock<Arc<Prepared>>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    layout: Layout,
+    owner: Option<OsUser>,
+    staging: Staging,
+    expected: OnceLock<Expected>,
+}
+
+impl DataDirectory {
+    /// The data directory at `path`. Nothing is touched before [`prepare`](RestoreTarget::prepare).
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            tablespaces: BTreeMap::new(),
+            owner: None,
+            segments_ahead: SEGMENTS_AHEAD,
+            prepared: OnceLock::new(),
+        }
+    }
+
+    /// Restores tablespace `oid` in the directory `path`.
+    #[must_use]
+    pub fn tablespace(mut self, oid: u32, path: impl Into<PathBuf>) -> Self {
+        self.tablespaces.insert(oid, path.into());
+        self
+    }
+
+    /// Gives everything to `user`: for a process that runs as root, as which PostgreSQL refuses to start.
+    #[must_use]
+    pub fn owner(self, user: OsUser) -> Self {
+        Self { owner: Some(user), ..self }
+    }
+
+    /// Stages up to `count` segments that recovery has not taken yet; 16 unless set.
+    #[must_use]
+    pub fn segments_ahead(self, count: NonZeroUsize) -> Self {
+        Self { segments_ahead: count, ..self }
+    }
+
+    /// Tidies up after a recovery: removes its settings from `postgresql.auto.conf`, and what is left of the staged log.
+    /// Settings that detach the server from its source stay. May be called on a new value for the same path.
+    ///
+    /// Nobody should run `ALTER SYSTEM` meanwhile.
+    ///
+    /// # Errors
+    /// [`Conflict`](PortErrorKind::Conflict) if recovery has not ended; nothing was touched then.
+    pub async fn finish_recovery(&self) -> Result<(), PortError> {
+        let root = self.path.clone();
+        blocking(move || finish_recovery(&root)).await
+    }
+
+    fn layout(&self, tablespaces: &[Tablespace]) -> Result<Layout, PortError> {
+        let absolute = |path: &Path| std::path::absolute(path).map_err(failed("make absolute", path));
+        let root = absolute(&self.path)?;
+        let mut sibling = root.clone().into_os_string();
+        sibling.push("-tablespaces");
+        let place = |oid: u32| match self.tablespaces.get(&oid) {
+            Some(path) => absolute(path),
+            None => Ok(Path::new(&sibling).join(oid.to_string())),
+        };
+        let places = tablespaces.iter().map(|tablespace| Ok((tablespace.oid, place(tablespace.oid)?)));
+        Ok(Layout { root, tablespaces: places.collect::<Result<_, PortError>>()? })
+    }
+
+    fn prepared(&self) -> Result<&Arc<Prepared>, PortError> {
+        let context = || format!("{} was not prepared for a restore", self.path.display());
+        self.prepared.get().ok_or_else(|| PortError::new(PortErrorKind::Invalid, context()))
+    }
+}
+
+#[async_trait]
+impl RestoreTarget for DataDirectory {
+    async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError> {
+        let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead.get());
+        let prepared = blocking(move || Prepared::create(layout, owner, ahead)).await?;
+        let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is prepared already");
+        self.prepared.set(Arc::new(prepared)).map_err(|_| twice())
+    }
+
+    async fn directory(&self, entry: &FileEntry) -> Result<(), PortError> {
+        let prepared = self.prepared()?;
+        let Place::At(path) = prepared.layout.place(&entry.path)? else { return Ok(()) };
+        let (mode, owner) = (0o700 | entry.mode & 0o050, prepared.owner);
+        blocking(move || disk::make_directory(&path, mode, owner)).await
+    }
+
+    async fn file(&self, entry: &FileEntry) -> Result<Box<dyn FileWriter>, PortError> {
+        let prepared = self.prepared()?;
+        let draft = match prepared.layout.place(&entry.path)? {
+            Place::At(path) => Some(Draft::new(path, 0o600 | entry.mode & 0o740, prepared.owner, true)),
+            Place::Nowhere => None,
+        };
+        Ok(Box::new(RestoredFile::new(entry.path.clone(), entry.bytes, draft)))
+    }
+
+    async fn history(&self, timeline: TimelineId, content: Bytes) -> Result<(), PortError> {
+        self.prepared()?.staging.history(timeline, content).await
+    }
+
+    async fn commit(&self, recovery: &RecoverySettings) -> Result<(), PortError> {
+        let (prepared, recovery) = (Arc::clone(self.prepared()?), recovery.clone());
+        blocking(move || prepared.commit(&recovery)).await
+    }
+
+    async fn segment(&self, name: &str) -> Result<Box<dyn FileWriter>, PortError> {
+        let prepared = self.prepared()?;
+        let early = || PortError::new(PortErrorKind::Invalid, "segments are staged after the commit");
+        let expected = prepared.expected.get().ok_or_else(early)?;
+        Ok(Box::new(prepared.staging.segment(name, expected).await?))
+    }
+
+    async fn end_of_wal(&self) -> Result<(), PortError> {
+        self.prepared()?.staging.end().await
+    }
+}
+
+impl Prepared {
+    fn create(layout: Layout, owner: Option<OsUser>, ahead: usize) -> Result<Self, PortError> {
+        layout.check()?;
+        for directory in layout.directories() {
+            if !disk::is_empty_or_absent(directory)? {
+                let context = format!("{} is not an empty directory: restore elsewhere", directory.display());
+                return Err(PortError::new(PortErrorKind::Conflict, context));
+            }
+        }
+        make_with_parents(&layout.root, owner)?;
+        let staging = Staging::create(&layout.root, owner, ahead)?;
+        disk::make_directory(&layout.root.join("pg_tblspc"), 0o700, owner)?;
+        for (oid, directory) in &layout.tablespaces {
+            make_with_parents(directory, owner)?;
+            let link = layout.link(*oid);
+            std::os::unix::fs::symlink(directory, &link).map_err(failed("link", &link))?;
+        }
+        Ok(Self { layout, owner, staging, expected: OnceLock::new() })
+    }
+
+    fn commit(&self, recovery: &RecoverySettings) -> Result<(), PortError> {
+        let root = &self.layout.root;
+        let (waiting, control) = (root.join(CONTROL_WAITING), root.join(CONTROL));
+        fs::metadata(&waiting).map_err(failed("find what will be", &control))?;
+        let expected = self.staging.expect(recovery)?;
+        disk::make_directory(&root.join("pg_wal"), 0o700, self.owner)?;
+        self.configure(recovery)?;
+        self.layout.directories().try_for_each(disk::sync_directories)?;
+        // Performed last: what was aborted before cannot be started.
+        disk::rename(&waiting, &control)?;
+        disk::sync_directory(&root.join("global"))?;
+        let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is committed already");
+        self.expected.set(expected).map_err(|_| twice())
+    }
+
+    fn configure(&self, recovery: &RecoverySettings) -> Result<(), PortError> {
+        let root = &self.layout.root;
+        for (name, content) in CONFIGURATION {
+            let path = root.join(name);
+            if !path.try_exists().map_err(failed("look for", &path))? {
+                disk::replace_file(&path, content.as_bytes(), self.owner)?;
+            }
+        }
+        let auto_conf = root.join("postgresql.auto.conf");
+        let content = settings::with_recovery(&read_if_any(&auto_conf)?, recovery);
+        disk::replace_file(&auto_conf, &content, self.owner)?;
+        disk::replace_file(&root.join("recovery.signal"), b"", self.owner)
+    }
+}
+
+fn finish_recovery(root: &Path) -> Result<(), PortError> {
+    if !staging::has_recovered(root)? {
+        let context = format!("the server in {} has not ended its recovery", root.display());
+        return Err(PortError::new(PortErrorKind::Conflict, context));
+    }
+    let auto_conf = root.join("postgresql.auto.conf");
+    let owner = OsUser::owning(root).map_err(failed("look at", root))?;
+    disk::replace_file(&auto_conf, &settings::without_recovery(&read_if_any(&auto_conf)?), Some(owner))?;
+    let staged = root.join(STAGING);
+    match fs::remove_dir_all(&staged) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &staged)(error)),
+        _ => disk::sync_directory(root),
+    }
+}
+
+/// Makes a directory; parents that have to be made belong to `owner` too, who must be able to pass through them.
+fn make_with_parents(path: &Path, owner: Option<OsUser>) -> Result<(), PortError> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+        make_with_parents(parent, owner)?;
+    }
+    disk::make_directory(path, 0o700, owner)
+}
+
+fn read_if_any(path: &Path) -> Result<Vec<u8>, PortError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        content => content.map_err(failed("read", path)),
+    }
+}

@@ -1,0 +1,166 @@
+//! The lines of `postgresql.auto.conf` that make a restored server recover, and keep it away from its source.
+
+use super::layout::STAGING;
+use crate::plan::RecoveryTarget;
+use crate::port::RecoverySettings;
+
+const BEGIN: &str = "# pitr: recovery settings begin; they are removed when the recovery is finished";
+const END: &str = "# pitr: recovery settings end";
+const DETACHED: &str =
+    "# pitr: this server was restored; these settings keep it away from the server that it comes from";
+
+/// Settings of the source with which its copy would do harm: to archive into the source's archive, to follow the source's
+/// primary, to wait for the source's standbys at every commit, or to take changes from the source's publishers under the
+/// source's subscriptions. They stay after the recovery, until the owner sets them anew.
+const DETACHED_SETTINGS: [(&str, &str); 7] = [
+    ("archive_mode", "off"),
+    ("archive_command", ""),
+    ("archive_library", ""),
+    ("primary_conninfo", ""),
+    ("primary_slot_name", ""),
+    ("synchronous_standby_names", ""),
+    ("max_logical_replication_workers", "0"),
+];
+
+/// Settings for the recovery alone. Targets that a former restore of the source has left behind are unset before the one
+/// that counts is set: PostgreSQL refuses several. Nobody reads a server that is not there yet; without hot standby,
+/// recovery does not depend on the limits of the source (`max_connections` and the like).
+const RECOVERY_SETTINGS: [(&str, &str); 10] = [
+    ("archive_cleanup_command", ""),
+    ("recovery_end_command", ""),
+    ("recovery_min_apply_delay", "0"),
+    ("recovery_target_action", "promote"),
+    ("hot_standby", "off"),
+    ("recovery_target", ""),
+    ("recovery_target_name", ""),
+    ("recovery_target_time", ""),
+    ("recovery_target_xid", ""),
+    ("recovery_target_lsn", ""),
+];
+
+/// The content of `postgresql.auto.conf`, so that the server recovers as `recovery` says. What stood in it stays; of
+/// several lines about a setting PostgreSQL obeys the last.
+pub(super) fn with_recovery(auto_conf: &[u8], recovery: &RecoverySettings) -> Vec<u8> {
+    let mut text = auto_conf.to_vec();
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    let detached = DETACHED_SETTINGS.map(|(name, value)| line(name, value));
+    let cleared = RECOVERY_SETTINGS.map(|(name, value)| line(name, value));
+    let blocks =
+        [&[DETACHED.to_owned()][..], &detached, &[BEGIN.to_owned()], &cleared, &own_lines(recovery), &[END.to_owned()]];
+    for block in blocks.concat() {
+        text.extend_from_slice(block.as_bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
+/// The same without the settings for recovery. Where `ALTER SYSTEM` has dropped the comments that mark them, they are found
+/// by their names.
+pub(super) fn without_recovery(auto_conf: &[u8]) -> Vec<u8> {
+    let lines = || auto_conf.split_inclusive(|byte| *byte == b'\n');
+    let is = |line: &[u8], mark: &str| line.trim_ascii() == mark.as_bytes();
+    if !lines().any(|line| is(line, BEGIN)) {
+        return lines().filter(|line| !sets_recovery(line)).flatten().copied().collect();
+    }
+    let mut inside = false;
+    let outside = lines().filter(|line| {
+        let was_inside = inside;
+        inside = (inside || is(line, BEGIN)) && !is(line, END);
+        !(inside || was_inside)
+    });
+    outside.flatten().copied().collect()
+}
+
+fn own_lines(recovery: &RecoverySettings) -> Vec<String> {
+    // Run in the data directory by system(3); with exec, the script's parent is the server's process.
+    let command = format!("exec sh {STAGING}/restore_command \"%f\" \"%p\"");
+    let mut lines =
+        vec![line("restore_command", &command), line("recovery_target_timeline", &recovery.timeline.to_string())];
+    lines.extend(target_lines(&recovery.target));
+    lines
+}
+
+fn target_lines(target: &RecoveryTarget) -> Vec<String> {
+    let inclusive = |inclusive: bool| line("recovery_target_inclusive", if inclusive { "on" } else { "off" });
+    match target {
+        RecoveryTarget::Immediate => vec![line("recovery_target", "immediate")],
+        RecoveryTarget::Time { at, inclusive: with } => {
+            vec![line("recovery_target_time", &at.to_string()), inclusive(*with)]
+        }
+        RecoveryTarget::Lsn { lsn, inclusive: with } => {
+            vec![line("recovery_target_lsn", &lsn.to_string()), inclusive(*with)]
+        }
+        RecoveryTarget::EndOfWal => Vec::new(),
+    }
+}
+
+/// None of our values has a quote or a backslash in it.
+fn line(name: &str, value: &str) -> String {
+    format!("{name} = '{value}'")
+}
+
+fn sets_recovery(line: &[u8]) -> bool {
+    let name = line.trim_ascii().split(|byte| *byte == b'=' || byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let cleared = RECOVERY_SETTINGS.iter().any(|(known, _)| known.as_bytes() == name);
+    cleared || matches!(name, b"restore_command" | b"recovery_target_timeline" | b"recovery_target_inclusive")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SegmentSize, TimelineId};
+
+    const SOURCE: &[u8] = b"# Do not edit this file manually!\nwork_mem = '8MB'\narchive_mode = 'on'";
+
+    fn recovery(target: RecoveryTarget) -> RecoverySettings {
+        RecoverySettings::new(target, TimelineId::new(3).unwrap(), SegmentSize::DEFAULT, Vec::new())
+    }
+
+    fn text(target: RecoveryTarget) -> String {
+        String::from_utf8(with_recovery(SOURCE, &recovery(target))).unwrap()
+    }
+
+    #[test]
+    fn each_target_has_its_lines() {
+        let at = "2026-11-23T21:09:08.5Z".parse().unwrap();
+        let lsn = "16/B374D848".parse().unwrap();
+        let time = text(RecoveryTarget::Time { at, inclusive: false });
+        assert!(
+            time.contains("\nrecovery_target_time = '2026-11-23T21:09:08.500000Z'\nrecovery_target_inclusive = 'off'")
+        );
+        let position = text(RecoveryTarget::Lsn { lsn, inclusive: true });
+        assert!(position.contains("\nrecovery_target_lsn = '16/B374D848'\nrecovery_target_inclusive = 'on'"));
+        assert!(text(RecoveryTarget::Immediate).contains("\nrecovery_target = 'immediate'"));
+        assert!(
+            text(RecoveryTarget::EndOfWal).contains("\nrecovery_target_timeline = '3'\n# pitr: recovery settings end")
+        );
+    }
+
+    #[test]
+    fn what_stood_there_stays_and_ours_comes_last() {
+        let text = text(RecoveryTarget::EndOfWal);
+        assert!(text.starts_with("# Do not edit this file manually!\nwork_mem = '8MB'\narchive_mode = 'on'\n# pitr"));
+        assert!(text.rfind("archive_mode = 'off'") > text.find("archive_mode = 'on'"));
+    }
+
+    #[test]
+    fn a_finished_recovery_leaves_only_what_detaches_the_server() {
+        let whole = with_recovery(SOURCE, &recovery(RecoveryTarget::Immediate));
+        let finished = String::from_utf8(without_recovery(&whole)).unwrap();
+        assert!(finished.contains("work_mem = '8MB'") && finished.ends_with("max_logical_replication_workers = '0'\n"));
+        assert!(!finished.contains("recovery") && !finished.contains("restore_command"));
+        assert_eq!(without_recovery(finished.as_bytes()), finished.as_bytes(), "a second time changes nothing");
+    }
+
+    #[test]
+    fn lost_marks_are_no_obstacle() {
+        let whole = text(RecoveryTarget::Immediate);
+        let rewritten: String =
+            whole.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let finished = String::from_utf8(without_recovery(rewritten.as_bytes())).unwrap();
+        assert!(!finished.contains("recovery_target") && !finished.contains("restore_command"));
+        assert!(finished.contains("archive_mode = 'off'"));
+    }
+}

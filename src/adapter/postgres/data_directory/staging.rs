@@ -1,0 +1,166 @@
+//! The staged log: a directory from which `restore_command` takes segments, and what it must know.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::OsUser;
+use super::disk::{self, Draft, blocking, failed};
+use super::layout::STAGING;
+use super::writer::StagedSegment;
+use crate::model::{SegmentSize, TimelineId};
+use crate::port::{PortError, PortErrorKind, RecoverySettings};
+
+/// What PostgreSQL runs for every file of the log that it wants.
+const RESTORE_COMMAND: &str = include_str!("restore_command.sh");
+/// How often it is looked whether recovery has taken a segment.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The directory `pitr_wal` of a data directory. As long as it lives, recovery knows that more segments may come.
+#[derive(Debug)]
+pub(super) struct Staging {
+    directory: PathBuf,
+    data_directory: PathBuf,
+    owner: Option<OsUser>,
+    ahead_max: usize,
+    /// Segments that are being written. They are counted under a lock, so that two do not take the last place.
+    in_flight: Arc<Mutex<usize>>,
+    _feeder: Feeder,
+}
+
+impl Staging {
+    /// Makes the directory, which must not be there: so of two restores into one place, one is refused.
+    pub(super) fn create(data_directory: &Path, owner: Option<OsUser>, ahead_max: usize) -> Result<Self, PortError> {
+        let directory = data_directory.join(STAGING);
+        fs::create_dir(&directory).map_err(failed("take possession of", &directory))?;
+        for made in [&directory, &directory.join("ready"), &directory.join("history")] {
+            disk::make_directory(made, 0o700, owner)?;
+        }
+        let feeder = Feeder::lock(directory.join("feeder"), owner)?;
+        let data_directory = data_directory.to_owned();
+        Ok(Self { directory, data_directory, owner, ahead_max, in_flight: Arc::default(), _feeder: feeder })
+    }
+
+    /// Writes the history file of `timeline`.
+    pub(super) async fn history(&self, timeline: TimelineId, content: Bytes) -> Result<(), PortError> {
+        let path = self.directory.join("history").join(format!("{:08X}.history", timeline.as_u32()));
+        let owner = self.owner;
+        blocking(move || disk::replace_file(&path, &content, owner)).await
+    }
+
+    /// Writes the command and the list of the segments that it waits for.
+    pub(super) fn expect(&self, recovery: &RecoverySettings) -> Result<Expected, PortError> {
+        let names: BTreeSet<String> = recovery.segments.iter().cloned().collect();
+        if let Some(name) = names.iter().find(|name| !is_segment_name(name)) {
+            return Err(PortError::new(PortErrorKind::Invalid, format!("{name:?} is no name of a WAL segment")));
+        }
+        let list: String = names.iter().map(|name| format!("{name}\n")).collect();
+        disk::replace_file(&self.directory.join("segments"), list.as_bytes(), self.owner)?;
+        disk::replace_file(&self.directory.join("restore_command"), RESTORE_COMMAND.as_bytes(), self.owner)?;
+        Ok(Expected { names, segment_size: recovery.segment_size })
+    }
+
+    /// Begins to stage a segment as soon as there is a place for it.
+    pub(super) async fn segment(&self, name: &str, expected: &Expected) -> Result<StagedSegment, PortError> {
+        if !expected.names.contains(name) {
+            let context = format!("segment {name:?} is none of those that recovery was told to wait for");
+            return Err(PortError::new(PortErrorKind::Invalid, context));
+        }
+        let slot = self.place().await?;
+        let (from, to) = (self.directory.join(format!("{name}.part")), self.directory.join("ready").join(name));
+        let draft = Draft::new(from.clone(), 0o600, self.owner, false);
+        Ok(StagedSegment::new(draft, expected.segment_size.bytes(), from, to, slot))
+    }
+
+    /// Says that nothing more is staged.
+    pub(super) async fn end(&self) -> Result<(), PortError> {
+        let (path, owner) = (self.directory.join("end"), self.owner);
+        blocking(move || disk::replace_file(&path, b"", owner)).await
+    }
+
+    async fn place(&self) -> Result<Slot, PortError> {
+        loop {
+            if has_recovered(&self.data_directory)? {
+                let context = format!("the server in {} has recovered", self.data_directory.display());
+                return Err(PortError::new(PortErrorKind::Unavailable, context));
+            }
+            if let Some(slot) = self.free_place()? {
+                return Ok(slot);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn free_place(&self) -> Result<Option<Slot>, PortError> {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = self.directory.join("ready");
+        let staged = fs::read_dir(&ready).map_err(failed("list", &ready))?.count();
+        if staged.saturating_add(*in_flight) >= self.ahead_max {
+            return Ok(None);
+        }
+        *in_flight = in_flight.saturating_add(1);
+        Ok(Some(Slot(Arc::clone(&self.in_flight))))
+    }
+}
+
+/// Whether PostgreSQL has ended its recovery: it removes the file that asked for it (`exitArchiveRecovery` and what follows
+/// it, `src/backend/access/transam/xlog.c`).
+pub(super) fn has_recovered(data_directory: &Path) -> Result<bool, PortError> {
+    let signal = data_directory.join("recovery.signal");
+    signal.try_exists().map(|asked| !asked).map_err(failed("look for", &signal))
+}
+
+/// The segments that recovery waits for.
+#[derive(Debug)]
+pub(super) struct Expected {
+    names: BTreeSet<String>,
+    segment_size: SegmentSize,
+}
+
+/// A place among the segments that may be staged ahead of recovery, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Mutex<usize>>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut in_flight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *in_flight = in_flight.saturating_sub(1);
+    }
+}
+
+/// A locked file that says that somebody stages segments. The lock ends with the process, however that ends.
+#[derive(Debug)]
+struct Feeder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Feeder {
+    fn lock(path: PathBuf, owner: Option<OsUser>) -> Result<Self, PortError> {
+        let locked = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+            writeln!(file, "{}", std::process::id())?;
+            file.lock()?;
+            Ok(file)
+        };
+        let lock = locked().map_err(failed("lock", &path))?;
+        disk::own(&path, owner)?;
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        // Where locks cannot be asked for, the missing file says it. Nothing can be done if it cannot be removed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_segment_name(name: &str) -> bool {
+    name.len() == 24 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
+}

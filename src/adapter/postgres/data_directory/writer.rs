@@ -1,0 +1,106 @@
+//! Writers of restored files and of staged segments.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::disk::{self, Draft, blocking};
+use super::staging::Slot;
+use crate::port::{FileWriter, PortError, PortErrorKind};
+
+/// A file of the data directory, or one that goes nowhere.
+#[derive(Debug)]
+pub(super) struct RestoredFile {
+    name: String,
+    bytes: u64,
+    written: u64,
+    draft: Option<Draft>,
+}
+
+impl RestoredFile {
+    /// The file that the backup calls `name`, of which `bytes` bytes will come; without a draft, they are dropped.
+    pub(super) fn new(name: String, bytes: u64, draft: Option<Draft>) -> Self {
+        Self { name, bytes, written: 0, draft }
+    }
+
+    fn wrong_length(&self) -> PortError {
+        let Self { name, bytes, written, .. } = self;
+        let context = format!("{name} should have {bytes} bytes, but {written} were written");
+        PortError::new(PortErrorKind::Invalid, context)
+    }
+}
+
+#[async_trait]
+impl FileWriter for RestoredFile {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        if self.written > self.bytes {
+            return Err(self.wrong_length());
+        }
+        if let Some(draft) = self.draft.take() {
+            self.draft = Some(draft.append(bytes).await?);
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), PortError> {
+        if self.written != self.bytes {
+            return Err(self.wrong_length());
+        }
+        match self.draft.take() {
+            Some(draft) => blocking(move || draft.close(None)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A segment that is being staged: under a temporary name, until it is whole.
+#[derive(Debug)]
+pub(super) struct StagedSegment {
+    draft: Option<Draft>,
+    written: u64,
+    segment_bytes: u64,
+    from: PathBuf,
+    to: PathBuf,
+    slot: Slot,
+}
+
+impl StagedSegment {
+    /// A segment of `segment_bytes` bytes, written at `from` by `draft` and moved to `to`; `slot` is its place among those
+    /// that may be staged.
+    pub(super) fn new(draft: Draft, segment_bytes: u64, from: PathBuf, to: PathBuf, slot: Slot) -> Self {
+        Self { draft: Some(draft), written: 0, segment_bytes, from, to, slot }
+    }
+}
+
+#[async_trait]
+impl FileWriter for StagedSegment {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        if self.written > self.segment_bytes {
+            let context = format!("more bytes came for {} than a segment has", self.to.display());
+            return Err(PortError::new(PortErrorKind::Invalid, context));
+        }
+        let draft = self.draft.take().ok_or_else(|| failed_before(&self.to))?;
+        self.draft = Some(draft.append(bytes).await?);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), PortError> {
+        let draft = self.draft.take().ok_or_else(|| failed_before(&self.to))?;
+        let Self { segment_bytes, from, to, slot, .. } = *self;
+        blocking(move || {
+            draft.close(Some(segment_bytes))?;
+            disk::rename(&from, &to)?;
+            // From here on the segment is counted where it lies.
+            drop(slot);
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn failed_before(path: &std::path::Path) -> PortError {
+    PortError::new(PortErrorKind::Invalid, format!("{} is incomplete: a write to it failed", path.display()))
+}
