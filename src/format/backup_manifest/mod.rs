@@ -68,10 +68,10 @@ pub enum ManifestError {
     /// The manifest was changed after it was written.
     #[error("the backup manifest has the checksum {computed}, but states {stated}")]
     Checksum {
-        /// The checksum that it states.
-        stated: FileChecksum,
-        /// The checksum that it has.
-        computed: FileChecksum,
+        /// The SHA-256 that it states, in hexadecimal digits.
+        stated: String,
+        /// The one that it has.
+        computed: String,
     },
     /// The manifest stops before its end.
     #[error("the backup manifest is cut off after line {lines}")]
@@ -254,10 +254,13 @@ impl ManifestReader {
     }
 
     /// Compares the checksum that the last line states.
-    fn check(&mut self, line: &[u8]) -> Result<(), ManifestError> {
+    fn check(&self, line: &[u8]) -> Result<(), ManifestError> {
         let stated = line::checksum(line).map_err(|problem| self.at_next_line(problem))?;
         let computed = self.hash.clone().finish();
-        if stated == computed { Ok(()) } else { Err(ManifestError::Checksum { stated, computed }) }
+        if stated == computed {
+            return Ok(());
+        }
+        Err(ManifestError::Checksum { stated: stated.to_string(), computed: computed.to_string() })
     }
 
     fn line_number(&self) -> u64 {
