@@ -3,13 +3,13 @@
 
 use pitr::format::backup_manifest::{ChecksumAlgorithm, ChecksumHasher, ManifestError, ManifestEvent, ManifestReader};
 
-libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
-    let (body, chunk_bytes) = input;
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((&chunk_bytes, body)) = input.split_last() else { return };
     let mut hasher = ChecksumHasher::new(ChecksumAlgorithm::Sha256);
-    hasher.update(&body);
+    hasher.update(body);
     let end = format!("\"Manifest-Checksum\": \"{}\"}}\n", hasher.finish());
-    for manifest in [[&body, end.as_bytes()].concat(), body] {
-        assert_eq!(read(&manifest, usize::from(chunk_bytes) + 1), read(&manifest, usize::MAX));
+    for manifest in [[body, end.as_bytes()].concat(), body.to_vec()] {
+        assert_eq!(read(&manifest, 1 + usize::from(chunk_bytes)), read(&manifest, usize::MAX));
     }
 });
 

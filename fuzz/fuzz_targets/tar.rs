@@ -3,10 +3,11 @@
 
 use pitr::format::tar::{TarError, TarEvent, TarReader};
 
-libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, u8)| {
-    let (mut archive, chunk_bytes) = input;
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((&chunk_bytes, archive)) = input.split_last() else { return };
+    let mut archive = archive.to_vec();
     for _ in 0..2 {
-        assert_eq!(read(&archive, usize::from(chunk_bytes) + 1), read(&archive, usize::MAX));
+        assert_eq!(read(&archive, 1 + usize::from(chunk_bytes)), read(&archive, usize::MAX));
         archive.chunks_exact_mut(512).for_each(make_header);
     }
 });

@@ -68,10 +68,10 @@ pub enum ManifestError {
     /// The manifest was changed after it was written.
     #[error("the backup manifest has the checksum {computed}, but states {stated}")]
     Checksum {
-        /// The checksum that it states.
-        stated: FileChecksum,
-        /// The checksum that it has.
-        computed: FileChecksum,
+        /// The SHA-256 that it states, in hexadecimal digits.
+        stated: String,
+        /// The one that it has.
+        computed: String,
     },
     /// The manifest stops before its end.
     #[error("the backup manifest is cut off after line {lines}")]
@@ -116,9 +116,16 @@ pub struct ManifestReader {
     state: State,
 }
 
-/// What the next line should be.
 #[derive(Debug)]
 enum State {
+    Reading(Expected),
+    End,
+    Failed(ManifestError),
+}
+
+/// What the next line should be.
+#[derive(Clone, Copy, Debug)]
+enum Expected {
     Version,
     SystemId,
     Files,
@@ -126,8 +133,14 @@ enum State {
     WalRanges,
     WalRange(Item),
     Checksum,
-    End,
-    Failed(ManifestError),
+}
+
+/// What a line says, and what should come next where that does not depend on more than the line.
+enum Line {
+    Version(u64),
+    Opening(Expected),
+    Event(Expected, ManifestEvent),
+    Checksum(FileChecksum),
 }
 
 /// What may follow in a list.
@@ -152,7 +165,7 @@ impl ManifestReader {
     #[must_use]
     pub fn new() -> Self {
         let hash = ChecksumHasher::new(ChecksumAlgorithm::Sha256);
-        Self { input: Bytes::new(), partial: Vec::new(), lines: 0, hash, state: State::Version }
+        Self { input: Bytes::new(), partial: Vec::new(), lines: 0, hash, state: State::Reading(Expected::Version) }
     }
 
     /// Takes the next bytes of the manifest and gives what they complete.
@@ -174,7 +187,7 @@ impl ManifestReader {
         match self.state {
             State::Failed(error) => Err(error),
             State::End if self.input.is_empty() => Ok(()),
-            _ => Err(ManifestError::Truncated { lines: self.lines }),
+            State::Reading(_) | State::End => Err(ManifestError::Truncated { lines: self.lines }),
         }
     }
 
@@ -189,17 +202,17 @@ impl ManifestReader {
     /// Goes on until there is something to tell or no whole line is left.
     fn advance(&mut self) -> Result<Option<ManifestEvent>, ManifestError> {
         loop {
-            match self.state {
+            let expected = match self.state {
+                State::Reading(expected) => expected,
+                State::End if self.input.is_empty() => return Ok(None),
+                State::End => return Err(self.after_end()),
                 State::Failed(_) => {
                     self.input.clear();
                     return Ok(None);
                 }
-                State::End if self.input.is_empty() => return Ok(None),
-                State::End => return Err(self.at_next_line(line::unexpected(&self.input, "the end of the file"))),
-                _ => (),
-            }
+            };
             let Some(line) = self.next_line()? else { return Ok(None) };
-            if let Some(event) = self.read(&line)? {
+            if let Some(event) = self.read(expected, &line)? {
                 return Ok(Some(event));
             }
         }
@@ -219,45 +232,33 @@ impl ManifestReader {
         Ok(end.map(|_| std::mem::take(&mut self.partial).into()))
     }
 
-    fn read(&mut self, line: &[u8]) -> Result<Option<ManifestEvent>, ManifestError> {
-        let event = if matches!(self.state, State::Checksum) {
-            self.check(line)?;
-            self.state = State::End;
-            None
-        } else {
-            self.hash.update(line);
-            self.read_hashed(line)?
+    fn read(&mut self, expected: Expected, line: &[u8]) -> Result<Option<ManifestEvent>, ManifestError> {
+        let said = expected.read(line).map_err(|problem| self.at_next_line(problem))?;
+        let (next, event) = match said {
+            Line::Version(version) => self::version(version)?,
+            Line::Opening(next) => (State::Reading(next), None),
+            Line::Event(next, event) => (State::Reading(next), Some(event)),
+            Line::Checksum(stated) => (self.check(stated)?, None),
         };
+        self.hash.update(line);
         self.lines = self.line_number();
-        Ok(event)
-    }
-
-    /// Reads a line other than the last.
-    fn read_hashed(&mut self, line: &[u8]) -> Result<Option<ManifestEvent>, ManifestError> {
-        if matches!(self.state, State::Version) {
-            return self.read_version(line);
-        }
-        let (next, event) = self.state.read(line).map_err(|problem| self.at_next_line(problem))?;
         self.state = next;
         Ok(event)
     }
 
-    fn read_version(&mut self, line: &[u8]) -> Result<Option<ManifestEvent>, ManifestError> {
-        let version = line::version(line).map_err(|problem| self.at_next_line(problem))?;
-        let (next, event) = match version {
-            1 => (State::Files, Some(ManifestEvent::Start { version: ManifestVersion::V1, system_id: None })),
-            2 => (State::SystemId, None),
-            version => return Err(ManifestError::UnsupportedVersion { version }),
-        };
-        self.state = next;
-        Ok(event)
-    }
-
-    /// Compares the checksum that the last line states.
-    fn check(&mut self, line: &[u8]) -> Result<(), ManifestError> {
-        let stated = line::checksum(line).map_err(|problem| self.at_next_line(problem))?;
+    /// Compares what the last line states with the checksum of all lines before it.
+    fn check(&self, stated: FileChecksum) -> Result<State, ManifestError> {
         let computed = self.hash.clone().finish();
-        if stated == computed { Ok(()) } else { Err(ManifestError::Checksum { stated, computed }) }
+        if stated == computed {
+            return Ok(State::End);
+        }
+        Err(ManifestError::Checksum { stated: stated.to_string(), computed: computed.to_string() })
+    }
+
+    /// Shows a single byte: how many there are depends on how the manifest was cut.
+    fn after_end(&self) -> ManifestError {
+        let byte = self.input.get(..1).unwrap_or_default();
+        self.at_next_line(line::unexpected(byte, "the end of the file"))
     }
 
     fn line_number(&self) -> u64 {
@@ -269,25 +270,38 @@ impl ManifestReader {
     }
 }
 
-impl State {
-    /// Reads the line that this state expects: what to expect next, and what the line says.
-    fn read(&self, line: &[u8]) -> Result<(Self, Option<ManifestEvent>), ParseError> {
-        match *self {
+fn version(version: u64) -> Result<(State, Option<ManifestEvent>), ManifestError> {
+    let start = ManifestEvent::Start { version: ManifestVersion::V1, system_id: None };
+    match version {
+        1 => Ok((State::Reading(Expected::Files), Some(start))),
+        2 => Ok((State::Reading(Expected::SystemId), None)),
+        version => Err(ManifestError::UnsupportedVersion { version }),
+    }
+}
+
+impl Expected {
+    fn read(self, line: &[u8]) -> Result<Line, ParseError> {
+        Ok(match self {
+            Self::Version => Line::Version(line::version(line)?),
             Self::SystemId => {
                 let system_id = Some(line::system_id(line)?);
-                Ok((Self::Files, Some(ManifestEvent::Start { version: ManifestVersion::V2, system_id })))
+                Line::Event(Self::Files, ManifestEvent::Start { version: ManifestVersion::V2, system_id })
             }
-            Self::Files => line::literal(line, "\"Files\": [\n").map(|()| (Self::File(Item::First), None)),
+            Self::Files => line::literal(line, "\"Files\": [\n").map(|()| Line::Opening(Self::File(Item::First)))?,
             Self::File(item) => match line::item(line, item)? {
-                None => Ok((Self::WalRanges, None)),
-                Some((json, next)) => Ok((Self::File(next), Some(ManifestEvent::File(line::file(json)?)))),
+                None => Line::Opening(Self::WalRanges),
+                Some((json, next)) => Line::Event(Self::File(next), ManifestEvent::File(line::file(json)?)),
             },
-            Self::WalRanges => line::literal(line, "\"WAL-Ranges\": [\n").map(|()| (Self::WalRange(Item::First), None)),
+            Self::WalRanges => {
+                line::literal(line, "\"WAL-Ranges\": [\n").map(|()| Line::Opening(Self::WalRange(Item::First)))?
+            }
             Self::WalRange(item) => match line::item(line, item)? {
-                None => Ok((Self::Checksum, None)),
-                Some((json, next)) => Ok((Self::WalRange(next), Some(ManifestEvent::WalRange(line::wal_range(json)?)))),
+                None => Line::Opening(Self::Checksum),
+                Some((json, next)) => {
+                    Line::Event(Self::WalRange(next), ManifestEvent::WalRange(line::wal_range(json)?))
+                }
             },
-            Self::Version | Self::Checksum | Self::End | Self::Failed(_) => Err(line::unexpected(line, "nothing")),
-        }
+            Self::Checksum => Line::Checksum(line::checksum(line)?),
+        })
     }
 }

@@ -143,7 +143,9 @@ fn an_error_names_the_line_and_what_was_expected() {
 #[test]
 fn nothing_may_follow_the_end() {
     for more in ["\n", " ", "{"] {
-        let error = error_of(&[sealed(V1), more.into()].concat()).to_string();
+        let manifest = [sealed(V1), more.into(), b"more".to_vec()].concat();
+        assert_eq!(read(&manifest, 1), read(&manifest, usize::MAX));
+        let error = error_of(&manifest).to_string();
         assert!(error.contains("line 11") && error.contains("the end of the file"), "{error}");
     }
 }
