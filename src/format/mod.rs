@@ -7,6 +7,8 @@
 pub mod backup_label;
 pub mod backup_manifest;
 pub mod history;
+mod input;
+pub mod relative_path;
 pub mod seal;
 pub mod tablespace_map;
 pub mod tar;
