@@ -7,12 +7,12 @@ use futures::TryStreamExt;
 
 use super::error::{Context, Error, ErrorKind, Result};
 use super::vault::Vault;
+use crate::format::history;
 use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::format::seal::{ServerKey, WrappedKey};
-use crate::format::history;
 use crate::model::{
-    Artifact, Catalog, Incarnation, ObjectKey, ServerName, ServerSpec, Snapshot, StoredObject,
+    Artifact, Catalog, Incarnation, ObjectKey, ServerName, ServerSpec, Snapshot, StoredHistory, StoredObject,
 };
 use crate::port::{Clock, Environment, KeyProvider, PutMode, Storage, StorageExt};
 
@@ -184,12 +184,12 @@ impl ServerRepository {
     async fn read_artifact(&self, object: &StoredObject) -> Result<Artifact> {
         let foreign = |error| Error::new(ErrorKind::InvalidInput, "a foreign object in the catalog").caused_by(error);
         match self.layout.parse_catalog(object).map_err(foreign)? {
-            CatalogEntry::Log(log) => Ok(Artifact::Log(log)),
-            CatalogEntry::Snapshot { .. } => Ok(Artifact::Snapshot(self.read_record::<Snapshot>(&object.key).await?)),
+            CatalogEntry::Log(log) => Ok(log.into()),
+            CatalogEntry::Snapshot { .. } => Ok(self.read_record::<Snapshot>(&object.key).await?.into()),
             CatalogEntry::History { incarnation, timeline } => {
                 let file = self.vault.get(&object.key, RECORD_BYTES_MAX).await?;
                 let history = history::parse(timeline, &file).map_err(|error| Error::corrupt(&object.key, error))?;
-                Ok(Artifact::History { incarnation, history, object: object.clone() })
+                Ok(StoredHistory::new(incarnation, history, object.clone()).into())
             }
         }
     }
@@ -239,7 +239,8 @@ impl ServerRepository {
     async fn versioned_record(&self) -> Result<(ServerRecord, PutMode)> {
         let name = self.layout.record();
         let found = self.vault.find(&name, RECORD_BYTES_MAX).await?;
-        let missing = || Error::new(ErrorKind::NotFound, format!("server {} has no record: create it again", self.name));
+        let missing =
+            || Error::new(ErrorKind::NotFound, format!("server {} has no record: create it again", self.name));
         let (bytes, meta) = found.ok_or_else(missing)?;
         let version = meta.version.map_or(PutMode::Overwrite, PutMode::Update);
         Ok((decode(&name, &bytes)?, version))

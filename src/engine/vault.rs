@@ -64,7 +64,8 @@ impl Vault {
     /// Opens an object for reading any of its ranges.
     pub(crate) async fn open(&self, name: &ObjectKey) -> Result<VaultReader> {
         let header = SealedLayout::header_len(name);
-        let read = self.storage.get(name, Some(0..header as u64)).await.map_err(|error| missing_or_short(name, error))?;
+        let read =
+            self.storage.get(name, Some(0..header as u64)).await.map_err(|error| missing_or_short(name, error))?;
         let bytes = read.meta.bytes;
         let start = read.collect(header).await.context(|| format!("reading {name}"))?;
         let opener = ObjectOpener::from_header(&self.key, name, &start).map_err(|error| Error::open(name, error))?;

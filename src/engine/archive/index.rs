@@ -23,7 +23,9 @@ impl IndexBuilder {
     pub(super) fn add(&mut self, record: WalRecord) {
         self.records += 1;
         match record.detail {
-            WalRecordDetail::Commit { time, .. } | WalRecordDetail::Abort { time, .. } => self.end(record.end_lsn, time),
+            WalRecordDetail::Commit { time, .. } | WalRecordDetail::Abort { time, .. } => {
+                self.end(record.end_lsn, time)
+            }
             WalRecordDetail::RestorePoint { name, time } => {
                 self.index.restore_points.push(RestorePoint::new(record.end_lsn, time, name));
             }

@@ -20,7 +20,7 @@ use super::repository::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::history;
 use crate::format::wal::{WalDecoder, WalIdentity};
-use crate::model::{Catalog, LogBackup, Lsn, TimelineHistory, TimelineId, WalRange};
+use crate::model::{Branch, Catalog, LogBackup, Lsn, TimelineHistory, TimelineId, WalRange};
 use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
 
 /// How log is cut into log backups.
@@ -142,8 +142,7 @@ impl Archiver {
         self.settings.observer.tell(&ArchiveEvent::Following { timeline, lsn });
         let decoder = self.decoder(identity, history, &catalog, position).await?;
         let compression = self.settings.compression;
-        let format =
-            LogFormat { incarnation: identity.incarnation, segment_size: identity.segment_size, compression };
+        let format = LogFormat { incarnation: identity.incarnation, segment_size: identity.segment_size, compression };
         Ok(Session::new(self.server.clone(), self.settings.clone(), format, stream, decoder, position))
     }
 
@@ -180,18 +179,14 @@ impl Archiver {
         }
     }
 
-    async fn primed(
-        &self,
-        whose: &WalIdentity,
-        catalog: &Catalog,
-        position: Position,
-    ) -> Result<Option<WalDecoder>> {
+    async fn primed(&self, whose: &WalIdentity, catalog: &Catalog, position: Position) -> Result<Option<WalDecoder>> {
         let begins = whose.history.begin() == position.lsn && position.lsn > Lsn::ZERO;
-        let start = |lsn| WalDecoder::at_record(whose.clone(), lsn).map_err(|error| Error::corrupt("archived log", error));
+        let start =
+            |lsn| WalDecoder::at_record(whose.clone(), lsn).map_err(|error| Error::corrupt("archived log", error));
         if begins {
             return start(position.lsn).map(Some);
         }
-        let logs = || catalog.logs(whose.incarnation, position.timeline);
+        let logs = || catalog.logs(Branch::new(whose.incarnation, position.timeline)).iter();
         let Some(last) = logs().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
             return Ok(None);
         };

@@ -9,7 +9,7 @@ use crate::engine::repository::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::log::{self, LogFooter};
 use crate::format::wal::WalRecord;
-use crate::model::{Incarnation, Lsn, LogBackup, SegmentSize, Timestamp, WalRange};
+use crate::model::{Incarnation, LogBackup, Lsn, SegmentSize, Timestamp, WalRange};
 use crate::port::{ExecutorExt, PutMode};
 
 /// Log that was received and verified, but is not stored yet.

@@ -1,6 +1,6 @@
 //! Where to go on archiving.
 
-use crate::model::{Catalog, Incarnation, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId};
+use crate::model::{Branch, Catalog, Incarnation, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId};
 
 /// A position on a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub(super) fn archived_end(catalog: &Catalog, incarnation: Incarnation, history:
     let stretches: Vec<_> = history.stretches().collect();
     let mut next = None;
     for (timeline, begin, end) in stretches.into_iter().rev() {
-        let archived = catalog.archived_through(incarnation, timeline).filter(|archived| *archived > begin);
+        let archived =
+            catalog.archived_through(Branch::new(incarnation, timeline)).filter(|archived| *archived > begin);
         if let Some(archived) = archived {
             let left = end.is_some_and(|switch| archived >= switch);
             return if left { next } else { Some(Position { timeline, lsn: archived }) };

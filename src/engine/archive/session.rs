@@ -76,7 +76,10 @@ impl Session {
         }
     }
 
-    pub(super) async fn run(&mut self, mut stop: Pin<&mut (impl FusedFuture<Output = ()> + Send)>) -> Result<SessionEnd> {
+    pub(super) async fn run(
+        &mut self,
+        mut stop: Pin<&mut (impl FusedFuture<Output = ()> + Send)>,
+    ) -> Result<SessionEnd> {
         loop {
             if self.upload.is_none() {
                 if self.is_due() {

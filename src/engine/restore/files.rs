@@ -193,9 +193,8 @@ mod tests {
     use crate::model::FileEntry;
 
     fn file(blocks: &[(u32, u64, u32, u32)]) -> ManifestFile {
-        let block = |&(pack, offset, stored, plain)| {
-            BlockRef::new(pack, offset, stored, plain, Codec::Stored, Digest::of(b""))
-        };
+        let block =
+            |&(pack, offset, stored, plain)| BlockRef::new(pack, offset, stored, plain, Codec::Stored, Digest::of(b""));
         ManifestFile::new(FileEntry::new("x", 0, 0o600, 0), blocks.iter().map(block).collect())
     }
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use futures::{TryStreamExt, stream};
 
-pub use self::feed::WalFeed;
 use self::feed::Segments;
+pub use self::feed::WalFeed;
 use self::files::{FileRestore, Group};
 use self::manifest::ManifestStream;
 use super::error::{Context, Error, ErrorKind, Result};
 use super::progress::{Observer, Progress};
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
+use crate::format::layout::CatalogEntry;
 use crate::format::manifest::{ManifestHead, ManifestLine};
 use crate::model::{Snapshot, SnapshotKind};
 use crate::plan::RestorePlan;
@@ -128,10 +129,15 @@ impl Restore {
     }
 
     async fn stage_histories(&self) -> Result<()> {
-        for history in self.plan.histories() {
-            let file = self.server.vault.get(&history.object.key, RECORD_BYTES_MAX).await?;
-            let staged = self.target.history(history.timeline, file).await;
-            staged.context(|| format!("staging the history of timeline {}", history.timeline))?;
+        for object in self.plan.histories() {
+            let foreign = |error| Error::corrupt("the plan", error);
+            let CatalogEntry::History { timeline, .. } = self.server.layout.parse_catalog(object).map_err(foreign)?
+            else {
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{} is no timeline history", object.key)));
+            };
+            let file = self.server.vault.get(&object.key, RECORD_BYTES_MAX).await?;
+            let staged = self.target.history(timeline, file).await;
+            staged.context(|| format!("staging the history of timeline {timeline}"))?;
         }
         Ok(())
     }

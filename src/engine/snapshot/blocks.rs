@@ -48,11 +48,7 @@ pub(super) struct BlockReader {
 }
 
 impl BlockReader {
-    pub(super) fn new(
-        stream: Box<dyn SnapshotStream>,
-        executor: Arc<dyn Executor>,
-        compression: Compression,
-    ) -> Self {
+    pub(super) fn new(stream: Box<dyn SnapshotStream>, executor: Arc<dyn Executor>, compression: Compression) -> Self {
         let (missing, block, slots) = (0, BytesMut::new(), VecDeque::new());
         Self { stream, executor, compression, missing, block, slots, ended: false }
     }

@@ -89,9 +89,6 @@ fn target_lines(target: &RecoveryTarget) -> Vec<String> {
         RecoveryTarget::Time { at, inclusive: with } => {
             vec![line("recovery_target_time", &at.to_string()), inclusive(*with)]
         }
-        RecoveryTarget::Lsn { lsn, inclusive: with } => {
-            vec![line("recovery_target_lsn", &lsn.to_string()), inclusive(*with)]
-        }
         RecoveryTarget::EndOfWal => Vec::new(),
     }
 }
