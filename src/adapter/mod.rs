@@ -17,6 +17,8 @@ mod threads;
 pub use clock::SystemClock;
 #[cfg(not(target_family = "wasm"))]
 pub use entropy::OsEntropy;
+#[cfg(all(feature = "local", unix))]
+pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 #[cfg(not(target_family = "wasm"))]
 pub use threads::ThreadPool;
