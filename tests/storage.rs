@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pitr::adapter::{LocalStorage, MemoryStorage, SystemClock, ThreadPool};
 use pitr::port::Storage;
-use pitr::testing::conformance::storage::run_all;
 use pitr::testing::FaultyStorage;
+use pitr::testing::conformance::storage::run_all;
 
 #[path = "storage/broken.rs"]
 mod broken;
