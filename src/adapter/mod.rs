@@ -11,12 +11,18 @@ mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(not(target_family = "wasm"))]
+mod system;
+#[cfg(not(target_family = "wasm"))]
 mod threads;
 
 #[cfg(not(target_family = "wasm"))]
 pub use clock::SystemClock;
 #[cfg(not(target_family = "wasm"))]
 pub use entropy::OsEntropy;
+#[cfg(all(feature = "local", unix))]
+pub use local::LocalStorage;
 pub use memory::MemoryStorage;
+#[cfg(not(target_family = "wasm"))]
+pub use system::system;
 #[cfg(not(target_family = "wasm"))]
 pub use threads::ThreadPool;

@@ -122,13 +122,10 @@ mod tests {
     #[test]
     fn each_target_has_its_lines() {
         let at = "2026-11-23T21:09:08.5Z".parse().unwrap();
-        let lsn = "16/B374D848".parse().unwrap();
         let time = text(RecoveryTarget::Time { at, inclusive: false });
         assert!(
             time.contains("\nrecovery_target_time = '2026-11-23T21:09:08.500000Z'\nrecovery_target_inclusive = 'off'")
         );
-        let position = text(RecoveryTarget::Lsn { lsn, inclusive: true });
-        assert!(position.contains("\nrecovery_target_lsn = '16/B374D848'\nrecovery_target_inclusive = 'on'"));
         assert!(text(RecoveryTarget::Immediate).contains("\nrecovery_target = 'immediate'"));
         assert!(
             text(RecoveryTarget::EndOfWal).contains("\nrecovery_target_timeline = '3'\n# pitr: recovery settings end")
