@@ -18,12 +18,23 @@ use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart, SourceIdentity};
 
 /// How snapshots are taken.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct SnapshotSettings {
+    compression: Compression,
+    observer: Observer<Progress>,
+}
+
+impl SnapshotSettings {
     /// How blocks are compressed.
-    pub compression: Compression,
-    /// Is told of progress.
-    pub observer: Observer<Progress>,
+    #[must_use]
+    pub fn compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
+    /// Who is told of progress.
+    #[must_use]
+    pub fn observer(self, observer: Observer<Progress>) -> Self {
+        Self { observer, ..self }
+    }
 }
 
 /// A snapshot that was taken, and what was noticed on the way.
