@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pitr::adapter::postgres::{Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, ReplicationSource};
+use pitr::adapter::postgres::{Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer};
 use pitr::adapter::{LocalStorage, MemoryKey, system};
 use pitr::engine::{ArchiveSettings, Archiver, Observer, Progress, Repository, Restore, RestoreSettings};
 use pitr::engine::{ServerRepository, SnapshotSettings, Snapshotter};
@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
         throwaway.as_ref().map_or_else(|| std::env::var("DATABASE_URL").unwrap_or_default(), |s| s.connection_string());
 
     say("Protecting the server");
-    let source = Arc::new(ReplicationSource::new(url.parse::<Config>()?, "pitr_quickstart"));
+    let source = Arc::new(PostgresServer::new(url.parse::<Config>()?, "pitr_quickstart".parse()?));
     let storage = Arc::new(LocalStorage::open(scratch.path().join("repository"), system().executor).await?);
     let repository = Repository::new(storage.clone(), Arc::new(MemoryKey::generate(&*system().entropy)?), system());
     let major = source.identify().await?.incarnation.major;
