@@ -1,4 +1,5 @@
 //! The decoder against real servers: what PostgreSQL says of its own log is the truth.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "shared with other tests")]
 mod support;

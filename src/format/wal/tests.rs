@@ -180,10 +180,10 @@ fn no_record_starts_inside_a_header_or_unaligned() {
     }
     assert!(WalDecoder::at_record(identity(), Lsn::new(START + 8192 + 24)).is_ok());
     let wal = sample();
-    let page = 2 * 8192;
-    let mut decoder = WalDecoder::at_record(identity(), Lsn::new(START + page)).unwrap();
-    let (_, error) = feed(&mut decoder, &mut std::iter::once(&wal.bytes[page as usize..]));
-    assert_eq!(error, Some(WalError::new(Lsn::new(START + page), WalErrorKind::UnexpectedContinuation)));
+    let page = 2 * 8192_usize;
+    let mut decoder = WalDecoder::at_record(identity(), Lsn::new(START + page as u64)).unwrap();
+    let (_, error) = feed(&mut decoder, &mut std::iter::once(&wal.bytes[page..]));
+    assert_eq!(error, Some(WalError::new(Lsn::new(START + page as u64), WalErrorKind::UnexpectedContinuation)));
 }
 
 #[test]
