@@ -356,8 +356,9 @@ fn records_are_those_of_pg_waldump_in_small_segments_and_flipped_bytes_are_notic
         let start = before.map_or(records[0].lsn, |record| record.end_lsn);
         log.bytes[offset] ^= flip;
         let decoder = WalDecoder::at_record(log.identity.clone(), start).unwrap();
-        let (_, _, error) = feed(decoder, log.from(start), &mut random);
-        assert!(error.is_some(), "byte at {lsn} ^ {flip:#04X}");
+        let (decoder, _, error) = feed(decoder, log.from(start), &mut random);
+        // What follows a switch means nothing either, but it is counted.
+        assert!(error.is_some() || decoder.unverified_bytes() == 1, "byte at {lsn} ^ {flip:#04X}");
         log.bytes[offset] ^= flip;
     }
 }

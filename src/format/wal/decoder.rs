@@ -14,7 +14,7 @@ mod records;
 /// Verifies log as it streams, and hands out its records.
 ///
 /// It takes chunks of any length, and the same bytes give the same records and the same error however they are cut. It
-/// keeps less than a kilobyte, whatever the length of records.
+/// keeps less than a kilobyte beside the identity, whatever the length of records.
 ///
 /// A record is handed out when everything up to its [`end_lsn`](WalRecord::end_lsn) was fed, in the order of the log.
 /// Zeros where a record should start are the end of the log (see [`end_of_log`](Self::end_of_log)), since that is what the
@@ -56,7 +56,7 @@ enum Phase {
     Body,
     /// Zeros up to the next multiple of 8.
     Padding,
-    /// Zeros up to the end of the segment, page headers among them.
+    /// The rest of a segment after a switch, page headers among it.
     Filler,
     /// Zeros for ever.
     End(Lsn),
@@ -150,7 +150,10 @@ impl WalDecoder {
         }
     }
 
-    /// How many bytes were passed over: before the first record, and of records that a crash cut short.
+    /// How many bytes were passed over: before the first record, of records that a crash cut short, and whatever is not
+    /// zero after a switch.
+    ///
+    /// PostgreSQL does not use the latter two, so they do no harm.
     #[must_use]
     pub const fn unverified_bytes(&self) -> u64 {
         self.unverified

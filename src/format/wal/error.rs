@@ -139,7 +139,7 @@ pub enum WalErrorKind {
         /// The record that was lost.
         expected: Option<Lsn>,
     },
-    /// A byte that PostgreSQL leaves zero is not: padding, or the rest of a segment after a switch.
+    /// A byte that pads a record or page header is not zero.
     #[error("byte {found:#04X} stands where PostgreSQL writes zeros")]
     NonZeroPadding {
         /// The byte.

@@ -201,6 +201,17 @@ fn zeros_end_the_log_and_nothing_may_follow() {
 }
 
 #[test]
+fn what_a_crash_left_after_a_switch_is_counted() {
+    let mut wal = SyntheticWal::new(START);
+    wal.switch();
+    wal.record(10, 0, 1, &[1; 100]);
+    wal.bytes[50_000..50_100].fill(7);
+    let mut decoder = WalDecoder::new(identity(), Lsn::new(START));
+    let (records, error) = feed(&mut decoder, &mut wal.bytes.chunks(1000));
+    assert_eq!((records.len(), error, decoder.unverified_bytes()), (2, None, 100));
+}
+
+#[test]
 fn a_page_carries_the_timeline_that_wrote_its_first_byte() {
     let mut wal = SyntheticWal::new(START);
     wal.record(10, 0, 1, &[1; 8000]);
