@@ -211,6 +211,7 @@ impl RecordHeader {
 }
 
 /// Checks the length of a record, which is known before the rest of its header.
+#[inline]
 pub(super) fn check_length(total_len: u32, major: PostgresMajor) -> Result<(), WalErrorKind> {
     // `MaxAllocSize` bounded a record before `XLogRecordMaxSize` did.
     let longest = if major.as_u32() == 15 { 0x3FFF_FFFF } else { 1020 << 20 };
