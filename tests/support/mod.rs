@@ -9,7 +9,6 @@ use tempfile::TempDir;
 #[derive(Clone, Debug)]
 pub struct PgInstall {
     bin: PathBuf,
-    major: u32,
 }
 
 impl PgInstall {
@@ -25,12 +24,7 @@ impl PgInstall {
         let bin = found.unwrap_or_else(|| {
             panic!("no PostgreSQL {major}: set PITR_PG{major}_BIN, or install it to one of {candidates:?}")
         });
-        Self { bin: bin.clone(), major }
-    }
-
-    /// The major version.
-    pub fn major(&self) -> u32 {
-        self.major
+        Self { bin: bin.clone() }
     }
 
     /// Runs a program to its end, as a user that PostgreSQL accepts.
