@@ -197,8 +197,22 @@ fn single_frames_at_the_wrong_place() {
     let truncated = OpenError::Truncated { at: end(0), cut: Cut::BeforeFrame(1) };
     assert_eq!(open(FramePosition::last(0), 0), Err(truncated));
     assert_eq!(open(FramePosition::inner(1), 1), Err(OpenError::Extended { at: end(1) }));
+}
+
+#[test]
+fn nothing_is_appended_unless_it_is_right() {
+    let sealed = sealed(2 * FRAME);
+    let opener = ObjectOpener::from_header(&key(), &name(), &sealed).unwrap();
+    let damaged = with(sealed[place(0)].to_vec(), |frame| frame[100] ^= 1);
     let mut plaintext = bytes::BytesMut::from("before");
-    opener.open_frame_into(FramePosition::inner(1), &sealed[place(1)], &mut plaintext).unwrap_err();
-    opener.open_frame_into(FramePosition::inner(1), &sealed[place(0)], &mut plaintext).unwrap_err();
-    assert_eq!(plaintext, "before");
+    for (position, frame) in [
+        (FramePosition::inner(0), &damaged[..]),
+        (FramePosition::inner(1), &sealed[place(0)]),
+        (FramePosition::inner(1), &sealed[place(1)]),
+        (FramePosition::last(0), &sealed[place(0)]),
+        (FramePosition::last(1), &sealed[place(1).start..place(1).end - 1]),
+    ] {
+        opener.open_frame_into(position, frame, &mut plaintext).unwrap_err();
+        assert_eq!(plaintext, "before");
+    }
 }
