@@ -1,5 +1,6 @@
 //! `model`, `plan` and `format` stay pure: they compile without the rest of the crate, and name nothing that does I/O,
 //! waits, reads a clock or draws randomness.
+#![allow(clippy::unwrap_used, reason = "a test may end at whatever it does not expect")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -96,4 +96,4 @@ macro_rules! text_serde {
         }
     };
 }
-use text_serde;
+pub(crate) use text_serde;
