@@ -1,10 +1,12 @@
 //! Every storage that pitr brings passes the suite that it offers to others, and the suite fails those that are broken.
+#![allow(clippy::unwrap_used, reason = "a test may end at whatever it does not expect")]
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
 use pitr::adapter::{LocalStorage, MemoryStorage, SystemClock, ThreadPool};
-use pitr::port::Storage;
+use pitr::port::{PutMode, Storage};
 use pitr::testing::FaultyStorage;
 use pitr::testing::conformance::storage::run_all;
 
@@ -41,7 +43,7 @@ async fn local_storage_conforms() {
 #[tokio::test]
 async fn local_storage_conforms_with_one_thread() {
     let root = tempfile::tempdir().unwrap();
-    let pool = ThreadPool::new(std::num::NonZeroUsize::MIN);
+    let pool = ThreadPool::new(NonZeroUsize::MIN);
     run_all(&LocalStorage::open(root.path(), Arc::new(pool)).await.unwrap()).await;
 }
 
@@ -55,7 +57,7 @@ async fn faulty_storage_without_faults_conforms() {
 #[tokio::test]
 async fn a_used_store_conforms_again() {
     let (memory, other) = (memory(), "other/object".parse().unwrap());
-    memory.put(&other, "untouched".into(), pitr::port::PutMode::Create).await.unwrap();
+    memory.put(&other, "untouched".into(), PutMode::Create).await.unwrap();
     run_all(&memory).await;
     run_all(&memory).await;
     assert_eq!(memory.head(&other).await.unwrap().bytes, 9);

@@ -166,8 +166,12 @@ impl fmt::Debug for LocalStorage {
 }
 
 fn open(path: &Path) -> Result<Root, PortError> {
+    let is_new = !path.exists();
     fs::create_dir_all(path).map_err(failed("make", path))?;
     let root = Root::new(path.canonicalize().map_err(failed("find", path))?);
+    if is_new {
+        publish::sync_all(root.path().ancestors())?;
+    }
     fs::read_dir(root.path()).map_err(failed("read", path))?;
     temporary::sweep(&root, GRACE);
     Ok(root)

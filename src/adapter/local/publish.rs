@@ -45,6 +45,16 @@ pub(super) fn delete(root: &Root, key: &ObjectKey) -> Result<(), PortError> {
     sync_directories(root, key)
 }
 
+/// Makes durable what directories hold. One that is gone by now has nothing to sync but in its parent, and one that may
+/// not be read lies above the root and was not made by pitr.
+pub(super) fn sync_all<'a>(mut directories: impl Iterator<Item = &'a Path>) -> Result<(), PortError> {
+    directories.try_for_each(|directory| match File::open(directory) {
+        Ok(opened) => opened.sync_all().map_err(failed("sync", directory)),
+        Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(failed("open", directory)(error)),
+    })
+}
+
 /// Gives the content its version and makes both durable, before anybody can see them.
 fn seal(root: &Root, temporary: &Temporary) -> Result<Version, PortError> {
     let (file, failed) = (temporary.file(), |what| failed(what, temporary.path()));
@@ -99,16 +109,8 @@ fn remove_empty(root: &Root, key: &ObjectKey) {
     below_root.take_while(|directory| fs::remove_dir(directory).is_ok()).for_each(drop);
 }
 
-/// A directory that is gone has nothing to sync but in its parent.
 fn sync_directories(root: &Root, key: &ObjectKey) -> Result<(), PortError> {
-    root.directories(key).iter().try_for_each(|directory| match sync(directory) {
-        Err(error) if !is_missing(&error) => Err(failed("sync", directory)(error)),
-        _ => Ok(()),
-    })
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    sync_all(root.directories(key).iter().map(AsRef::as_ref))
 }
 
 fn conflict(root: &Root, key: &ObjectKey) -> PortError {
