@@ -1,6 +1,7 @@
 //! PostgreSQL: a running server as the source, a data directory as the target.
 
 mod auth;
+mod base_backup;
 mod config;
 mod connect;
 mod connection;
@@ -9,10 +10,15 @@ mod copy_data;
 mod data_directory;
 mod local_server;
 mod message;
+mod observe;
 mod passfile;
+mod replication;
+mod server;
 mod server_error;
 mod tls;
+mod wal_stream;
 
 pub use config::Config;
 pub use conninfo::{ConnInfo, ConnInfoError};
+pub use server::{Checkpoint, PostgresServer, SlotName, SnapshotSettings, StreamSettings};
 pub use server_error::ServerError;
