@@ -13,6 +13,7 @@ use pitr::adapter::postgres::{
 };
 use pitr::adapter::{LocalStorage, MemoryKey, system};
 use pitr::engine::{ArchiveSettings, Archiver, Repository, Restore, ServerRepository, Snapshotter};
+use pitr::format::seal::WrappingKey;
 use pitr::model::{Catalog, Lsn, PostgresMajor, ServerSpec, Snapshot, Timestamp};
 use pitr::plan::{RestorePlan, RestoreRequest, plan_restore};
 use pitr::port::{SnapshotSource as _, Storage};
@@ -91,7 +92,7 @@ impl Stand {
         let executor = system().executor;
         let storage: Arc<dyn Storage> =
             Arc::new(LocalStorage::open(scratch.path().join("repository"), executor).await.unwrap());
-        let key = MemoryKey::generate(&*system().entropy).unwrap();
+        let key = MemoryKey::new(WrappingKey::new([7; 32]), system().entropy);
         let repository = Repository::new(Arc::clone(&storage), Arc::new(key), system());
         let spec = ServerSpec::new("bank".parse().unwrap(), install.major());
         let server = repository.create_server(spec).await.unwrap();
@@ -192,7 +193,7 @@ impl Stand {
         Restored { plan, server, recovered, data }
     }
 
-    /// `pg_verifybackup` accepts what was restored, but for what a restore adds.
+    /// `pg_verifybackup` accepts what was restored, but for what a restore adds, and the map that leads to the old tablespaces.
     fn verify_backup(&self, data: &Path) {
         let program = self.install.bin().join("pg_verifybackup");
         if !program.exists() {
@@ -200,7 +201,7 @@ impl Stand {
             assert_ne!(self.install.major().as_u32(), 15, "pg_verifybackup is missing");
             return;
         }
-        let added = ["recovery.signal", "postgresql.auto.conf", "pitr_wal"];
+        let added = ["recovery.signal", "postgresql.auto.conf", "pitr_wal", "tablespace_map"];
         let ignored = added.iter().flat_map(|name| ["-i", name]);
         succeed(Command::new(program).args(["-n", "-q"]).args(ignored).arg(data));
     }
