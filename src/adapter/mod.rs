@@ -1,12 +1,33 @@
 //! Adapters: the ports' implementations that pitr brings.
 
+#[cfg(not(target_family = "wasm"))]
 mod clock;
 #[cfg(not(target_family = "wasm"))]
 mod entropy;
+#[cfg(unix)]
+mod key_file;
 mod keys;
-#[cfg(feature = "local")]
+#[cfg(all(feature = "local", unix))]
 mod local;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(not(target_family = "wasm"))]
+mod system;
+#[cfg(not(target_family = "wasm"))]
 mod threads;
+
+#[cfg(not(target_family = "wasm"))]
+pub use clock::SystemClock;
+#[cfg(not(target_family = "wasm"))]
+pub use entropy::OsEntropy;
+#[cfg(unix)]
+pub use key_file::KeyFile;
+pub use keys::MemoryKey;
+#[cfg(all(feature = "local", unix))]
+pub use local::LocalStorage;
+pub use memory::MemoryStorage;
+#[cfg(not(target_family = "wasm"))]
+pub use system::system;
+#[cfg(not(target_family = "wasm"))]
+pub use threads::ThreadPool;

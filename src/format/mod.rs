@@ -6,7 +6,14 @@
 
 pub mod backup_label;
 pub mod backup_manifest;
+pub mod block;
 pub mod history;
+mod input;
+pub mod layout;
+pub mod log;
+pub mod manifest;
+pub mod record;
+pub mod relative_path;
 pub mod seal;
 pub mod tablespace_map;
 pub mod tar;

@@ -1,8 +1,21 @@
 //! The validated index of one server's artifacts.
 
+mod error;
+mod max_tree;
+mod timeline_log;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId};
+pub use error::{CatalogError, Unusable};
+pub(crate) use timeline_log::{Piece, TimelineLog};
+
+use super::{
+    Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredObject, TimelineHistory, TimelineId,
+    Timestamp,
+};
 
 /// What the planner orders and retention keeps or expires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,19 +27,373 @@ pub enum Artifact {
     /// A stretch of log.
     Log(LogBackup),
     /// How a timeline descends from others.
-    #[non_exhaustive]
-    History {
-        /// Which life of the server it is of.
-        incarnation: Incarnation,
-        /// The ancestry.
-        history: TimelineHistory,
-        /// Where it is stored.
-        object: StoredObject,
-    },
+    History(StoredHistory),
 }
-/// PLANNER HELPER: replace by the real one.
-#[derive(Debug)]
-pub struct Catalog;
-/// PLANNER HELPER
-#[derive(Debug)]
-pub struct CatalogError;
+
+impl From<Snapshot> for Artifact {
+    fn from(snapshot: Snapshot) -> Self {
+        Self::Snapshot(snapshot)
+    }
+}
+
+impl From<LogBackup> for Artifact {
+    fn from(backup: LogBackup) -> Self {
+        Self::Log(backup)
+    }
+}
+
+impl From<StoredHistory> for Artifact {
+    fn from(history: StoredHistory) -> Self {
+        Self::History(history)
+    }
+}
+
+/// A timeline history file that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoredHistory {
+    /// Which life of the server it is of.
+    pub incarnation: Incarnation,
+    /// The ancestry that it tells.
+    pub history: TimelineHistory,
+    /// Where it is stored.
+    pub object: StoredObject,
+}
+
+impl StoredHistory {
+    /// The `history` of a timeline of `incarnation`, stored as `object`.
+    #[must_use]
+    pub const fn new(incarnation: Incarnation, history: TimelineHistory, object: StoredObject) -> Self {
+        Self { incarnation, history, object }
+    }
+}
+
+/// One timeline of one life of a server: what is restored is always a position on a branch's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Branch {
+    /// Which life of the server.
+    pub incarnation: Incarnation,
+    /// Which of its timelines.
+    pub timeline: TimelineId,
+}
+
+impl Branch {
+    /// The branch of `incarnation` that ends on `timeline`.
+    #[must_use]
+    pub const fn new(incarnation: Incarnation, timeline: TimelineId) -> Self {
+        Self { incarnation, timeline }
+    }
+}
+
+impl fmt::Display for Branch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timeline {} of {}", self.timeline, self.incarnation)
+    }
+}
+
+/// Everything that is known to be stored of one server: checked, sorted and linked once, then only read.
+///
+/// - The order in which artifacts were given does not matter, and exact duplicates count once.
+/// - Log backups may overlap.
+/// - A timeline whose history is not among the artifacts takes it from a descendant's history. If there is none either, it
+///   is a root: what lies on it can be restored, what came before it is unknown. Timeline 1 is a root by definition.
+/// - A snapshot that cannot be restored whatever log there is stays in, marked [`Unusable`]: one broken chain must not
+///   keep the rest from being restored.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    branches: BTreeMap<Branch, BranchRecord>,
+    snapshots: BTreeMap<SnapshotId, Linked>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct BranchRecord {
+    pub(crate) history: TimelineHistory,
+    pub(crate) history_object: Option<StoredObject>,
+    pub(crate) log: TimelineLog,
+    /// By the end of their log, then ID.
+    pub(crate) snapshots: Vec<SnapshotId>,
+}
+
+/// A snapshot and what its chain amounts to.
+#[derive(Clone, Debug)]
+pub(crate) struct Linked {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) chain: Result<Chain, Unusable>,
+}
+
+/// What a snapshot and all of its ancestors take to fetch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chain {
+    pub(crate) snapshots: u64,
+    pub(crate) stored_bytes: u64,
+}
+
+impl Catalog {
+    /// Indexes `artifacts`.
+    ///
+    /// # Errors
+    /// If artifacts contradict each other so that it is unknown which of them is true.
+    pub fn new(artifacts: impl IntoIterator<Item = Artifact>) -> Result<Self, CatalogError> {
+        let mut parts = Parts::default();
+        for artifact in artifacts {
+            parts.add(artifact)?;
+        }
+        parts.imply_histories()?;
+        Ok(parts.link())
+    }
+
+    /// The lives of the server, by system identifier.
+    pub fn incarnations(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        let mut incarnations: Vec<_> = self.branches.keys().map(|branch| branch.incarnation).collect();
+        incarnations.dedup();
+        incarnations.into_iter()
+    }
+
+    /// All branches, by incarnation and timeline.
+    pub fn branches(&self) -> impl Iterator<Item = Branch> + '_ {
+        self.branches.keys().copied()
+    }
+
+    /// The branch that the server was on last: of the newest incarnation the current timeline.
+    ///
+    /// This is the branch whose end was seen at the latest time: the server's clock at its last log backup (or the latest
+    /// commit in that, if the clock was not observed) or at its last snapshot, whichever lies further in the log. Of
+    /// branches that ended at the same time it is the one with the highest timeline. Numbers alone would not do: a
+    /// promotion that was abandoned has a higher timeline than the server's.
+    #[must_use]
+    pub fn current(&self) -> Option<Branch> {
+        let seen = |&branch: &Branch| Some((self.last_seen(branch)?, branch.timeline, branch));
+        self.branches.keys().filter_map(seen).max().map(|(.., branch)| branch)
+    }
+
+    /// The timeline of `incarnation` that the server was on last; see [`Catalog::current`].
+    #[must_use]
+    pub fn current_timeline(&self, incarnation: Incarnation) -> Option<TimelineId> {
+        let mine = self.branches.keys().filter(|branch| branch.incarnation == incarnation);
+        let seen = |&branch: &Branch| Some((self.last_seen(branch)?, branch.timeline));
+        mine.filter_map(seen).max().map(|(_, timeline)| timeline)
+    }
+
+    /// All snapshots, by ID.
+    pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.values().map(|linked| &linked.snapshot)
+    }
+
+    /// The snapshot with this ID.
+    #[must_use]
+    pub fn snapshot(&self, id: &SnapshotId) -> Option<&Snapshot> {
+        self.snapshots.get(id).map(|linked| &linked.snapshot)
+    }
+
+    /// Why the snapshot with this ID cannot be restored; `None` if it can, as far as snapshots go, or is unknown.
+    #[must_use]
+    pub fn unusable(&self, id: &SnapshotId) -> Option<&Unusable> {
+        self.snapshots.get(id)?.chain.as_ref().err()
+    }
+
+    /// The log backups that were taken of this timeline, by start, then end. They may overlap.
+    #[must_use]
+    pub fn logs(&self, branch: Branch) -> &[LogBackup] {
+        self.branches.get(&branch).map_or(&[], |record| record.log.backups())
+    }
+
+    /// How this timeline descends from others.
+    #[must_use]
+    pub fn history(&self, branch: Branch) -> Option<&TimelineHistory> {
+        self.branches.get(&branch).map(|record| &record.history)
+    }
+
+    /// Where the timeline's history is stored; `None` if it is not, as timeline 1's never is.
+    #[must_use]
+    pub fn history_object(&self, branch: Branch) -> Option<&StoredObject> {
+        self.branches.get(&branch)?.history_object.as_ref()
+    }
+
+    /// Where the last log backup of this timeline ends, and an archiver resumes; `None` if there is none.
+    ///
+    /// There may be holes before it.
+    #[must_use]
+    pub fn archived_through(&self, branch: Branch) -> Option<Lsn> {
+        self.branches.get(&branch)?.log.end()
+    }
+
+    pub(crate) fn record(&self, branch: Branch) -> Option<&BranchRecord> {
+        self.branches.get(&branch)
+    }
+
+    pub(crate) fn linked(&self, id: &SnapshotId) -> Option<&Linked> {
+        self.snapshots.get(id)
+    }
+
+    /// The snapshots that a restore of `snapshot` lays over each other, the full one first.
+    pub(crate) fn chain(&self, snapshot: &Snapshot) -> Vec<Snapshot> {
+        let mut chain = vec![snapshot.clone()];
+        while let Some(SnapshotKind::Incremental { parent }) = chain.last().map(|child| &child.kind) {
+            let Some(parent) = self.snapshot(parent) else { break };
+            chain.push(parent.clone());
+        }
+        chain.reverse();
+        chain
+    }
+
+    fn last_seen(&self, branch: Branch) -> Option<Timestamp> {
+        let record = self.branches.get(&branch)?;
+        let last = record.snapshots.last().and_then(|id| self.snapshot(id));
+        let snapshot = last.map(|snapshot| (snapshot.wal.end, snapshot.consistent_at));
+        snapshot.max(record.log.last_seen()).map(|(_, at)| at)
+    }
+}
+
+/// Artifacts that are not yet linked.
+#[derive(Default)]
+struct Parts {
+    snapshots: BTreeMap<SnapshotId, Snapshot>,
+    logs: BTreeMap<Branch, Vec<LogBackup>>,
+    histories: BTreeMap<Branch, (TimelineHistory, Option<StoredObject>)>,
+}
+
+impl Parts {
+    fn add(&mut self, artifact: Artifact) -> Result<(), CatalogError> {
+        match artifact {
+            Artifact::Snapshot(snapshot) => self.add_snapshot(snapshot),
+            Artifact::Log(backup) => {
+                let branch = Branch::new(backup.incarnation, backup.wal.timeline);
+                self.logs.entry(branch).or_default().push(backup);
+                Ok(())
+            }
+            Artifact::History(history) => self.add_history(history),
+        }
+    }
+
+    fn add_snapshot(&mut self, snapshot: Snapshot) -> Result<(), CatalogError> {
+        let known = self.snapshots.entry(snapshot.id.clone()).or_insert_with(|| snapshot.clone());
+        if *known == snapshot { Ok(()) } else { Err(CatalogError::SnapshotIdReused { id: snapshot.id }) }
+    }
+
+    /// Of a history that is stored more than once, the object with the first key counts.
+    fn add_history(&mut self, stored: StoredHistory) -> Result<(), CatalogError> {
+        let StoredHistory { incarnation, history, object } = stored;
+        let timeline = history.timeline();
+        let Some((known, at)) = self.histories.get_mut(&Branch::new(incarnation, timeline)) else {
+            self.histories.insert(Branch::new(incarnation, timeline), (history, Some(object)));
+            return Ok(());
+        };
+        if !same_ancestry(known, &history) {
+            return Err(CatalogError::HistoriesDisagree { incarnation, timeline, first: timeline, second: timeline });
+        }
+        if at.as_ref().is_none_or(|at| (&object.key, object.bytes) < (&at.key, at.bytes)) {
+            (*known, *at) = (history, Some(object));
+        }
+        Ok(())
+    }
+
+    /// Every history tells those of all its ancestors too. What has no history at all is a root.
+    fn imply_histories(&mut self) -> Result<(), CatalogError> {
+        let told: Vec<_> = self.histories.iter().map(|(&branch, (history, _))| (branch, history.clone())).collect();
+        let mut tellers: BTreeMap<Branch, TimelineId> = told.iter().map(|&(b, _)| (b, b.timeline)).collect();
+        for (branch, history) in told {
+            for ancestor in ancestors(&history) {
+                let implied = Branch::new(branch.incarnation, ancestor.timeline());
+                let first = *tellers.entry(implied).or_insert(branch.timeline);
+                let known = self.histories.entry(implied).or_insert_with(|| (ancestor.clone(), None));
+                if !same_ancestry(&known.0, &ancestor) {
+                    let (incarnation, timeline) = (implied.incarnation, implied.timeline);
+                    let second = branch.timeline;
+                    return Err(CatalogError::HistoriesDisagree { incarnation, timeline, first, second });
+                }
+            }
+        }
+        let of_snapshots = self.snapshots.values().map(|s| Branch::new(s.incarnation, s.wal.timeline));
+        for branch in self.logs.keys().copied().chain(of_snapshots) {
+            self.histories.entry(branch).or_insert_with(|| (TimelineHistory::root(branch.timeline), None));
+        }
+        Ok(())
+    }
+
+    fn link(mut self) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (branch, (history, history_object)) in self.histories {
+            let log = TimelineLog::new(self.logs.remove(&branch).unwrap_or_default());
+            catalog.branches.insert(branch, BranchRecord { history, history_object, log, snapshots: Vec::new() });
+        }
+        let mut snapshots: Vec<_> = self.snapshots.into_values().collect();
+        // Parents come before their children, so that one pass links whole chains.
+        snapshots.sort_by(|a, b| (a.wal.start, a.wal.end, &a.id).cmp(&(b.wal.start, b.wal.end, &b.id)));
+        let known: BTreeSet<SnapshotId> = snapshots.iter().map(|snapshot| snapshot.id.clone()).collect();
+        for snapshot in snapshots {
+            let chain = catalog.chain_of(&snapshot, |id| known.contains(id));
+            catalog.snapshots.insert(snapshot.id.clone(), Linked { snapshot, chain });
+        }
+        catalog.list_snapshots_by_branch();
+        catalog
+    }
+}
+
+impl Catalog {
+    /// What it takes to restore `snapshot`, if every snapshot that could be an ancestor is linked already.
+    fn chain_of(&self, snapshot: &Snapshot, known: impl Fn(&SnapshotId) -> bool) -> Result<Chain, Unusable> {
+        let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+        let history = self.branches.get(&branch).map(|record| &record.history);
+        let begin = history.map_or(Lsn::ZERO, TimelineHistory::begin);
+        if snapshot.wal.start < begin {
+            return Err(Unusable::BeforeItsTimeline { begin });
+        }
+        let alone = Chain { snapshots: 1, stored_bytes: snapshot.stored_bytes };
+        let SnapshotKind::Incremental { parent } = &snapshot.kind else { return Ok(alone) };
+        let parent = parent.clone();
+        let Some(linked) = self.snapshots.get(&parent) else {
+            let later = known(&parent);
+            return Err(if later { Unusable::ParentNotEarlier { parent } } else { Unusable::ParentMissing { parent } });
+        };
+        // PostgreSQL's own rule for incremental backups (backup/basebackup_incremental.c).
+        if linked.snapshot.wal.end > snapshot.wal.start {
+            return Err(Unusable::ParentNotEarlier { parent });
+        }
+        let same_life = linked.snapshot.incarnation == snapshot.incarnation;
+        if !same_life || !history.is_some_and(|history| is_in_past(&linked.snapshot, history)) {
+            return Err(Unusable::ParentElsewhere { parent });
+        }
+        let Ok(below) = &linked.chain else { return Err(Unusable::ParentUnusable { parent }) };
+        Ok(Chain {
+            snapshots: below.snapshots.saturating_add(alone.snapshots),
+            stored_bytes: below.stored_bytes.saturating_add(alone.stored_bytes),
+        })
+    }
+
+    fn list_snapshots_by_branch(&mut self) {
+        let mut snapshots: Vec<&Snapshot> = self.snapshots.values().map(|linked| &linked.snapshot).collect();
+        snapshots.sort_by_key(|snapshot| snapshot.wal.end);
+        for snapshot in snapshots {
+            let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+            if let Some(record) = self.branches.get_mut(&branch) {
+                record.snapshots.push(snapshot.id.clone());
+            }
+        }
+    }
+}
+
+/// Whether a server on the timeline of `history` passed through the end of `snapshot`.
+fn is_in_past(snapshot: &Snapshot, history: &TimelineHistory) -> bool {
+    let passed = |(timeline, _, left): (TimelineId, Lsn, Option<Lsn>)| {
+        timeline == snapshot.wal.timeline && left.is_none_or(|left| snapshot.wal.end <= left)
+    };
+    history.stretches().any(passed)
+}
+
+/// The reasons are prose, and do not count.
+fn same_ancestry(one: &TimelineHistory, other: &TimelineHistory) -> bool {
+    one.stretches().eq(other.stretches())
+}
+
+/// What a history says of each ancestor.
+fn ancestors(history: &TimelineHistory) -> impl Iterator<Item = TimelineHistory> + '_ {
+    let ancestors = history.ancestors();
+    let told = |(i, ancestor): (usize, &super::TimelineSwitch)| {
+        TimelineHistory::new(ancestor.timeline, ancestors[..i].to_vec()).ok()
+    };
+    ancestors.iter().enumerate().filter_map(told)
+}
+
+#[cfg(test)]
+mod tests;

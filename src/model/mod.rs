@@ -17,7 +17,8 @@ mod spec;
 mod time;
 mod timeline;
 
-pub use catalog::{Artifact, Catalog, CatalogError};
+pub use catalog::{Artifact, Branch, Catalog, CatalogError, StoredHistory, Unusable};
+pub(crate) use catalog::{BranchRecord, Chain, Linked, Piece, TimelineLog};
 pub use error::ParseError;
 pub use file::{FileEntry, Tablespace};
 pub use log_backup::{CommitIndex, IndexedCommit, LogBackup, RestorePoint};
@@ -96,4 +97,4 @@ macro_rules! text_serde {
         }
     };
 }
-use text_serde;
+pub(crate) use text_serde;

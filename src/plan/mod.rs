@@ -1,28 +1,47 @@
 //! Pure decisions: catalog + request + policy → a plan, or a refusal that carries the numbers.
+//!
+//! # How a time becomes a position
+//!
+//! PostgreSQL, told to recover to a time, stops before the first commit or abort record *that it replays* whose time is
+//! after the target (`recoveryStopsBefore` in `access/transam/xlogrecovery.c`; not after but at or after, if the target is
+//! exclusive, which over whole microseconds is the inclusive target one microsecond earlier). It looks at every record from
+//! the snapshot's start on, and gives up if it would have to stop before the snapshot is consistent. So where a time lies
+//! depends on the snapshot that recovery starts from, as soon as the server's clock ever stepped back. The planner fixes
+//! the meaning like this:
+//!
+//! 1. A snapshot is *eligible* for a time if it was consistent strictly before it, and none of the log that makes it
+//!    consistent can hold a commit after it. "Can" is judged by `max_commit_time` of the log backups, narrowed by their
+//!    commit index where it is loaded. An archiver that ends a log backup where a snapshot ends, or loads the index of the
+//!    log backup that holds that position, makes the snapshot eligible from its first microsecond.
+//! 2. Among the snapshots from which PostgreSQL can reach the time, the one furthest in the log says which position that
+//!    is: it proves that the server's clock was before the target at that late a position.
+//! 3. Older snapshots compete on cost only if recovery from them stops at that same position.
+//!
+//! A position is restored by staging the log up to it and asking for the end of the log. PostgreSQL's own
+//! `recovery_target_lsn` needs a whole record to follow the target, and no catalog can promise that.
+//!
+//! # Which log
+//!
+//! From the start of the *segment* that holds the snapshot's start (PostgreSQL reads the long header of its first page) to
+//! the stop, without a hole, each byte from the timeline that wrote it. The one exception is the start of a snapshot's
+//! first segment: if its timeline began in the middle of that segment, the timeline's own copy of the bytes before does.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use crate::model::{Lsn, Timestamp};
+mod candidate;
+mod cost;
+mod error;
+mod evidence;
+mod explain;
+mod path;
+mod refuse;
+mod request;
+mod restore;
+mod route;
+mod window;
 
-/// Placeholder until the planner lands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub enum RecoveryTarget {
-    /// x
-    Immediate,
-    /// x
-    Time {
-        /// x
-        at: Timestamp,
-        /// x
-        inclusive: bool,
-    },
-    /// x
-    Lsn {
-        /// x
-        lsn: Lsn,
-        /// x
-        inclusive: bool,
-    },
-    /// x
-    EndOfWal,
-}
+pub use cost::{Cost, CostModel};
+pub use error::{PlanError, Point};
+pub use request::{RestoreRequest, Target, TimelineChoice};
+pub use restore::plan_restore;
+pub use route::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
+pub use window::{RecoveryWindow, RestorableInterval, recovery_window};

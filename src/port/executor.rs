@@ -23,14 +23,15 @@ pub trait Executor: Debug + Send + Sync + 'static {
 
 /// Comfort for users of an [`Executor`].
 pub trait ExecutorExt: Executor {
-    /// Runs `work` on the executor and waits for its result. If the future is dropped, the work is still done.
+    /// Runs `work` on the executor, from now on and not only when the future is first polled, and waits for its result. If
+    /// the future is dropped, the work is still done.
     ///
     /// # Errors
     /// [`PortErrorKind::Unavailable`] if the executor gave the work up: it was shut down, or the work panicked.
-    fn run<T: Send + 'static>(
+    fn run<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = Result<T, PortError>> + Send {
+        work: W,
+    ) -> impl Future<Output = Result<T, PortError>> + Send + use<Self, T, W> {
         let (sender, receiver) = oneshot::channel();
         self.execute(Box::new(move || {
             // Nobody waits for the result of a dropped future.

@@ -5,6 +5,7 @@
 
 mod clock;
 mod entropy;
+mod environment;
 mod error;
 mod executor;
 mod key_provider;
@@ -15,6 +16,7 @@ mod wal_source;
 
 pub use clock::Clock;
 pub use entropy::Entropy;
+pub use environment::Environment;
 pub use error::{PortError, PortErrorKind};
 pub use executor::{Executor, ExecutorExt, Job};
 pub use key_provider::KeyProvider;

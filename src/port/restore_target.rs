@@ -47,11 +47,12 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     async fn commit(&self, recovery: &RecoverySettings) -> Result<(), PortError>;
 
     /// Begins to stage a WAL segment under the name `name`; it is whole when the writer has finished. Waits while enough
-    /// segments are staged that recovery has not taken yet, so that disk use stays bounded.
+    /// segments are staged that recovery has not taken yet, so that disk use stays bounded. `None` if recovery has ended and
+    /// wants no more.
     ///
     /// # Errors
-    /// [`Unavailable`](super::PortErrorKind::Unavailable) if recovery has ended and wants no more.
-    async fn segment(&self, name: &str) -> Result<Box<dyn FileWriter>, PortError>;
+    /// If it cannot be staged.
+    async fn segment(&self, name: &str) -> Result<Option<Box<dyn FileWriter>>, PortError>;
 
     /// Says that no further segment comes: whoever asks for one now has reached the end of the log.
     ///

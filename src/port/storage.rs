@@ -103,6 +103,18 @@ pub enum PutMode {
     Update(Version),
 }
 
+impl PutMode {
+    /// Whether a write may happen where the object is in version `current` (`None` if there is none).
+    #[must_use]
+    pub fn permits(&self, current: Option<&Version>) -> bool {
+        match self {
+            Self::Create => current.is_none(),
+            Self::Overwrite => true,
+            Self::Update(expected) => current == Some(expected),
+        }
+    }
+}
+
 /// One state of an object: changes with every write, and is never reused. The ETag or generation of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(String);
@@ -140,6 +152,19 @@ impl ObjectMeta {
     #[must_use]
     pub const fn new(key: ObjectKey, bytes: u64, modified: Timestamp, version: Option<Version>) -> Self {
         Self { key, bytes, modified, version }
+    }
+
+    /// Which bytes a read of `range` gives: all of them if it is `None`.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Invalid`] if `range` is reversed or reaches beyond the object's end.
+    pub fn resolve(&self, range: Option<Range<u64>>) -> Result<Range<u64>, PortError> {
+        let range = range.unwrap_or(0..self.bytes);
+        if range.start <= range.end && range.end <= self.bytes {
+            return Ok(range);
+        }
+        let context = format!("{} has {} bytes, of which {range:?} were asked for", self.key, self.bytes);
+        Err(PortError::new(PortErrorKind::Invalid, context))
     }
 }
 

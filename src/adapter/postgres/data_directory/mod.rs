@@ -168,11 +168,12 @@ impl RestoreTarget for DataDirectory {
         blocking(move || prepared.commit(&recovery)).await
     }
 
-    async fn segment(&self, name: &str) -> Result<Box<dyn FileWriter>, PortError> {
+    async fn segment(&self, name: &str) -> Result<Option<Box<dyn FileWriter>>, PortError> {
         let prepared = self.prepared()?;
         let early = || PortError::new(PortErrorKind::Invalid, "segments are staged after the commit");
         let expected = prepared.expected.get().ok_or_else(early)?;
-        Ok(Box::new(prepared.staging.segment(name, expected).await?))
+        let segment = prepared.staging.segment(name, expected).await?;
+        Ok(segment.map(|segment| Box::new(segment) as Box<dyn FileWriter>))
     }
 
     async fn end_of_wal(&self) -> Result<(), PortError> {

@@ -90,9 +90,6 @@ fn target_lines(target: &RecoveryTarget) -> Vec<String> {
         RecoveryTarget::Time { at, inclusive: with } => {
             vec![line("recovery_target_time", &with_numeric_offset(*at)), inclusive(*with)]
         }
-        RecoveryTarget::Lsn { lsn, inclusive: with } => {
-            vec![line("recovery_target_lsn", &lsn.to_string()), inclusive(*with)]
-        }
         RecoveryTarget::EndOfWal => Vec::new(),
     }
 }
@@ -132,15 +129,12 @@ mod tests {
     #[test]
     fn each_target_has_its_lines() {
         let at = "2026-11-23T21:09:08.5Z".parse().unwrap();
-        let lsn = "16/B374D848".parse().unwrap();
         let time = text(RecoveryTarget::Time { at, inclusive: false });
         assert!(
             time.contains(
                 "\nrecovery_target_time = '2026-11-23 21:09:08.500000+00'\nrecovery_target_inclusive = 'off'"
             )
         );
-        let position = text(RecoveryTarget::Lsn { lsn, inclusive: true });
-        assert!(position.contains("\nrecovery_target_lsn = '16/B374D848'\nrecovery_target_inclusive = 'on'"));
         assert!(text(RecoveryTarget::Immediate).contains("\nrecovery_target = 'immediate'"));
         assert!(
             text(RecoveryTarget::EndOfWal).contains("\nrecovery_target_timeline = '3'\n# pitr: recovery settings end")

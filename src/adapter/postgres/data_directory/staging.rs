@@ -65,16 +65,16 @@ impl Staging {
         Ok(Expected { names, segment_size: recovery.segment_size })
     }
 
-    /// Begins to stage a segment as soon as there is a place for it.
-    pub(super) async fn segment(&self, name: &str, expected: &Expected) -> Result<StagedSegment, PortError> {
+    /// Begins to stage a segment as soon as there is a place for it; `None` if recovery has ended.
+    pub(super) async fn segment(&self, name: &str, expected: &Expected) -> Result<Option<StagedSegment>, PortError> {
         if !expected.names.contains(name) {
             let context = format!("segment {name:?} is none of those that recovery was told to wait for");
             return Err(PortError::new(PortErrorKind::Invalid, context));
         }
-        let slot = self.place().await?;
+        let Some(slot) = self.place().await? else { return Ok(None) };
         let (from, to) = (self.directory.join(format!("{name}.part")), self.directory.join("ready").join(name));
         let draft = Draft::new(from.clone(), 0o600, self.owner, false);
-        Ok(StagedSegment::new(draft, expected.segment_size.bytes(), from, to, slot))
+        Ok(Some(StagedSegment::new(draft, expected.segment_size.bytes(), from, to, slot)))
     }
 
     /// Says that nothing more is staged.
@@ -83,17 +83,14 @@ impl Staging {
         blocking(move || disk::replace_file(&path, b"", owner)).await
     }
 
-    async fn place(&self) -> Result<Slot, PortError> {
-        loop {
-            if has_recovered(&self.data_directory)? {
-                let context = format!("the server in {} has recovered", self.data_directory.display());
-                return Err(PortError::new(PortErrorKind::Unavailable, context));
-            }
+    async fn place(&self) -> Result<Option<Slot>, PortError> {
+        while !has_recovered(&self.data_directory)? {
             if let Some(slot) = self.free_place()? {
-                return Ok(slot);
+                return Ok(Some(slot));
             }
             tokio::time::sleep(POLL).await;
         }
+        Ok(None)
     }
 
     fn free_place(&self) -> Result<Option<Slot>, PortError> {

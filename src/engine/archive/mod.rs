@@ -1,0 +1,275 @@
+//! Archiving: follows a server's log and stores it as log backups.
+
+mod index;
+mod pending;
+mod position;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::pending::LogFormat;
+use self::position::Position;
+use self::session::{Session, SessionEnd};
+use super::error::{Context, Error, ErrorKind, Result};
+use super::log_stream::LogStream;
+use super::progress::Observer;
+use super::repository::ServerRepository;
+use crate::format::block::Compression;
+use crate::format::history;
+use crate::format::wal::{WalDecoder, WalIdentity};
+use crate::model::{Branch, Catalog, LogBackup, Lsn, TimelineHistory, TimelineId, WalRange};
+use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
+
+/// How log is cut into log backups.
+#[derive(Clone, Debug)]
+pub struct ArchiveSettings {
+    cadence: Duration,
+    bytes_max: u64,
+    compression: Compression,
+    observer: Observer<ArchiveEvent>,
+}
+
+impl Default for ArchiveSettings {
+    fn default() -> Self {
+        Self {
+            cadence: Duration::from_secs(300),
+            bytes_max: 16 << 20,
+            compression: Compression::default(),
+            observer: Observer::default(),
+        }
+    }
+}
+
+impl ArchiveSettings {
+    /// The longest time between two log backups: what a disaster may cost. Five minutes by default; a second works.
+    #[must_use]
+    pub fn cadence(self, cadence: Duration) -> Self {
+        Self { cadence, ..self }
+    }
+
+    /// A log backup is cut as soon as it holds `bytes_max` bytes of log. 16 MiB by default; about three times as much memory
+    /// is used.
+    #[must_use]
+    pub fn bytes_max(self, bytes_max: u64) -> Self {
+        Self { bytes_max, ..self }
+    }
+
+    /// How log is compressed.
+    #[must_use]
+    pub fn compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
+    /// Who is told of everything that happens.
+    #[must_use]
+    pub fn observer(self, observer: Observer<ArchiveEvent>) -> Self {
+        Self { observer, ..self }
+    }
+}
+
+/// What an [`Archiver`] tells of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ArchiveEvent {
+    /// It follows the log of a timeline from here on.
+    #[non_exhaustive]
+    Following {
+        /// The timeline.
+        timeline: TimelineId,
+        /// The first position.
+        lsn: Lsn,
+    },
+    /// A log backup is stored.
+    Stored(LogBackup),
+    /// The server no longer has this log, and it is not archived: nothing in it can be restored.
+    Gap(WalRange),
+}
+
+/// Follows the log of one server for as long as it is let.
+///
+/// The server is told that it may forget log only after the log is durable in the storage. So an archiver can be killed
+/// at any moment and started again: it goes on exactly where the stored log ends. Log is verified before it is stored:
+/// pages, every record's checksum, timeline and system identifier.
+///
+/// One archiver a server: a second one is refused the server's replication slot.
+#[derive(Debug)]
+pub struct Archiver {
+    server: ServerRepository,
+    source: Arc<dyn WalSource>,
+    settings: ArchiveSettings,
+}
+
+impl Archiver {
+    /// An archiver of `server`'s log, as `source` gives it.
+    #[must_use]
+    pub fn new(server: &ServerRepository, source: Arc<dyn WalSource>) -> Self {
+        Self { server: server.clone(), source, settings: ArchiveSettings::default() }
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn settings(self, settings: ArchiveSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Archives until `stop` is ready; then stores what was received, and returns.
+    ///
+    /// # Errors
+    /// After one nothing is lost: call it again, after a while if the error is [`ErrorKind::Unavailable`].
+    /// [`ErrorKind::InvalidInput`] if the source is another server; [`ErrorKind::Corrupt`] if its log is damaged: then
+    /// what was received since the last log backup is still kept by the server.
+    pub async fn run(&self, stop: impl Future<Output = ()> + Send) -> Result<()> {
+        let mut stop = std::pin::pin!(futures::FutureExt::fuse(stop));
+        let mut start = None;
+        loop {
+            let identity = self.source.identify().await.context(|| "identifying the server")?;
+            self.server.admit(identity.incarnation).await?;
+            let history = self.history(identity.timeline).await?;
+            self.store_histories(identity, &history).await?;
+            let mut session = self.begin(identity, &history, start.take()).await?;
+            match session.run(stop.as_mut()).await? {
+                SessionEnd::Stopped => return Ok(()),
+                SessionEnd::Timeline(next) => start = Some(next),
+            }
+        }
+    }
+
+    /// Opens the log where archiving has to go on.
+    async fn begin(
+        &self,
+        identity: SourceIdentity,
+        history: &TimelineHistory,
+        start: Option<Position>,
+    ) -> Result<Session> {
+        let kept = self.source.reserve().await.context(|| "reserving log on the server")?;
+        let catalog = self.server.inventory().await?.catalog;
+        let archived = start.or_else(|| position::archived_end(&catalog, identity.incarnation, history));
+        let first = position::first(history, kept, identity.segment_size);
+        let wanted = archived.unwrap_or(first);
+        let (position, mut stream) = match self.source.stream(wanted.timeline, wanted.lsn).await {
+            Ok(stream) => (wanted, stream),
+            Err(error) if error.kind() == PortErrorKind::NotFound && wanted.lsn < first.lsn => {
+                self.tell_of_gap(wanted, first);
+                (first, self.follow(first).await?)
+            }
+            Err(error) => return Err(error).context(|| format!("following the log from {}", wanted.lsn)),
+        };
+        let Position { timeline, lsn } = position;
+        // An archiver that was killed may not have come to say it.
+        stream.acknowledge(lsn).await.context(|| format!("acknowledging log up to {lsn}"))?;
+        self.settings.observer.tell(&ArchiveEvent::Following { timeline, lsn });
+        let decoder = self.decoder(identity, history, &catalog, position).await?;
+        let compression = self.settings.compression;
+        let format = LogFormat { incarnation: identity.incarnation, segment_size: identity.segment_size, compression };
+        Ok(Session::new(self.server.clone(), self.settings.clone(), format, stream, decoder, position))
+    }
+
+    async fn follow(&self, position: Position) -> Result<Box<dyn WalStream>> {
+        let stream = self.source.stream(position.timeline, position.lsn).await;
+        stream.context(|| format!("following the log from {}", position.lsn))
+    }
+
+    fn tell_of_gap(&self, missing: Position, found: Position) {
+        if let Ok(gap) = WalRange::new(missing.timeline, missing.lsn, found.lsn) {
+            self.settings.observer.tell(&ArchiveEvent::Gap(gap));
+        }
+    }
+
+    /// A decoder that goes on at `position`, with the archived beginning of the record there already fed.
+    async fn decoder(
+        &self,
+        identity: SourceIdentity,
+        history: &TimelineHistory,
+        catalog: &Catalog,
+        position: Position,
+    ) -> Result<WalDecoder> {
+        let past = self.history_at(history, position.timeline).await?;
+        let whose = WalIdentity::new(identity.incarnation, identity.segment_size, past);
+        match self.primed(&whose, catalog, position).await {
+            Ok(Some(decoder)) => Ok(decoder),
+            Ok(None) => Ok(WalDecoder::new(whose, position.lsn)),
+            // Archived log that cannot be read must not keep new log from being archived: verification then starts at the
+            // next record that begins on a page of its own.
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                Ok(WalDecoder::new(whose, position.lsn))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn primed(&self, whose: &WalIdentity, catalog: &Catalog, position: Position) -> Result<Option<WalDecoder>> {
+        let begins = whose.history.begin() == position.lsn && position.lsn > Lsn::ZERO;
+        let start =
+            |lsn| WalDecoder::at_record(whose.clone(), lsn).map_err(|error| Error::corrupt("archived log", error));
+        if begins {
+            return start(position.lsn).map(Some);
+        }
+        let logs = || catalog.logs(Branch::new(whose.incarnation, position.timeline)).iter();
+        let Some(last) = logs().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
+            return Ok(None);
+        };
+        let mut stream = LogStream::open(&self.server, last.clone()).await?;
+        while stream.next().await?.is_some() {}
+        let Some(resume) = stream.finish()?.resume_lsn else { return Ok(None) };
+        let mut decoder = start(resume)?;
+        for log in logs().filter(|log| log.wal.end > resume && log.wal.start < position.lsn) {
+            self.feed(&mut decoder, log).await?;
+        }
+        Ok((decoder.position() == position.lsn).then_some(decoder))
+    }
+
+    /// Feeds what `log` has behind the decoder's position.
+    async fn feed(&self, decoder: &mut WalDecoder, log: &LogBackup) -> Result<()> {
+        let mut lsn = log.wal.start;
+        let mut stream = LogStream::open(&self.server, log.clone()).await?;
+        while let Some(mut bytes) = stream.next().await? {
+            let end = lsn.saturating_add(bytes.len() as u64);
+            let known = usize::try_from(decoder.position().bytes_since(lsn)).unwrap_or(usize::MAX);
+            let new = bytes.split_off(known.min(bytes.len()));
+            decoder.feed(&new, |_| {}).map_err(|error| Error::corrupt(&log.object.key, error))?;
+            lsn = end;
+        }
+        Ok(())
+    }
+
+    /// The history of `timeline`, as the server has it.
+    async fn history(&self, timeline: TimelineId) -> Result<TimelineHistory> {
+        Ok(match self.history_file(timeline).await? {
+            Some(file) => {
+                let damaged = |error| Error::corrupt(format!("the server's history of timeline {timeline}"), error);
+                history::parse(timeline, &file).map_err(damaged)?
+            }
+            None => TimelineHistory::root(timeline),
+        })
+    }
+
+    /// The history of `timeline`, which lies on the way to that of `history`.
+    async fn history_at(&self, history: &TimelineHistory, timeline: TimelineId) -> Result<TimelineHistory> {
+        if history.timeline() == timeline { Ok(history.clone()) } else { self.history(timeline).await }
+    }
+
+    /// The server's history file of `timeline`; the first timeline has none.
+    async fn history_file(&self, timeline: TimelineId) -> Result<Option<Bytes>> {
+        if timeline == TimelineId::FIRST {
+            return Ok(None);
+        }
+        let file = self.source.timeline_history(timeline).await;
+        file.map(Some).context(|| format!("asking for the history of timeline {timeline}"))
+    }
+
+    /// Stores the history files of all timelines that the server was on.
+    async fn store_histories(&self, identity: SourceIdentity, history: &TimelineHistory) -> Result<()> {
+        for (timeline, ..) in history.stretches() {
+            let Some(file) = self.history_file(timeline).await? else { continue };
+            let name = self.server.layout.history(identity.incarnation, timeline);
+            match self.server.vault.put(&name, file, PutMode::Create).await {
+                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Following one timeline.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FusedFuture};
+use futures::{FutureExt, select_biased};
+
+use super::pending::{LogFormat, Pending};
+use super::position::Position;
+use super::{ArchiveEvent, ArchiveSettings};
+use crate::engine::error::{Context, Error, ErrorKind, Result};
+use crate::engine::repository::ServerRepository;
+use crate::format::wal::WalDecoder;
+use crate::model::{LogBackup, Lsn, Timestamp};
+use crate::port::{WalEvent, WalStream};
+
+/// Why a session ended; everything that was received is stored then.
+#[derive(Debug)]
+pub(super) enum SessionEnd {
+    /// It was told to stop.
+    Stopped,
+    /// The timeline ended; the log goes on there.
+    Timeline(Position),
+}
+
+/// The log of one timeline on its way from the server into the repository.
+///
+/// While one log backup is being stored the next one is gathered; when that is full too, no more is read.
+pub(super) struct Session {
+    server: ServerRepository,
+    settings: ArchiveSettings,
+    format: LogFormat,
+    stream: Box<dyn WalStream>,
+    decoder: WalDecoder,
+    pending: Pending,
+    /// The server's clock, as of a moment when all its log was received.
+    complete_through: Option<Timestamp>,
+    /// What of it is stored or being stored.
+    complete_stored: Option<Timestamp>,
+    /// When the log backup that is being gathered was begun.
+    begun: Duration,
+    upload: Option<BoxFuture<'static, Result<LogBackup>>>,
+    end: Option<SessionEnd>,
+}
+
+/// What a session waits for.
+enum Step {
+    Stop,
+    Stored(Result<LogBackup>),
+    Received(WalEvent),
+}
+
+impl Session {
+    pub(super) fn new(
+        server: ServerRepository,
+        settings: ArchiveSettings,
+        format: LogFormat,
+        stream: Box<dyn WalStream>,
+        decoder: WalDecoder,
+        start: Position,
+    ) -> Self {
+        let begun = server.clock.elapsed();
+        Self {
+            server,
+            settings,
+            format,
+            stream,
+            decoder,
+            pending: Pending::new(start),
+            complete_through: None,
+            complete_stored: None,
+            begun,
+            upload: None,
+            end: None,
+        }
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        mut stop: Pin<&mut (impl FusedFuture<Output = ()> + Send)>,
+    ) -> Result<SessionEnd> {
+        loop {
+            if self.upload.is_none() {
+                if self.is_due() {
+                    self.cut();
+                } else if let Some(end) = self.end.take() {
+                    return Ok(end);
+                }
+            }
+            match self.step(stop.as_mut()).await? {
+                Step::Stop => self.end = Some(SessionEnd::Stopped),
+                Step::Stored(stored) => self.stored(stored?).await?,
+                Step::Received(event) => self.received(event)?,
+            }
+        }
+    }
+
+    /// Waits for the first thing that happens.
+    async fn step(&mut self, stop: Pin<&mut (impl FusedFuture<Output = ()> + Send)>) -> Result<Step> {
+        let reading = self.end.is_none() && (self.upload.is_none() || self.pending.bytes() < self.settings.bytes_max);
+        let ending = self.end.is_some();
+        // What is due, but has nothing to store, waits for something.
+        let wait = Some(self.until_due()).filter(|wait| !wait.is_zero()).unwrap_or(self.settings.cadence);
+        let mut stop = if ending { futures::future::Fuse::terminated() } else { stop.fuse() };
+        let mut upload = self.upload.as_mut().map_or_else(futures::future::Fuse::terminated, FutureExt::fuse);
+        let next = self.stream.next(wait);
+        let mut next = if reading { next.fuse() } else { futures::future::Fuse::terminated() };
+        select_biased! {
+            () = stop => Ok(Step::Stop),
+            stored = upload => Ok(Step::Stored(stored)),
+            event = next => event.map(Step::Received).context(|| "receiving log"),
+        }
+    }
+
+    fn received(&mut self, event: WalEvent) -> Result<()> {
+        match event {
+            WalEvent::Data { start, bytes } => {
+                self.expect(start)?;
+                let Self { decoder, pending, .. } = self;
+                let refused = |error| Error::corrupt("the server's log", error);
+                decoder.feed(&bytes, |record| pending.note(record)).map_err(refused)?;
+                self.pending.push(bytes);
+            }
+            WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end().lsn => {
+                self.complete_through = self.complete_through.max(Some(at));
+            }
+            WalEvent::TimelineEnd { next: timeline, switch: lsn } => {
+                self.expect(lsn)?;
+                self.end = Some(SessionEnd::Timeline(Position { timeline, lsn }));
+            }
+            WalEvent::Observed { .. } | WalEvent::Idle => {}
+        }
+        Ok(())
+    }
+
+    /// The source goes on where the received log ends, or something went wrong between here and there.
+    fn expect(&self, found: Lsn) -> Result<()> {
+        let due = self.pending.end().lsn;
+        let context = || format!("the source went on at {found} where {due} was due");
+        if found == due { Ok(()) } else { Err(Error::new(ErrorKind::Unavailable, context())) }
+    }
+
+    fn is_due(&self) -> bool {
+        let something = self.pending.bytes() > 0 || self.complete_through > self.complete_stored;
+        let full = self.pending.bytes() >= self.settings.bytes_max;
+        full || something && (self.end.is_some() || self.until_due().is_zero())
+    }
+
+    fn until_due(&self) -> Duration {
+        let waited = self.server.clock.elapsed().saturating_sub(self.begun);
+        self.settings.cadence.saturating_sub(waited)
+    }
+
+    /// Begins to store what was gathered, and to gather anew.
+    fn cut(&mut self) {
+        let next = Pending::new(self.pending.end());
+        let pending = std::mem::replace(&mut self.pending, next);
+        let (server, format) = (self.server.clone(), self.format);
+        self.upload = Some(pending.store(server, format, self.decoder.resume_point(), self.complete_through).boxed());
+        self.complete_stored = self.complete_through;
+        self.begun = self.server.clock.elapsed();
+    }
+
+    /// Only now may the server forget the log.
+    async fn stored(&mut self, log: LogBackup) -> Result<()> {
+        self.upload = None;
+        let end = log.wal.end;
+        self.settings.observer.tell(&ArchiveEvent::Stored(log));
+        self.stream.acknowledge(end).await.context(|| format!("acknowledging log up to {end}"))
+    }
+}

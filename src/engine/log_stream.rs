@@ -1,0 +1,69 @@
+//! Reading log backups.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::{Error, ErrorKind, Result};
+use super::repository::ServerRepository;
+use super::vault::VaultStream;
+use crate::format::log::{LogFooter, LogReader};
+use crate::model::LogBackup;
+use crate::port::{Executor, ExecutorExt};
+
+/// The log of one log backup, read from its beginning to its end.
+pub(crate) struct LogStream {
+    log: LogBackup,
+    executor: Arc<dyn Executor>,
+    sealed: VaultStream,
+    reader: LogReader,
+    ready: VecDeque<Bytes>,
+}
+
+impl LogStream {
+    /// Opens `log` of `server`.
+    pub(crate) async fn open(server: &ServerRepository, log: LogBackup) -> Result<Self> {
+        let sealed = server.vault.stream(&log.object.key).await?;
+        let executor = Arc::clone(&server.vault.executor);
+        Ok(Self { log, executor, sealed, reader: LogReader::new(), ready: VecDeque::new() })
+    }
+
+    /// The next bytes of log; `None` at its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        while self.ready.is_empty() && self.read().await? {}
+        Ok(self.ready.pop_front())
+    }
+
+    /// Reads all of it into memory, so that [`next`](Self::next) need not wait.
+    pub(crate) async fn prefetch(&mut self) -> Result<()> {
+        while self.read().await? {}
+        Ok(())
+    }
+
+    /// What it says of itself, once it was read whole.
+    pub(crate) fn finish(self) -> Result<LogFooter> {
+        let (name, expected) = (&self.log.object.key, self.log.wal);
+        let footer = self.reader.finish().map_err(|error| Error::corrupt(name, error))?;
+        if footer.wal == expected {
+            return Ok(footer);
+        }
+        Err(Error::new(ErrorKind::Corrupt, format!("{name} holds {}, its name says {expected}", footer.wal)))
+    }
+
+    async fn read(&mut self) -> Result<bool> {
+        let Some(plain) = self.sealed.next().await? else { return Ok(false) };
+        let mut reader = std::mem::take(&mut self.reader);
+        let (reader, read) = self
+            .executor
+            .run(move || {
+                let read = reader.feed(&plain);
+                (reader, read)
+            })
+            .await?;
+        self.reader = reader;
+        let read = read.map_err(|error| Error::corrupt(&self.log.object.key, error))?;
+        self.ready.extend(read.into_iter().filter(|bytes| !bytes.is_empty()));
+        Ok(true)
+    }
+}

@@ -1,0 +1,20 @@
+//! The engine: where a plan meets a port.
+//!
+//! A [`Repository`] holds the servers that are protected in one storage. Of each, an [`Archiver`] follows the log, a
+//! [`Snapshotter`] takes snapshots, and a [`Restore`] executes what the planner decided.
+
+mod archive;
+mod error;
+mod log_stream;
+mod progress;
+mod repository;
+mod restore;
+mod snapshot;
+mod vault;
+
+pub use archive::{ArchiveEvent, ArchiveSettings, Archiver};
+pub use error::{Error, ErrorKind, Result};
+pub use progress::{Observer, Progress};
+pub use repository::{Inventory, Repository, ServerRepository};
+pub use restore::{Restore, RestoreSettings, WalFeed};
+pub use snapshot::{SnapshotReport, SnapshotSettings, Snapshotter};

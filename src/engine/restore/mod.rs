@@ -1,0 +1,150 @@
+//! Restoring: executes a plan.
+
+mod feed;
+mod files;
+mod manifest;
+
+use std::sync::Arc;
+
+use futures::{TryStreamExt, stream};
+
+use self::feed::Segments;
+pub use self::feed::WalFeed;
+use self::files::{FileRestore, Group};
+use self::manifest::ManifestStream;
+use super::error::{Context, Error, ErrorKind, Result};
+use super::progress::{Observer, Progress};
+use super::repository::{RECORD_BYTES_MAX, ServerRepository};
+use crate::format::layout::CatalogEntry;
+use crate::format::manifest::{ManifestHead, ManifestLine};
+use crate::model::{Snapshot, SnapshotKind};
+use crate::plan::RestorePlan;
+use crate::port::{RecoverySettings, RestoreTarget};
+
+/// How a restore is executed.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreSettings {
+    observer: Observer<Progress>,
+}
+
+impl RestoreSettings {
+    /// Who is told of progress: first of the files', then of the log's.
+    #[must_use]
+    pub fn observer(self, observer: Observer<Progress>) -> Self {
+        Self { observer }
+    }
+}
+
+/// A plan that is to be executed: the files first, then the log while the new server recovers.
+#[derive(Debug)]
+pub struct Restore {
+    server: ServerRepository,
+    plan: RestorePlan,
+    target: Arc<dyn RestoreTarget>,
+    settings: RestoreSettings,
+}
+
+impl Restore {
+    /// Restores `server` into `target` as `plan` says.
+    #[must_use]
+    pub fn new(server: &ServerRepository, plan: RestorePlan, target: Arc<dyn RestoreTarget>) -> Self {
+        Self { server: server.clone(), plan, target, settings: RestoreSettings::default() }
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn settings(self, settings: RestoreSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Writes all files and the recovery settings. When it returns, the server can be started; run the [`WalFeed`] while it
+    /// recovers.
+    ///
+    /// Every byte is authenticated and checked against the snapshot's manifest before it is written. Memory is bounded,
+    /// whatever the server's size.
+    ///
+    /// # Errors
+    /// Then what was written cannot start. [`ErrorKind::Conflict`] if something is in the target's place: it was not
+    /// touched. [`ErrorKind::Corrupt`] and [`ErrorKind::NotFound`] name the object that is damaged or missing.
+    pub async fn run(self) -> Result<WalFeed> {
+        let snapshot = self.snapshot()?;
+        self.write_files(snapshot).await?;
+        self.stage_histories().await?;
+        let logs = self.plan.logs().to_vec();
+        let end = logs.last().map_or(snapshot.wal.end, |log| log.needed.end);
+        let start = logs.first().map_or(snapshot.wal.start, |log| log.needed.start);
+        let segments = Segments::new(self.plan.path().clone(), snapshot.segment_size, end);
+        let recovery = RecoverySettings::new(
+            self.plan.recovery(),
+            self.plan.timeline(),
+            snapshot.segment_size,
+            segments.names(start),
+        );
+        self.target.commit(&recovery).await.context(|| "committing the restored files")?;
+        let Self { server, target, settings: RestoreSettings { observer }, .. } = self;
+        Ok(WalFeed { server, target, logs, segments, observer })
+    }
+
+    /// The snapshot to restore, which stands alone: this version takes no others.
+    fn snapshot(&self) -> Result<&Snapshot> {
+        match self.plan.snapshots() {
+            [snapshot] if snapshot.kind == SnapshotKind::Full => Ok(snapshot),
+            _ => Err(Error::new(ErrorKind::InvalidInput, "the plan needs incremental snapshots: choose a full one")),
+        }
+    }
+
+    async fn write_files(&self, snapshot: &Snapshot) -> Result<()> {
+        let mut manifest = ManifestStream::open(&self.server.vault, &snapshot.manifest.key).await?;
+        let head = self.head(snapshot, manifest.next().await?)?;
+        self.target.prepare(&head.tablespaces).await.context(|| "preparing the target")?;
+        let (server, id, target) = (self.server.clone(), snapshot.id.clone(), Arc::clone(&self.target));
+        let observer = self.settings.observer.clone();
+        let files = FileRestore::new(server, id, target, observer, snapshot.logical_bytes);
+        let in_flight = self.server.vault.executor.parallelism().get() * 2;
+        let groups = stream::try_unfold(manifest, |manifest| self.next_group(manifest));
+        let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);
+        written.try_collect().await
+    }
+
+    fn head(&self, snapshot: &Snapshot, first: Option<ManifestLine>) -> Result<ManifestHead> {
+        match first {
+            Some(ManifestLine::Head(head)) if head.snapshot == snapshot.id => Ok(head),
+            _ => {
+                let context = format!("{} is not the manifest of snapshot {}", snapshot.manifest.key, snapshot.id);
+                Err(Error::new(ErrorKind::Corrupt, context))
+            }
+        }
+    }
+
+    /// Makes the directories up to the next files, and gives these.
+    async fn next_group(&self, mut manifest: ManifestStream) -> Result<Option<(Group, ManifestStream)>> {
+        let mut group = Group::default();
+        while !group.is_full() {
+            match manifest.next().await? {
+                Some(ManifestLine::File(file)) => group.push(file),
+                Some(ManifestLine::Directory(entry)) => {
+                    let made = self.target.directory(&entry).await;
+                    made.context(|| format!("making the directory {}", entry.path))?;
+                }
+                Some(ManifestLine::Head(_) | ManifestLine::End(_)) => {}
+                None if group.is_empty() => return Ok(None),
+                None => break,
+            }
+        }
+        Ok(Some((group, manifest)))
+    }
+
+    async fn stage_histories(&self) -> Result<()> {
+        for object in self.plan.histories() {
+            let foreign = |error| Error::corrupt("the plan", error);
+            let CatalogEntry::History { timeline, .. } = self.server.layout.parse_catalog(object).map_err(foreign)?
+            else {
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{} is no timeline history", object.key)));
+            };
+            let file = self.server.vault.get(&object.key, RECORD_BYTES_MAX).await?;
+            let staged = self.target.history(timeline, file).await;
+            staged.context(|| format!("staging the history of timeline {timeline}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,0 @@
-//! The `backup_manifest` file.

@@ -1,0 +1,24 @@
+//! A build without Zstandard.
+
+use super::BlockError;
+
+/// How blocks are compressed: not at all, in a build without the feature `zstd`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compression;
+
+impl Compression {
+    /// Blocks are stored as they are.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self
+    }
+
+    pub(super) fn compress(self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+pub(super) fn decompress(_stored: &[u8], _plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
+    Err(BlockError::ZstdMissing)
+}

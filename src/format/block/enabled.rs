@@ -1,0 +1,38 @@
+//! Zstandard, built in.
+
+use super::BlockError;
+
+/// How blocks are compressed: by default with Zstandard at level 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    level: Option<i32>,
+}
+
+impl Compression {
+    /// Blocks are stored as they are.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { level: None }
+    }
+
+    /// Zstandard at `level`, from 1 (fast) to 19 (small); what lies outside counts as the nearest.
+    #[must_use]
+    pub fn zstd(level: i32) -> Self {
+        Self { level: Some(level.clamp(1, 19)) }
+    }
+
+    pub(super) fn compress(self, plain: &[u8]) -> Option<Vec<u8>> {
+        // A failure of the compressor costs only space: the block is stored as it is.
+        ::zstd::bulk::compress(plain, self.level?).ok()
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::zstd(3)
+    }
+}
+
+pub(super) fn decompress(stored: &[u8], plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
+    ::zstd::bulk::decompress(stored, plain_bytes).map_err(|_| BlockError::Corrupt { bytes: plain_bytes as u64 })
+}

@@ -1,0 +1,254 @@
+//! The names of objects: where everything stands in a storage (docs/FORMAT.md).
+//!
+//! The name of a log backup carries all that planning needs of it, so a catalog is read from a listing. Sealing binds the name
+//! to the content: an object under a name that lies does not open.
+
+use crate::model::{
+    Incarnation, LogBackup, Lsn, ObjectKey, ParseError, ServerName, SnapshotId, StoredObject, TimelineId, Timestamp,
+    WalRange, hex_u64,
+};
+
+/// The directory of all servers.
+const SERVERS: &str = "servers";
+/// What a log backup's name has in place of a time that is not known.
+const NO_TIME: &str = "none";
+
+/// The names of one server's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLayout {
+    root: ObjectKey,
+}
+
+/// What the name of an object in a catalog says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CatalogEntry {
+    /// A log backup, complete but for its index.
+    Log(LogBackup),
+    /// The record of a snapshot.
+    #[non_exhaustive]
+    Snapshot {
+        /// The life of the server that it is of.
+        incarnation: Incarnation,
+        /// Its name.
+        id: SnapshotId,
+    },
+    /// A timeline history.
+    #[non_exhaustive]
+    History {
+        /// The life of the server that it is of.
+        incarnation: Incarnation,
+        /// Its timeline.
+        timeline: TimelineId,
+    },
+}
+
+/// The directory below which every server has one of its own.
+#[must_use]
+pub fn servers() -> ObjectKey {
+    SERVERS.parse().expect("the constant is a key")
+}
+
+/// The server whose object `key` is, if it is one's.
+#[must_use]
+pub fn server_of(key: &ObjectKey) -> Option<ServerName> {
+    let mut parts = key.parts();
+    (parts.next() == Some(SERVERS)).then(|| parts.next()?.parse().ok()).flatten()
+}
+
+impl ServerLayout {
+    /// The layout of the server `name`.
+    #[must_use]
+    pub fn new(name: &ServerName) -> Self {
+        Self { root: below(&servers(), name) }
+    }
+
+    /// The server's wrapped key.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        below(&self.root, "key")
+    }
+
+    /// The server's record: its spec and its incarnations.
+    #[must_use]
+    pub fn record(&self) -> ObjectKey {
+        below(&self.root, "server")
+    }
+
+    /// The directory of the facts that make up the catalog.
+    #[must_use]
+    pub fn catalog(&self) -> ObjectKey {
+        below(&self.root, "catalog")
+    }
+
+    /// The log backup of `wal`, with what is known of it.
+    #[must_use]
+    pub fn log(
+        &self,
+        incarnation: Incarnation,
+        wal: WalRange,
+        max_commit_time: Option<Timestamp>,
+        complete_through: Option<Timestamp>,
+    ) -> ObjectKey {
+        let directory = below(&self.facts(incarnation, "logs"), hex8(wal.timeline));
+        let range = format!("{:016X}-{:016X}", wal.start.as_u64(), wal.end.as_u64());
+        below(&directory, format!("{range}-{}-{}", time_part(max_commit_time), time_part(complete_through)))
+    }
+
+    /// The record of the snapshot `id`.
+    #[must_use]
+    pub fn snapshot(&self, incarnation: Incarnation, id: &SnapshotId) -> ObjectKey {
+        below(&self.facts(incarnation, "snapshots"), id)
+    }
+
+    /// The history of `timeline`.
+    #[must_use]
+    pub fn history(&self, incarnation: Incarnation, timeline: TimelineId) -> ObjectKey {
+        below(&self.facts(incarnation, "timelines"), hex8(timeline))
+    }
+
+    /// The directory of the data that the snapshot `id` stored.
+    #[must_use]
+    pub fn snapshot_data(&self, id: &SnapshotId) -> ObjectKey {
+        below(&below(&self.root, "data"), id)
+    }
+
+    /// The manifest of the snapshot `id`.
+    #[must_use]
+    pub fn manifest(&self, id: &SnapshotId) -> ObjectKey {
+        below(&self.snapshot_data(id), "manifest")
+    }
+
+    /// The pack `number` of the snapshot `id`.
+    #[must_use]
+    pub fn pack(&self, id: &SnapshotId, number: u32) -> ObjectKey {
+        below(&self.snapshot_data(id), format!("pack-{number:08X}"))
+    }
+
+    /// What the name of an object below [`catalog`](Self::catalog) says.
+    ///
+    /// # Errors
+    /// If it is no name that this version writes.
+    pub fn parse_catalog(&self, object: &StoredObject) -> Result<CatalogEntry, ParseError> {
+        let error = || ParseError::new("catalog entry", &object.key, "the name of a log backup, snapshot or history");
+        let relative = object.key.as_str().strip_prefix(self.catalog().as_str()).ok_or_else(error)?;
+        let mut parts = relative.split('/').skip(1);
+        let mut part = || parts.next().ok_or_else(error);
+        let incarnation = part()?.parse()?;
+        let entry = match part()? {
+            "logs" => CatalogEntry::Log(parse_log(incarnation, part()?, part()?, object).ok_or_else(error)?),
+            "snapshots" => CatalogEntry::Snapshot { incarnation, id: part()?.parse()? },
+            "timelines" => CatalogEntry::History { incarnation, timeline: timeline(part()?).ok_or_else(error)? },
+            _ => return Err(error()),
+        };
+        if parts.next().is_none() { Ok(entry) } else { Err(error()) }
+    }
+
+    fn facts(&self, incarnation: Incarnation, kind: &str) -> ObjectKey {
+        below(&below(&self.catalog(), incarnation), kind)
+    }
+}
+
+fn below(directory: &ObjectKey, part: impl std::fmt::Display) -> ObjectKey {
+    directory.join(part).expect("names of servers, snapshots and incarnations are parts of keys, and few")
+}
+
+fn hex8(timeline: TimelineId) -> String {
+    format!("{:08X}", timeline.as_u32())
+}
+
+fn timeline(part: &str) -> Option<TimelineId> {
+    TimelineId::new(u32::try_from(upper_hex(part, 8)?).ok()?)
+}
+
+fn time_part(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| NO_TIME.to_owned(), |time| format!("{:016X}", time.as_unix_micros()))
+}
+
+fn parse_time(part: &str) -> Option<Option<Timestamp>> {
+    if part == NO_TIME {
+        return Some(None);
+    }
+    Some(Some(Timestamp::from_unix_micros(upper_hex(part, 16)?.cast_signed())?))
+}
+
+fn parse_log(incarnation: Incarnation, timeline_part: &str, name: &str, object: &StoredObject) -> Option<LogBackup> {
+    let mut parts = name.split('-');
+    let mut lsn = || upper_hex(parts.next()?, 16).map(Lsn::new);
+    let wal = WalRange::new(timeline(timeline_part)?, lsn()?, lsn()?).ok()?;
+    let mut log = LogBackup::new(incarnation, wal, object.clone());
+    log.max_commit_time = parse_time(parts.next()?)?;
+    log.complete_through = parse_time(parts.next()?)?;
+    parts.next().is_none().then_some(log)
+}
+
+/// Names have one spelling only: they must print as they were parsed.
+fn upper_hex(part: &str, digits: usize) -> Option<u64> {
+    let upper = part.bytes().all(|byte| !byte.is_ascii_lowercase());
+    upper.then(|| hex_u64(part, digits..=digits)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> ServerLayout {
+        ServerLayout::new(&"prod".parse().unwrap())
+    }
+
+    fn object(key: ObjectKey) -> StoredObject {
+        StoredObject::new(key, 5)
+    }
+
+    #[test]
+    fn the_name_of_a_log_backup_says_all_that_planning_needs() {
+        let incarnation = "7301234567890123456-15".parse().unwrap();
+        let wal = WalRange::new(TimelineId::FIRST, Lsn::new(0x100_0000), Lsn::new(0x1A2_B3C4)).unwrap();
+        let time = "2026-11-23T21:09:08.000001Z".parse().unwrap();
+        for (max_commit_time, complete_through) in [(Some(time), Some(Timestamp::MIN)), (None, None)] {
+            let key = layout().log(incarnation, wal, max_commit_time, complete_through);
+            let mut log = LogBackup::new(incarnation, wal, object(key.clone()));
+            (log.max_commit_time, log.complete_through) = (max_commit_time, complete_through);
+            assert_eq!(layout().parse_catalog(&object(key)), Ok(CatalogEntry::Log(log)));
+        }
+    }
+
+    #[test]
+    fn names_of_snapshots_and_histories_parse_back() {
+        let incarnation = "1-18".parse().unwrap();
+        let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
+        let parsed = layout().parse_catalog(&object(layout().snapshot(incarnation, &id)));
+        assert_eq!(parsed, Ok(CatalogEntry::Snapshot { incarnation, id }));
+        let timeline = TimelineId::new(0xAB).unwrap();
+        let parsed = layout().parse_catalog(&object(layout().history(incarnation, timeline)));
+        assert_eq!(parsed, Ok(CatalogEntry::History { incarnation, timeline }));
+    }
+
+    #[test]
+    fn foreign_names_are_refused() {
+        let log = "0000000000000001-0000000000000002-none-none";
+        for name in [
+            "servers/prod/key".to_owned(),
+            "servers/other/catalog/1-15/timelines/00000002".to_owned(),
+            "servers/prod/catalog/1-15/timelines/2".to_owned(),
+            "servers/prod/catalog/1-15/timelines/000000ab".to_owned(),
+            "servers/prod/catalog/1-15/timelines/00000000".to_owned(),
+            "servers/prod/catalog/1-15/timelines/00000002/x".to_owned(),
+            "servers/prod/catalog/1-99/timelines/00000002".to_owned(),
+            format!("servers/prod/catalog/1-15/logs/00000001/{log}-none"),
+            format!("servers/prod/catalog/1-15/logs/00000000/{log}"),
+            "servers/prod/catalog/1-15/logs/00000001/0000000000000002-0000000000000001-none-none".to_owned(),
+            "servers/prod/catalog/1-15/logs/00000001/0000000000000001-0000000000000002-none-7FFFFFFFFFFFFFFF"
+                .to_owned(),
+        ] {
+            let key: ObjectKey = name.parse().unwrap();
+            assert!(layout().parse_catalog(&object(key)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn servers_are_found_by_their_objects() {
+        assert_eq!(server_of(&layout().record()), "prod".parse().ok());
+        assert_eq!(server_of(&"x/prod/server".parse().unwrap()), None);
+    }
+}

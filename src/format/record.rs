@@ -1,0 +1,149 @@
+//! Records: small facts as versioned JSON, to be sealed.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Incarnation, ServerSpec, Snapshot};
+
+/// The version of every kind of record that this pitr writes.
+const VERSION: u32 = 1;
+
+/// A kind of record: says in its first field what it is.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The kind's name in the encoding.
+    const KIND: &'static str;
+}
+
+impl Record for Snapshot {
+    const KIND: &'static str = "snapshot";
+}
+
+/// What is known of a server beside its backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ServerRecord {
+    /// The server as its owner configured it.
+    pub spec: ServerSpec,
+    /// Its lives, oldest first. Backups of any other are refused.
+    pub incarnations: Vec<Incarnation>,
+}
+
+impl ServerRecord {
+    /// A server that has no backups yet.
+    #[must_use]
+    pub const fn new(spec: ServerSpec) -> Self {
+        Self { spec, incarnations: Vec::new() }
+    }
+}
+
+impl Record for ServerRecord {
+    const KIND: &'static str = "server";
+}
+
+/// Why bytes are not the record that they should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Written by a newer pitr.
+    #[error("{kind} record of version {version}, this pitr reads up to {VERSION}: upgrade it")]
+    FutureVersion {
+        /// The kind that was expected.
+        kind: &'static str,
+        /// The version found.
+        version: u32,
+    },
+    /// Another kind of record.
+    #[error("a {found:?} record where a {kind} record should be")]
+    Kind {
+        /// The kind that was expected.
+        kind: &'static str,
+        /// The kind found.
+        found: String,
+    },
+    /// Not a record, or one with wrong fields.
+    #[error("malformed {kind} record: {reason}")]
+    Malformed {
+        /// The kind that was expected.
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    kind: String,
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body<R> {
+    record: R,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, R> {
+    kind: &'static str,
+    version: u32,
+    record: &'a R,
+}
+
+/// The bytes of `record`.
+///
+/// # Errors
+/// If a value in it cannot be written as JSON.
+pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, RecordError> {
+    let envelope = Envelope { kind: R::KIND, version: VERSION, record };
+    serde_json::to_vec(&envelope).map_err(malformed::<R>)
+}
+
+/// The record that `bytes` encode.
+///
+/// # Errors
+/// If they encode none of this kind.
+pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
+    let Header { kind: found, version } = serde_json::from_slice(bytes).map_err(malformed::<R>)?;
+    if found != R::KIND {
+        return Err(RecordError::Kind { kind: R::KIND, found: found.chars().take(40).collect() });
+    }
+    if version > VERSION {
+        return Err(RecordError::FutureVersion { kind: R::KIND, version });
+    }
+    let Body { record } = serde_json::from_slice(bytes).map_err(malformed::<R>)?;
+    Ok(record)
+}
+
+fn malformed<R: Record>(error: serde_json::Error) -> RecordError {
+    RecordError::Malformed { kind: R::KIND, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PostgresMajor;
+
+    fn record() -> ServerRecord {
+        ServerRecord::new(ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN))
+    }
+
+    #[test]
+    fn a_record_survives() {
+        let bytes = encode(&record()).unwrap();
+        assert!(bytes.starts_with(br#"{"kind":"server","version":1,"#));
+        assert_eq!(decode(&bytes), Ok(record()));
+    }
+
+    #[test]
+    fn other_kinds_and_versions_are_told_apart() {
+        let text = String::from_utf8(encode(&record()).unwrap()).unwrap();
+        let newer = text.replace("\"version\":1", "\"version\":2");
+        let error = decode::<ServerRecord>(newer.as_bytes()).unwrap_err();
+        assert_eq!(error, RecordError::FutureVersion { kind: "server", version: 2 });
+        let error = decode::<Snapshot>(text.as_bytes()).unwrap_err();
+        assert_eq!(error, RecordError::Kind { kind: "snapshot", found: "server".to_owned() });
+        for damaged in [&text[..text.len() - 1], &text.replace("\"retention\":7", "\"retention\":99"), ""] {
+            let error = decode::<ServerRecord>(damaged.as_bytes()).unwrap_err();
+            assert!(matches!(error, RecordError::Malformed { kind: "server", .. }), "{error}");
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The tar streams of `BASE_BACKUP`.

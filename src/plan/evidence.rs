@@ -1,0 +1,190 @@
+//! What log backups tell of the times of the commits in them.
+
+use std::ops::Range;
+
+use super::path::Span;
+use crate::model::{LogBackup, Lsn, ObjectKey, Piece, Snapshot, TimelineLog, Timestamp, WalRange};
+
+/// Where recovery stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stop {
+    /// It stops in here, or at its end.
+    pub(super) range: WalRange,
+    /// The commit that it stops before could also lie this early.
+    possibly_from: Option<Lsn>,
+    /// If there is no commit to stop before: the last one, and up to when it is known that there is none.
+    pub(super) idle: Option<(Option<Timestamp>, Timestamp)>,
+}
+
+impl Stop {
+    /// At the end of `range`.
+    pub(super) fn at_end(range: WalRange) -> Self {
+        Self { range: WalRange { start: range.end, ..range }, possibly_from: None, idle: None }
+    }
+
+    pub(super) fn idle(range: WalRange, last_commit: Option<Timestamp>, archived_until: Timestamp) -> Self {
+        Self { idle: Some((last_commit, archived_until)), ..Self::at_end(range) }
+    }
+
+    /// Whether both are the same position. What differs is at most how much of a log backup lies after a snapshot.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let key = |stop: &Self| (stop.range.timeline, stop.range.end, stop.possibly_from, stop.idle.is_some());
+        key(self) == key(other)
+    }
+}
+
+/// Whether there is a commit after a limit.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// There is, and the first one ends here.
+    Certain(Stop),
+    /// There may be one; the commit indexes of these log backups would tell.
+    Unknown(Vec<ObjectKey>),
+    /// There is none.
+    None,
+}
+
+/// The log after a snapshot, in order, in parts of which it is known or not whether their commits count.
+#[derive(Debug)]
+pub(super) struct Evidence<'a> {
+    /// The first position whose commits are of interest.
+    start: Lsn,
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Debug)]
+enum Part<'a> {
+    /// Every commit of these pieces is replayed.
+    Whole { log: &'a TimelineLog, pieces: Range<usize> },
+    /// Of this log backup, only commits up to `end` are replayed, or it is unknown which ones.
+    Edge { backup: &'a LogBackup, start: Lsn, end: Lsn, certain: Option<Timestamp> },
+}
+
+impl<'a> Evidence<'a> {
+    /// What `spans`, the log after `snapshot`, tell.
+    ///
+    /// Two kinds of log backups are edges: one that goes on after its timeline was left, where the commits of an orphaned
+    /// branch follow; and one of a later timeline which begins, with a copy of its parent's bytes, before the snapshot.
+    /// A log backup that holds the snapshot's own end is none: an eligible snapshot has no commit after the limit there.
+    pub(super) fn new<'p>(spans: impl Iterator<Item = Span<'p, 'a>>, snapshot: &Snapshot) -> Self
+    where
+        'a: 'p,
+    {
+        let mut parts = Vec::new();
+        for Span { stretch, start, end } in spans {
+            let log = &stretch.record.log;
+            let mut pieces = log.pieces_between(start, end);
+            let blind = |piece: &Piece<'_>| {
+                piece.backup.wal.start < snapshot.wal.start && stretch.timeline != snapshot.wal.timeline
+            };
+            if let Some(piece) = first(log, &pieces).filter(blind) {
+                pieces.start += 1;
+                let end = end.min(piece.backup.wal.end);
+                parts.push(Part::Edge { backup: piece.backup, start: piece.start.max(start), end, certain: None });
+            }
+            let clipped = last(log, &pieces).filter(|piece| piece.backup.wal.end > end);
+            pieces.end -= usize::from(clipped.is_some());
+            parts.push(Part::Whole { log, pieces });
+            parts.extend(clipped.map(|Piece { start: begin, backup }| {
+                let certain = certain_commit_by(backup, end);
+                Part::Edge { backup, start: begin.max(start), end, certain }
+            }));
+        }
+        Self { start: snapshot.wal.end, parts }
+    }
+
+    /// The latest time of which it is certain that a commit has it.
+    pub(super) fn certain(&self) -> Option<Timestamp> {
+        self.parts.iter().filter_map(Part::certain).max()
+    }
+
+    /// A time after which certainly no commit is.
+    pub(super) fn possible(&self) -> Option<Timestamp> {
+        self.parts.iter().filter_map(Part::possible).max()
+    }
+
+    /// Whether and where there is a commit after `limit`.
+    pub(super) fn verdict(&self, limit: Timestamp) -> Verdict {
+        let mut needs = Vec::new();
+        let mut possibly_from = None;
+        for part in &self.parts {
+            if let Some((backup, start, end)) = part.first_after(limit) {
+                let range = narrowed(backup, start.max(self.start), end, limit);
+                let range = WalRange { start: possibly_from.unwrap_or(range.start).min(range.start), ..range };
+                return Verdict::Certain(Stop { range, possibly_from, idle: None });
+            }
+            if let Part::Edge { backup, start, .. } = part
+                && part.possible() > Some(limit)
+            {
+                possibly_from = possibly_from.or(Some(*start));
+                needs.push(backup.object.key.clone());
+            }
+        }
+        if needs.is_empty() { Verdict::None } else { Verdict::Unknown(needs) }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn certain(&self) -> Option<Timestamp> {
+        match self {
+            Self::Whole { log, pieces } => log.max_commit_time(pieces.clone()),
+            Self::Edge { certain, .. } => *certain,
+        }
+    }
+
+    fn possible(&self) -> Option<Timestamp> {
+        match self {
+            Self::Whole { log, pieces } => log.max_commit_time(pieces.clone()),
+            Self::Edge { backup, end, .. } => latest_commit_by(backup, *end),
+        }
+    }
+
+    /// The log backup with the first commit that is certainly after `limit`, and between which positions.
+    fn first_after(&self, limit: Timestamp) -> Option<(&'a LogBackup, Lsn, Lsn)> {
+        match self {
+            Self::Whole { log, pieces } => {
+                let Piece { start, backup } = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
+                Some((backup, start, backup.wal.end))
+            }
+            Self::Edge { backup, start, end, certain } => (*certain > Some(limit)).then_some((backup, *start, *end)),
+        }
+    }
+}
+
+/// A time after which no commit of `backup` can be that ends at or before `lsn`.
+pub(super) fn latest_commit_by(backup: &LogBackup, lsn: Lsn) -> Option<Timestamp> {
+    if lsn <= backup.wal.start {
+        return None;
+    }
+    let commits = &backup.index.commits;
+    let next = commits.partition_point(|commit| commit.end_lsn < lsn);
+    // The running maximum at the next entry is all that is known in front of it.
+    commits.get(next).map(|commit| commit.max_time).filter(|_| lsn < backup.wal.end).or(backup.max_commit_time)
+}
+
+/// A time that a commit of `backup` certainly has that ends at or before `lsn`, the latest such.
+fn certain_commit_by(backup: &LogBackup, lsn: Lsn) -> Option<Timestamp> {
+    if lsn >= backup.wal.end {
+        return backup.max_commit_time;
+    }
+    let passed = backup.index.commits.partition_point(|commit| commit.end_lsn <= lsn);
+    Some(backup.index.commits[passed.checked_sub(1)?].max_time)
+}
+
+/// Where between `start` and `end` the first commit of `backup` after `limit` ends, as near as the index tells.
+fn narrowed(backup: &LogBackup, start: Lsn, end: Lsn, limit: Timestamp) -> WalRange {
+    let commits = &backup.index.commits;
+    let first = commits.partition_point(|commit| commit.max_time <= limit);
+    let after = |number: usize| commits.get(number).map(|commit| commit.end_lsn);
+    let start = first.checked_sub(1).and_then(after).map_or(start, |lsn| lsn.clamp(start, end));
+    let end = after(first).filter(|&lsn| lsn > start).map_or(end, |lsn| lsn.min(end));
+    WalRange { timeline: backup.wal.timeline, start, end }
+}
+
+fn first<'a>(log: &'a TimelineLog, pieces: &Range<usize>) -> Option<Piece<'a>> {
+    pieces.clone().next().and_then(|piece| log.piece(piece))
+}
+
+fn last<'a>(log: &'a TimelineLog, pieces: &Range<usize>) -> Option<Piece<'a>> {
+    pieces.clone().next_back().and_then(|piece| log.piece(piece))
+}

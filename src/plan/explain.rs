@@ -1,0 +1,131 @@
+//! A plan as an operator reads it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice, Target};
+use crate::model::{Snapshot, SnapshotKind};
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("the earliest restorable point"),
+            Self::Latest => f.write_str("the latest restorable point"),
+            Self::Time { at, inclusive: true } => write!(f, "{at}"),
+            Self::Time { at, inclusive: false } => write!(f, "just before {at}"),
+            Self::Lsn(lsn) => write!(f, "position {lsn}"),
+            Self::Snapshot(id) => write!(f, "snapshot {id} itself"),
+        }
+    }
+}
+
+impl fmt::Display for RestorePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "restore {} to {}, along timeline {}", self.incarnation(), self.target, self.timeline())?;
+        self.snapshots().iter().try_for_each(|snapshot| explain_snapshot(f, snapshot))?;
+        writeln!(f, "            {}", Because(self.choice()))?;
+        explain_logs(f, self.logs())?;
+        self.histories().iter().try_for_each(|history| writeln!(f, "  history   {}", history.key))?;
+        self.explain_stop(f)?;
+        let cost = self.cost();
+        let (fetch, replay) = (Size(cost.bytes_to_fetch), Size(cost.wal_bytes_to_replay));
+        let took = Span(cost.estimated_duration);
+        write!(f, "  estimate  {took}: fetch {fetch} in {} objects, replay {replay} of log", cost.objects)
+    }
+}
+
+impl RestorePlan {
+    fn explain_stop(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stop = self.stop();
+        match (self.recovery(), self.answer()) {
+            (RecoveryTarget::Immediate, _) => writeln!(f, "  stop      as soon as it is consistent, at {}", stop.end)?,
+            (RecoveryTarget::Time { inclusive, .. }, _) => {
+                let relation = if inclusive { "after" } else { "at or after" };
+                writeln!(f, "  stop      before the first commit {relation} that time, in {stop}")?;
+            }
+            (RecoveryTarget::EndOfWal, Answer::Exact) => {
+                writeln!(f, "  stop      at the end of this log, {}", stop.end)?
+            }
+            (RecoveryTarget::EndOfWal, Answer::IdleTail { last_commit, archived_until }) => {
+                let quiet = "nothing was committed from then until";
+                match last_commit {
+                    Some(at) => writeln!(f, "  stop      after the last commit, {at}: {quiet} {archived_until}")?,
+                    None => writeln!(f, "  stop      at {}: since the snapshot, {quiet} {archived_until}", stop.end)?,
+                }
+            }
+        }
+        match self.unreachable_from() {
+            Some(missing) => {
+                writeln!(f, "  beware    there is later log, which cannot be reached: {missing} is missing")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn explain_snapshot(f: &mut fmt::Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let Snapshot { id, consistent_at, kind, stored_bytes, .. } = snapshot;
+    write!(f, "  snapshot  {id}, ")?;
+    match kind {
+        SnapshotKind::Full => f.write_str("full")?,
+        SnapshotKind::Incremental { parent } => write!(f, "incremental on {parent}")?,
+    }
+    writeln!(f, ", consistent at {consistent_at}, {}", Size(*stored_bytes))
+}
+
+fn explain_logs(f: &mut fmt::Formatter<'_>, logs: &[PlannedLog]) -> fmt::Result {
+    for run in logs.chunk_by(|a, b| a.needed.timeline == b.needed.timeline) {
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            let (from, to, timeline) = (first.needed.start, last.needed.end, first.needed.timeline);
+            writeln!(f, "  log       {from}..{to} on timeline {timeline}, in {} log backups", run.len())?;
+        }
+    }
+    Ok(())
+}
+
+struct Because<'a>(&'a SnapshotChoice);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            SnapshotChoice::Requested => f.write_str("because it was asked for"),
+            SnapshotChoice::Earliest => f.write_str("because it is the first that can be restored"),
+            SnapshotChoice::Newest => {
+                f.write_str("because it is the newest that reaches this point, and none before it is faster")
+            }
+            SnapshotChoice::Faster { than, estimated_duration } => {
+                write!(f, "because it is faster than {than}, which would take {}", Span(*estimated_duration))
+            }
+        }
+    }
+}
+
+/// Bytes in binary units, with one decimal.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|&(shift, _)| self.0 >> shift > 0) {
+            Some((shift, unit)) => {
+                let tenths = (u128::from(self.0) * 10) >> shift;
+                write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+            }
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// A duration in hours, minutes and seconds, rounded up.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs().saturating_add(u64::from(self.0.subsec_nanos() > 0));
+        match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+            (0, 0, seconds) => write!(f, "{seconds} s"),
+            (0, minutes, seconds) => write!(f, "{minutes} min {seconds} s"),
+            (hours, minutes, _) => write!(f, "{hours} h {minutes} min"),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The plan: which artifacts, in which order, and what to tell PostgreSQL.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::candidate::Candidate;
+use super::evidence::Stop;
+use super::path::Path;
+use super::{Cost, CostModel, Target};
+use crate::model::{
+    Branch, Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
+    WalRange,
+};
+
+/// Everything that a restore needs, in the order in which it needs it.
+///
+/// It names each object exactly: whoever executes it lists nothing. It holds nothing that could be left out. `Display`
+/// explains it to an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use = "a plan restores nothing by itself"]
+pub struct RestorePlan {
+    pub(super) target: Target,
+    branch: Branch,
+    snapshots: Vec<Snapshot>,
+    choice: SnapshotChoice,
+    logs: Vec<PlannedLog>,
+    histories: Vec<StoredObject>,
+    path: TimelineHistory,
+    recovery: RecoveryTarget,
+    answer: Answer,
+    stop: WalRange,
+    unreachable_from: Option<WalRange>,
+    cost: Cost,
+}
+
+/// A log backup, and what of it is to be staged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlannedLog {
+    /// The log backup.
+    pub backup: LogBackup,
+    /// The bytes of it that are to be staged; each begins where the one before ends.
+    pub needed: WalRange,
+}
+
+/// When PostgreSQL is to end recovery (`recovery_target` and its like).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RecoveryTarget {
+    /// As soon as the snapshot is consistent: `recovery_target = 'immediate'`.
+    Immediate,
+    /// Before the first commit after a time: `recovery_target_time`, `recovery_target_inclusive`.
+    #[non_exhaustive]
+    Time {
+        /// The time.
+        at: Timestamp,
+        /// Whether commits of that very microsecond are replayed.
+        inclusive: bool,
+    },
+    /// When all that is staged is replayed: no target at all. What is staged must end exactly where the plan says, the
+    /// rest of the last segment being zeros.
+    EndOfWal,
+}
+
+/// In which sense the plan restores what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Answer {
+    /// The log goes on after the target.
+    Exact,
+    /// The target lies after the last commit, and the server was seen to be idle up to then.
+    #[non_exhaustive]
+    IdleTail {
+        /// The latest commit after the snapshot, if there is one.
+        last_commit: Option<Timestamp>,
+        /// The server's clock when it was last seen without further log.
+        archived_until: Timestamp,
+    },
+}
+
+/// Why recovery starts from this snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SnapshotChoice {
+    /// It was asked for.
+    Requested,
+    /// It is the first one that can be restored.
+    Earliest,
+    /// It is the newest one from which the target can be reached, and none before it is faster.
+    Newest,
+    /// Recovery from it is faster than from a newer one.
+    #[non_exhaustive]
+    Faster {
+        /// The newest one from which the target can be reached.
+        than: SnapshotId,
+        /// The estimate for that one.
+        estimated_duration: Duration,
+    },
+}
+
+impl RestorePlan {
+    /// Which life of the server is restored.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.branch.incarnation
+    }
+
+    /// The timeline to recover along: `recovery_target_timeline`.
+    #[must_use]
+    pub fn timeline(&self) -> TimelineId {
+        self.branch.timeline
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The snapshots to lay over each other: a full one, then each with its parent before it. Never empty.
+    #[must_use]
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.snapshots
+    }
+
+    /// The snapshot that recovery starts from: the last one of the chain.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        self.snapshots.last().expect("the constructor takes a chain, which ends with the snapshot itself")
+    }
+
+    /// Why recovery starts from that snapshot.
+    #[must_use]
+    pub fn choice(&self) -> &SnapshotChoice {
+        &self.choice
+    }
+
+    /// The log to stage, in order and without a hole, from the start of a segment on.
+    #[must_use]
+    pub fn logs(&self) -> &[PlannedLog] {
+        &self.logs
+    }
+
+    /// The timeline histories to stage: PostgreSQL reads only that of the timeline to recover along, and none for
+    /// timeline 1. Empty too if it is not stored; [`Self::path`] is what such a file would say.
+    #[must_use]
+    pub fn histories(&self) -> &[StoredObject] {
+        &self.histories
+    }
+
+    /// How the timeline descends from those before it.
+    #[must_use]
+    pub fn path(&self) -> &TimelineHistory {
+        &self.path
+    }
+
+    /// When PostgreSQL is to end recovery.
+    #[must_use]
+    pub fn recovery(&self) -> RecoveryTarget {
+        self.recovery
+    }
+
+    /// In which sense this is what was asked for.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    /// Where recovery ends: within this range, or at its end. For a time, the first commit after it ends in here.
+    #[must_use]
+    pub fn stop(&self) -> WalRange {
+        self.stop
+    }
+
+    /// A hole because of which log that is archived after it cannot be reached. Only looked for if the latest point was
+    /// asked for.
+    #[must_use]
+    pub fn unreachable_from(&self) -> Option<WalRange> {
+        self.unreachable_from
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+}
+
+/// A candidate, and the way from it to a stop.
+#[derive(Debug)]
+pub(super) struct Route<'p, 'a> {
+    candidate: Candidate<'p, 'a>,
+    stop: Stop,
+    logs: Vec<(&'a LogBackup, WalRange)>,
+    cost: Cost,
+    choice: SnapshotChoice,
+}
+
+impl<'p, 'a> Route<'p, 'a> {
+    pub(super) fn new(
+        path: &'p Path<'a>,
+        costs: &CostModel,
+        candidate: Candidate<'p, 'a>,
+        stop: Stop,
+        choice: SnapshotChoice,
+    ) -> Self {
+        let logs = path.cover(candidate.from, stop.range.end);
+        let stored = logs.iter().map(|(backup, _)| &backup.object).chain(path.catalog.history_object(path.branch));
+        let (objects, bytes) = stored.fold((candidate.chain.snapshots, candidate.chain.stored_bytes), |sum, object| {
+            (sum.0.saturating_add(1), sum.1.saturating_add(object.bytes))
+        });
+        let cost = costs.cost(bytes, objects, stop.range.end.bytes_since(candidate.snapshot.wal.start));
+        Self { candidate, stop, logs, cost, choice }
+    }
+
+    /// Of all routes to the stop of the newest candidate that has one, the fastest; the newer one of equals.
+    pub(super) fn fastest(
+        path: &'p Path<'a>,
+        costs: &CostModel,
+        stop_from: impl Fn(&Candidate<'p, 'a>) -> Option<Stop>,
+    ) -> Option<Self> {
+        let mut candidates = path.candidates();
+        let (newest, meant) =
+            candidates.by_ref().find_map(|candidate| stop_from(&candidate).map(|stop| (candidate, stop)))?;
+        let mut best = Self::new(path, costs, newest, meant.clone(), SnapshotChoice::Newest);
+        let than = best.candidate.snapshot.id.clone();
+        let estimated_duration = best.cost.estimated_duration;
+        for candidate in candidates {
+            let replay = costs.cost(0, 0, meant.range.end.bytes_since(candidate.snapshot.wal.end));
+            // Those that follow end even earlier: from them, too, replay alone takes longer.
+            if replay.estimated_duration >= best.cost.estimated_duration {
+                break;
+            }
+            let Some(stop) = stop_from(&candidate).filter(|stop| meant.is(stop)) else { continue };
+            let choice = SnapshotChoice::Faster { than: than.clone(), estimated_duration };
+            let route = Self::new(path, costs, candidate, stop, choice);
+            if route.cost.estimated_duration < best.cost.estimated_duration {
+                best = route;
+            }
+        }
+        Some(best)
+    }
+
+    /// The plan to take this route.
+    pub(super) fn plan(self, path: &Path<'a>, target: &Target, recovery: RecoveryTarget) -> RestorePlan {
+        let Self { candidate, stop, mut logs, cost, choice } = self;
+        if let (RecoveryTarget::Time { .. }, Some((backup, needed))) = (recovery, logs.last_mut()) {
+            // The last log backup is fetched anyway, and PostgreSQL stops by itself.
+            needed.end = backup.wal.end.min(path.left_at(needed.timeline));
+        }
+        let planned = |(backup, needed): (&LogBackup, WalRange)| PlannedLog { backup: backup.clone(), needed };
+        RestorePlan {
+            target: target.clone(),
+            branch: path.branch,
+            snapshots: path.catalog.chain(candidate.snapshot),
+            choice,
+            logs: logs.into_iter().map(planned).collect(),
+            histories: path.catalog.history_object(path.branch).cloned().into_iter().collect(),
+            path: path.history.clone(),
+            recovery,
+            answer: stop.idle.map_or(Answer::Exact, |(last_commit, archived_until)| Answer::IdleTail {
+                last_commit,
+                archived_until,
+            }),
+            stop: stop.range,
+            unreachable_from: (*target == Target::Latest).then(|| path.hole(stop.range.end)).flatten(),
+            cost,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.stop.idle.is_some()
+    }
+}
+
+/// The stop at `lsn` in the past of a branch.
+pub(super) fn stop_at(path: &Path<'_>, lsn: Lsn) -> Stop {
+    // The last byte before it is what is needed, and says on which timeline it lies.
+    let last = Lsn::new(lsn.as_u64().saturating_sub(1));
+    let timeline = path.history.timeline_at(last);
+    Stop::at_end(WalRange { timeline, start: lsn, end: lsn })
+}

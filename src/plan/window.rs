@@ -1,0 +1,103 @@
+//! When: all instants that can be restored.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::path::Path;
+use crate::model::{Branch, Catalog, Timestamp};
+
+/// An interval of which every instant can be restored, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct RestorableInterval {
+    /// The first instant.
+    pub from: Timestamp,
+    /// The last instant.
+    pub until: Timestamp,
+}
+
+impl From<(Timestamp, Timestamp)> for RestorableInterval {
+    fn from((from, until): (Timestamp, Timestamp)) -> Self {
+        Self { from, until }
+    }
+}
+
+/// Every instant of the past of one branch that can be restored, as maximal intervals in order.
+///
+/// An instant is in the window if and only if a request for it (inclusive) has a plan. A snapshot itself can be restored a
+/// microsecond before its first instant, by naming it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RecoveryWindow {
+    /// The branch.
+    pub branch: Branch,
+    /// The intervals: apart from each other, in order.
+    pub intervals: Vec<RestorableInterval>,
+}
+
+/// Computes the recovery window of `branch`, by the rules by which a time is planned. Empty if nothing can be restored,
+/// or the branch is unknown.
+///
+/// Takes time proportional to the number of snapshots, not of log backups.
+#[must_use]
+pub fn recovery_window(catalog: &Catalog, branch: Branch) -> RecoveryWindow {
+    Path::new(catalog, branch).map_or(RecoveryWindow { branch, intervals: Vec::new() }, |path| window(&path))
+}
+
+pub(super) fn window(path: &Path<'_>) -> RecoveryWindow {
+    let mut all: Vec<RestorableInterval> = Vec::new();
+    for candidate in path.candidates() {
+        all.extend(candidate.intervals());
+    }
+    RecoveryWindow { branch: path.branch, intervals: merged(all) }
+}
+
+impl RecoveryWindow {
+    /// The first instant that can be restored.
+    #[must_use]
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.intervals.first().map(|interval| interval.from)
+    }
+
+    /// The last instant that can be restored.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.intervals.last().map(|interval| interval.until)
+    }
+
+    /// Whether `at` can be restored.
+    #[must_use]
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.last_by(at) == Some(at)
+    }
+
+    /// The last instant at or before `at` that can be restored.
+    #[must_use]
+    pub fn last_by(&self, at: Timestamp) -> Option<Timestamp> {
+        let begun = self.intervals.partition_point(|interval| interval.from <= at);
+        Some(self.intervals[begun.checked_sub(1)?].until.min(at))
+    }
+
+    /// The first instant at or after `at` that can be restored.
+    #[must_use]
+    pub fn first_from(&self, at: Timestamp) -> Option<Timestamp> {
+        let ended = self.intervals.partition_point(|interval| interval.until < at);
+        self.intervals.get(ended).map(|interval| interval.from.max(at))
+    }
+}
+
+/// What overlaps or touches becomes one.
+fn merged(mut intervals: Vec<RestorableInterval>) -> Vec<RestorableInterval> {
+    intervals.sort_unstable();
+    let mut merged: Vec<RestorableInterval> = Vec::new();
+    for next in intervals {
+        match merged.last_mut() {
+            Some(last) if next.from <= last.until.saturating_add(Duration::from_micros(1)) => {
+                last.until = last.until.max(next.until);
+            }
+            _ => merged.push(next),
+        }
+    }
+    merged
+}
