@@ -9,7 +9,7 @@ use bytes::Bytes;
 use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, RunningServer, StopMode};
 use pitr::model::{FileEntry, Lsn, SegmentSize, Tablespace, TimelineId, Timestamp};
 use pitr::plan::RecoveryTarget;
-use pitr::port::{PortError, PortErrorKind, RecoverySettings, RestoreTarget};
+use pitr::port::{RecoverySettings, RestoreTarget};
 use tokio_postgres::{Client, NoTls};
 
 /// Rows are written one a step; each step fills about one segment.
@@ -50,6 +50,7 @@ pub(crate) struct Moment {
     pub(crate) lsn: Lsn,
 }
 
+#[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) install: PgInstall,
     pub(crate) copy: PathBuf,
@@ -84,8 +85,18 @@ impl Source {
         let end = moments.last().unwrap().lsn;
         let tablespaces = tablespaces(&client).await;
         running.stop(StopMode::Immediate).await.unwrap();
-        let segments = segments(&data.join("pg_wal"), &first, end, megabyte);
+        let segments = segments(&data.join("pg_wal"), &first, end);
         Self { install: install.clone(), copy, tablespaces, moments, segments }
+    }
+
+    /// The same source whose log ends at `end`.
+    pub(crate) fn cut(&self, end: Lsn) -> Self {
+        let mut segments = self.segments.clone();
+        let name = segment_name(end);
+        segments.retain(|(segment, _)| *segment <= name);
+        let (_, last) = segments.last_mut().unwrap();
+        last.truncate(usize::try_from(end.as_u64() % (1 << 20)).unwrap());
+        Self { segments, ..self.clone() }
     }
 
     pub(crate) fn settings(&self, target: RecoveryTarget) -> RecoverySettings {
@@ -95,9 +106,8 @@ impl Source {
     /// Stages every segment from the one of this number on, until recovery wants no more, and says that it was all.
     pub(crate) async fn feed(&self, target: &DataDirectory, from: usize, pause: Duration) {
         for (name, bytes) in self.segments.iter().skip(from) {
-            match stage(target, name, bytes).await {
-                Err(error) if error.kind() == PortErrorKind::Unavailable => return,
-                staged => staged.unwrap(),
+            if !stage(target, name, bytes).await {
+                return;
             }
             tokio::time::sleep(pause).await;
         }
@@ -126,10 +136,12 @@ pub(crate) async fn write_files(copy: &Path, tablespaces: &[Tablespace], target:
     }
 }
 
-pub(crate) async fn stage(target: &DataDirectory, name: &str, bytes: &Bytes) -> Result<(), PortError> {
-    let mut writer = target.segment(name).await?;
-    writer.write(bytes.clone()).await?;
-    writer.finish().await
+/// Stages a segment; false if recovery wants no more.
+pub(crate) async fn stage(target: &DataDirectory, name: &str, bytes: &Bytes) -> bool {
+    let Some(mut writer) = target.segment(name).await.unwrap() else { return false };
+    writer.write(bytes.clone()).await.unwrap();
+    writer.finish().await.unwrap();
+    true
 }
 
 pub(crate) async fn connect(server: &RunningServer) -> Client {
@@ -202,15 +214,19 @@ async fn tablespaces(client: &Client) -> Vec<Tablespace> {
     rows.iter().map(|row| Tablespace::new(row.get(0), row.get::<_, String>(1))).collect()
 }
 
-fn segments(pg_wal: &Path, first: &str, end: Lsn, size: SegmentSize) -> Vec<(String, Bytes)> {
+fn segment_name(end: Lsn) -> String {
+    let number = end.as_u64() >> 20;
+    format!("00000001{:08X}{:08X}", number >> 12, number & 0xFFF)
+}
+
+/// What lies in `pg_wal` from the segment `first` to the position `end`, in segments of 1 MiB.
+fn segments(pg_wal: &Path, first: &str, end: Lsn) -> Vec<(String, Bytes)> {
     let names = fs::read_dir(pg_wal).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let per_id = (1_u64 << 32) / size.bytes();
-    let number = end.as_u64() / size.bytes();
-    let last = format!("00000001{:08X}{:08X}", number / per_id, number % per_id);
+    let last = segment_name(end);
     let mut names: Vec<String> = names.filter(|name| name.len() == 24).collect();
     names.retain(|name| name.as_str() >= first && *name <= last);
     names.sort_unstable();
-    let length = |name: &str| if name == last { end.as_u64() % size.bytes() } else { size.bytes() };
+    let length = |name: &str| if name == last { end.as_u64() % (1 << 20) } else { 1 << 20 };
     let read = |name: String| {
         let mut bytes = fs::read(pg_wal.join(&name)).unwrap();
         bytes.truncate(usize::try_from(length(&name)).unwrap());
