@@ -201,7 +201,7 @@ impl Stand {
             assert_ne!(self.install.major().as_u32(), 15, "pg_verifybackup is missing");
             return;
         }
-        let added = ["recovery.signal", "postgresql.auto.conf", "pitr_wal", "tablespace_map"];
+        let added = ["recovery.signal", "postgresql.auto.conf", "pitr_wal", "tablespace_map", ".s.PGSQL.5432.lock"];
         let ignored = added.iter().flat_map(|name| ["-i", name]);
         succeed(Command::new(program).args(["-n", "-q"]).args(ignored).arg(data));
     }
