@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pitr::adapter::postgres::{Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer};
-use pitr::adapter::{LocalStorage, MemoryKey, system};
+use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{ArchiveSettings, Archiver, Observer, Progress, Repository, Restore, RestoreSettings};
 use pitr::engine::{ServerRepository, SnapshotSettings, Snapshotter};
 use pitr::model::{ServerSpec, Timestamp};
@@ -34,7 +34,11 @@ async fn main() -> Result<()> {
     say("Protecting the server");
     let source = Arc::new(PostgresServer::new(url.parse::<Config>()?, "pitr_quickstart".parse()?));
     let storage = Arc::new(LocalStorage::open(scratch.path().join("repository"), system().executor).await?);
-    let repository = Repository::new(storage.clone(), Arc::new(MemoryKey::generate(&*system().entropy)?), system());
+    let repository = Repository::new(
+        storage.clone(),
+        Arc::new(KeyFile::create(scratch.path().join("key"), system().entropy)?),
+        system(),
+    );
     let major = source.identify().await?.incarnation.major;
     let server = repository.create_server(ServerSpec::new("bank".parse()?, major)).await?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

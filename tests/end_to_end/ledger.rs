@@ -17,24 +17,24 @@ use super::stand::{Stand, connect, now};
 
 /// The end of a transaction, as the log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    pub end_lsn: Lsn,
-    pub xid: u32,
-    pub time: Timestamp,
-    pub committed: bool,
+pub(crate) struct End {
+    pub(crate) end_lsn: Lsn,
+    pub(crate) xid: u32,
+    pub(crate) time: Timestamp,
+    pub(crate) committed: bool,
 }
 
 /// Clients that write rows, and remember what was committed.
-pub struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<BTreeMap<u32, i64>>>,
 }
 
-pub const TABLES: &str = "CREATE TABLE ledger (xid bigint NOT NULL, client int NOT NULL, value bigint NOT NULL)";
+pub(crate) const TABLES: &str = "CREATE TABLE ledger (xid bigint NOT NULL, client int NOT NULL, value bigint NOT NULL)";
 
 impl Load {
     /// Starts `clients` clients on the table `ledger`.
-    pub async fn start(stand: &Stand, clients: u32) -> Self {
+    pub(crate) async fn start(stand: &Stand, clients: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let url = stand.url();
         let start = async |number| tokio::spawn(write(connect(&url).await, number, Arc::clone(&stop)));
@@ -46,7 +46,7 @@ impl Load {
     }
 
     /// Ends the load: every transaction that was committed, with its value.
-    pub async fn stop(self) -> BTreeMap<u32, i64> {
+    pub(crate) async fn stop(self) -> BTreeMap<u32, i64> {
         self.stop.store(true, Ordering::Relaxed);
         let mut ledger = BTreeMap::new();
         for client in self.clients {
@@ -84,7 +84,7 @@ async fn write(client: Client, number: u32, stop: Arc<AtomicBool>) -> BTreeMap<u
 }
 
 /// All ends of transactions in the source's own log files, in log order along `history`.
-pub fn ends(pg_wal: &Path, identity: SourceIdentity, history: &TimelineHistory, from: Lsn, to: Lsn) -> Vec<End> {
+pub(crate) fn ends(pg_wal: &Path, identity: SourceIdentity, history: &TimelineHistory, from: Lsn, to: Lsn) -> Vec<End> {
     let size = identity.segment_size;
     let whose = WalIdentity::new(identity.incarnation, size, history.clone());
     let first = SegmentNumber::containing(from, size);
@@ -118,12 +118,12 @@ fn segment(pg_wal: &Path, history: &TimelineHistory, number: SegmentNumber, iden
 }
 
 /// What a restore to `at` must hold: everything that was committed before the first end after `at` in log order.
-pub fn by_time(ends: &[End], at: Timestamp) -> BTreeSet<u32> {
+pub(crate) fn by_time(ends: &[End], at: Timestamp) -> BTreeSet<u32> {
     committed(ends.iter().take_while(|end| end.time <= at))
 }
 
 /// What a restore to `lsn` must hold.
-pub fn by_lsn(ends: &[End], lsn: Lsn) -> BTreeSet<u32> {
+pub(crate) fn by_lsn(ends: &[End], lsn: Lsn) -> BTreeSet<u32> {
     committed(ends.iter().take_while(|end| end.end_lsn <= lsn))
 }
 
@@ -132,18 +132,18 @@ fn committed<'a>(ends: impl Iterator<Item = &'a End>) -> BTreeSet<u32> {
 }
 
 /// The transactions whose rows a server holds, with their values.
-pub async fn rows(client: &Client) -> BTreeMap<u32, i64> {
+pub(crate) async fn rows(client: &Client) -> BTreeMap<u32, i64> {
     let rows = client.query("SELECT xid, value FROM ledger", &[]).await.unwrap();
     rows.iter().map(|row| (u32::try_from(row.get::<_, i64>(0)).unwrap(), row.get(1))).collect()
 }
 
 /// The entries of `ledger` whose transactions are in `committed`.
-pub fn expected(ledger: &BTreeMap<u32, i64>, committed: &BTreeSet<u32>) -> BTreeMap<u32, i64> {
+pub(crate) fn expected(ledger: &BTreeMap<u32, i64>, committed: &BTreeSet<u32>) -> BTreeMap<u32, i64> {
     ledger.iter().filter(|(xid, _)| committed.contains(xid)).map(|(xid, value)| (*xid, *value)).collect()
 }
 
 /// The ledger agrees with what the server itself knows of its commits: same transactions, same times.
-pub async fn check_against_server(client: &Client, ledger: &BTreeMap<u32, i64>, ends: &[End]) {
+pub(crate) async fn check_against_server(client: &Client, ledger: &BTreeMap<u32, i64>, ends: &[End]) {
     let known: BTreeMap<u32, Timestamp> = ends.iter().filter(|e| e.committed).map(|e| (e.xid, e.time)).collect();
     let sql = "SELECT xid, to_json(pg_xact_commit_timestamp(xid::text::xid))#>>'{}' FROM ledger";
     for row in client.query(sql, &[]).await.unwrap() {
@@ -156,6 +156,6 @@ pub async fn check_against_server(client: &Client, ledger: &BTreeMap<u32, i64>, 
 }
 
 /// Where the log ends now.
-pub async fn position(stand: &Stand) -> (Lsn, Timestamp) {
+pub(crate) async fn position(stand: &Stand) -> (Lsn, Timestamp) {
     now(&stand.client().await).await
 }

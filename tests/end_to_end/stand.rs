@@ -11,9 +11,8 @@ use pitr::adapter::postgres::{
     Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer, Recovered, RunningServer,
     StopMode, StreamSettings,
 };
-use pitr::adapter::{LocalStorage, MemoryKey, system};
+use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{ArchiveSettings, Archiver, Repository, Restore, ServerRepository, Snapshotter};
-use pitr::format::seal::WrappingKey;
 use pitr::model::{Catalog, Lsn, PostgresMajor, ServerSpec, Snapshot, Timestamp};
 use pitr::plan::{RestorePlan, RestoreRequest, plan_restore};
 use pitr::port::{SnapshotSource as _, Storage};
@@ -33,30 +32,29 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// A server, its repository, and who moves log from the one to the other.
-pub struct Stand {
-    pub source: Option<RunningServer>,
-    pub local: LocalServer,
-    pub install: PgInstall,
-    pub storage: Arc<dyn Storage>,
-    pub repository: Repository,
-    pub server: ServerRepository,
-    pub postgres: Arc<PostgresServer>,
+pub(crate) struct Stand {
+    pub(crate) source: Option<RunningServer>,
+    pub(crate) local: LocalServer,
+    pub(crate) install: PgInstall,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) server: ServerRepository,
+    pub(crate) postgres: Arc<PostgresServer>,
     archiving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     restores: usize,
     // Dropped last: everything above lives in it.
-    pub scratch: TempDir,
+    pub(crate) scratch: TempDir,
 }
 
 /// A server that was restored and has recovered.
-pub struct Restored {
-    pub plan: RestorePlan,
-    pub server: RunningServer,
-    pub recovered: Recovered,
-    pub data: PathBuf,
+pub(crate) struct Restored {
+    pub(crate) plan: RestorePlan,
+    pub(crate) server: RunningServer,
+    pub(crate) recovered: Recovered,
+    pub(crate) data: PathBuf,
 }
 
 /// The installation of PostgreSQL `major`; without it a test fails.
-pub fn install(major: u32) -> PgInstall {
+pub(crate) fn install(major: u32) -> PgInstall {
     let wanted = PostgresMajor::new(major).unwrap();
     let given = std::env::var(format!("PITR_PG{major}_BIN")).or_else(|_| std::env::var("PITR_PG_BIN"));
     let given = given.ok().and_then(|bin| PgInstall::at(bin).ok()).filter(|install| install.major() == wanted);
@@ -66,12 +64,12 @@ pub fn install(major: u32) -> PgInstall {
 }
 
 /// A directory that servers can reach, whoever runs them.
-pub fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     tempfile::Builder::new().prefix("pitr-").permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap()
 }
 
 /// An empty directory that belongs to whoever runs the servers.
-pub fn directory_for_servers(path: &Path) -> String {
+pub(crate) fn directory_for_servers(path: &Path) -> String {
     fs::create_dir(path).unwrap();
     if let Some(user) = OsUser::for_servers().unwrap() {
         std::os::unix::fs::chown(path, Some(user.uid()), Some(user.gid())).unwrap();
@@ -81,7 +79,7 @@ pub fn directory_for_servers(path: &Path) -> String {
 
 impl Stand {
     /// A new server of PostgreSQL `major`, protected, but not archived yet.
-    pub async fn new(major: u32, options: &InitOptions) -> Self {
+    pub(crate) async fn new(major: u32, options: &InitOptions) -> Self {
         let (scratch, install) = (scratch(), install(major));
         let mut local = LocalServer::new(install.clone(), scratch.path().join("source"));
         for (name, value) in SETTINGS {
@@ -92,26 +90,26 @@ impl Stand {
         let executor = system().executor;
         let storage: Arc<dyn Storage> =
             Arc::new(LocalStorage::open(scratch.path().join("repository"), executor).await.unwrap());
-        let key = MemoryKey::new(WrappingKey::new([7; 32]), system().entropy);
+        let key = KeyFile::create(scratch.path().join("key"), system().entropy).unwrap();
         let repository = Repository::new(Arc::clone(&storage), Arc::new(key), system());
         let spec = ServerSpec::new("bank".parse().unwrap(), install.major());
         let server = repository.create_server(spec).await.unwrap();
         let postgres = Arc::new(source_of(&source));
         let (archiving, restores) = (None, 0);
         let source = Some(source);
-        Self { source, local, install, storage, repository, server, postgres, archiving, restores, scratch }
+        Self { source, local, install, storage, server, postgres, archiving, restores, scratch }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.source.as_ref().expect("the source runs").connection_string()
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         connect(&self.url()).await
     }
 
     /// Archives from now on, in small log backups.
-    pub fn archive(&mut self) {
+    pub(crate) fn archive(&mut self) {
         let settings = ArchiveSettings::default().cadence(Duration::from_millis(500)).bytes_max(2 << 20);
         let archiver = Archiver::new(&self.server, self.postgres.clone()).settings(settings);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -124,27 +122,27 @@ impl Stand {
         self.archiving = Some((stop, task));
     }
 
-    pub async fn stop_archiving(&mut self) {
+    pub(crate) async fn stop_archiving(&mut self) {
         let (stop, task) = self.archiving.take().expect("it archives");
         drop(stop);
         task.await.unwrap();
     }
 
-    pub async fn snapshot(&self) -> Snapshot {
+    pub(crate) async fn snapshot(&self) -> Snapshot {
         let taken = Snapshotter::new(&self.server, self.postgres.clone()).take().await;
         let report = taken.unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert_eq!(report.checksum_failures, 0);
         report.snapshot
     }
 
-    pub async fn catalog(&self) -> Catalog {
+    pub(crate) async fn catalog(&self) -> Catalog {
         let inventory = self.server.inventory().await.unwrap();
         assert!(inventory.unreadable.is_empty(), "{:?}", inventory.unreadable);
         inventory.catalog
     }
 
     /// Waits until the server's log is archived up to `lsn`, and its clock is known to be past `at`.
-    pub async fn wait_archived(&self, lsn: Lsn, at: Timestamp) -> Catalog {
+    pub(crate) async fn wait_archived(&self, lsn: Lsn, at: Timestamp) -> Catalog {
         for _ in 0..600 {
             let catalog = self.catalog().await;
             if let Some(branch) = catalog.current()
@@ -160,26 +158,26 @@ impl Stand {
     }
 
     /// Waits until everything that happened is archived.
-    pub async fn wait_all_archived(&self) -> Catalog {
+    pub(crate) async fn wait_all_archived(&self) -> Catalog {
         let (lsn, at) = now(&self.client().await).await;
         self.wait_archived(lsn, at).await
     }
 
     /// A directory for a restore that nothing is in yet.
-    pub fn place(&mut self) -> PathBuf {
+    pub(crate) fn place(&mut self) -> PathBuf {
         self.restores += 1;
         self.scratch.path().join(format!("restored-{}", self.restores))
     }
 
     /// Restores to `request` and waits until the new server has recovered.
-    pub async fn restore(&mut self, request: &RestoreRequest) -> Restored {
+    pub(crate) async fn restore(&mut self, request: &RestoreRequest) -> Restored {
         let catalog = self.catalog().await;
         let plan = plan_restore(&catalog, request).unwrap_or_else(|error| panic!("{request:?}: {error}"));
         let data = self.place();
         self.execute(plan, data).await
     }
 
-    pub async fn execute(&self, plan: RestorePlan, data: PathBuf) -> Restored {
+    pub(crate) async fn execute(&self, plan: RestorePlan, data: PathBuf) -> Restored {
         let (target, local) = (owned(DataDirectory::new(&data)), LocalServer::new(self.install.clone(), &data));
         let target = Arc::new(target);
         let feed = Restore::new(&self.server, plan.clone(), target.clone()).run().await;
@@ -207,25 +205,25 @@ impl Stand {
     }
 
     /// A program of PostgreSQL 15, which all its siblings' pages suit as far as it is used here.
-    pub fn program(&self, name: &str) -> Command {
+    pub(crate) fn program(&self, name: &str) -> Command {
         Command::new(self.install.bin().join(name))
     }
 }
 
 impl Restored {
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         connect(&self.server.connection_string()).await
     }
 
     /// Ends the server and forgets its files.
-    pub async fn discard(self) {
+    pub(crate) async fn discard(self) {
         self.server.stop(StopMode::Immediate).await.unwrap();
         fs::remove_dir_all(&self.data).unwrap();
     }
 }
 
 /// The server as a source that observes its clock often.
-pub fn source_of(server: &RunningServer) -> PostgresServer {
+pub(crate) fn source_of(server: &RunningServer) -> PostgresServer {
     let config: Config = server.connection_string().parse().unwrap();
     let mut stream = StreamSettings::default();
     stream.observe_interval = Duration::from_millis(100);
@@ -233,28 +231,28 @@ pub fn source_of(server: &RunningServer) -> PostgresServer {
 }
 
 /// As root, what is written belongs to the user who runs the servers.
-pub fn owned(directory: DataDirectory) -> DataDirectory {
+pub(crate) fn owned(directory: DataDirectory) -> DataDirectory {
     match OsUser::for_servers().unwrap() {
         Some(user) => directory.owner(user),
         None => directory,
     }
 }
 
-pub async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
 /// Where the server's log ends, and what its clock says then.
-pub async fn now(client: &Client) -> (Lsn, Timestamp) {
+pub(crate) async fn now(client: &Client) -> (Lsn, Timestamp) {
     let sql = "SELECT pg_current_wal_insert_lsn()::text, to_json(clock_timestamp())#>>'{}'";
     let row = client.query_one(sql, &[]).await.unwrap();
     (row.get::<_, &str>(0).parse().unwrap(), row.get::<_, &str>(1).parse().unwrap())
 }
 
 /// Runs a program that must succeed.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
@@ -262,12 +260,12 @@ pub fn succeed(command: &mut Command) -> String {
 }
 
 /// An error and all its sources.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(Some(error), |error| error.source());
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Asserts that the source names who it is, as the repository has it.
-pub async fn identity(stand: &Stand) -> pitr::port::SourceIdentity {
+pub(crate) async fn identity(stand: &Stand) -> pitr::port::SourceIdentity {
     stand.postgres.identify().await.unwrap()
 }
