@@ -1,6 +1,7 @@
 //! A server on this machine: made, started, reached, stopped, and never left behind.
 
 #![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
