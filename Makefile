@@ -20,8 +20,6 @@ lint:
 	cargo fmt --check
 	scripts/check-features
 	scripts/check-purity
-	scripts/check-dependencies
-	scripts/check-wasm
 
 docs:
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --all-features

@@ -1,6 +1,7 @@
 //! The data directory as a restore target, driven by hand and recovered by real PostgreSQL.
 
 #![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod source;
 
@@ -35,7 +36,7 @@ async fn every_target_is_reached_and_nothing_beyond() {
             ("end", RecoveryTarget::EndOfWal, STEPS),
         ] {
             let target_directory = data_directory(room.path(name));
-            let recovered = recover(&source, &target_directory, target.clone(), &room.path(name), steps).await;
+            let recovered = recover(&source, &target_directory, target, &room.path(name), steps).await;
             match (target, recovered.stop) {
                 (RecoveryTarget::Immediate, RecoveryStop::Consistent) => {}
                 (RecoveryTarget::Time { .. }, RecoveryStop::BeforeTransaction { at: stop, .. }) => assert!(stop > at),
@@ -196,6 +197,9 @@ async fn an_interrupted_recovery_goes_on_where_it_can_and_fails_where_it_cannot(
         assert_stopped(server.start().await.map(drop), "was handed to a recovery that was interrupted");
         assert_not_promoted(&path);
         fs::rename(room.path("hidden"), &taken).unwrap();
+
+        // The last one that was handed over may not have got its name yet when the server was stopped.
+        drop(fs::remove_file(path.join("pg_wal").join(&source.segments[1].0)));
 
         let (running, ()) = tokio::join!(server.start(), source.feed(&target, 2, Duration::ZERO));
         assert_eq!(steps_of(&running.unwrap()).await, STEPS);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::port::{PortError, PortErrorKind};
 
 /// The directory in which log is staged, inside the data directory: so it is on the same file system as `pg_wal` and a
-/// segment is moved there, not copied.
+/// segment is linked there, not copied.
 pub(super) const STAGING: &str = "pitr_wal";
 /// The file without which PostgreSQL does not start.
 pub(super) const CONTROL: &str = "global/pg_control";

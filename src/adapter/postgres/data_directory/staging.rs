@@ -38,7 +38,7 @@ impl Staging {
     pub(super) fn create(data_directory: &Path, owner: Option<OsUser>, ahead_max: usize) -> Result<Self, PortError> {
         let directory = data_directory.join(STAGING);
         fs::create_dir(&directory).map_err(failed("take possession of", &directory))?;
-        for made in [&directory, &directory.join("ready"), &directory.join("history")] {
+        for made in [&directory, &directory.join("ready"), &directory.join("handed"), &directory.join("history")] {
             disk::make_directory(made, 0o700, owner)?;
         }
         let feeder = Feeder::lock(directory.join("feeder"), owner)?;

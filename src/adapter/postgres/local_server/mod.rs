@@ -161,7 +161,6 @@ impl LocalServer {
         let listen = if self.on_loopback { "127.0.0.1" } else { "" };
         let ours = [
             ("data_directory", data.into()),
-            ("external_pid_file", "".into()),
             ("listen_addresses", listen.into()),
             ("lc_messages", "C".into()),
             ("log_destination", "stderr".into()),
