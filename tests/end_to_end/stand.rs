@@ -269,3 +269,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) async fn identity(stand: &Stand) -> pitr::port::SourceIdentity {
     stand.postgres.identify().await.unwrap()
 }
+
+impl Drop for Stand {
+    /// The archiver must not see its server die.
+    fn drop(&mut self) {
+        if let Some((_, task)) = &self.archiving {
+            task.abort();
+        }
+    }
+}
