@@ -47,15 +47,13 @@ pub(super) enum Verdict {
 /// The log after a snapshot, in order, in parts of which it is known or not whether their commits count.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
-    /// The first position whose commits are of interest.
-    start: Lsn,
     parts: Vec<Part<'a>>,
 }
 
 #[derive(Debug)]
 enum Part<'a> {
     /// Every commit of these pieces is replayed.
-    Whole { log: &'a TimelineLog, pieces: Range<usize> },
+    Whole { log: &'a TimelineLog, start: Lsn, pieces: Range<usize> },
     /// Of this log backup, only commits up to `end` are replayed, or it is unknown which ones.
     Edge { backup: &'a LogBackup, start: Lsn, end: Lsn, certain: Option<Timestamp> },
 }
@@ -84,13 +82,13 @@ impl<'a> Evidence<'a> {
             }
             let clipped = last(log, &pieces).filter(|piece| piece.backup.wal.end > end);
             pieces.end -= usize::from(clipped.is_some());
-            parts.push(Part::Whole { log, pieces });
+            parts.push(Part::Whole { log, start, pieces });
             parts.extend(clipped.map(|Piece { start: begin, backup }| {
                 let certain = certain_commit_by(backup, end);
                 Part::Edge { backup, start: begin.max(start), end, certain }
             }));
         }
-        Self { start: snapshot.wal.end, parts }
+        Self { parts }
     }
 
     /// The latest time of which it is certain that a commit has it.
@@ -109,7 +107,7 @@ impl<'a> Evidence<'a> {
         let mut possibly_from = None;
         for part in &self.parts {
             if let Some((backup, start, end)) = part.first_after(limit) {
-                let range = narrowed(backup, start.max(self.start), end, limit);
+                let range = narrowed(backup, start, end, limit);
                 let range = WalRange { start: possibly_from.unwrap_or(range.start).min(range.start), ..range };
                 return Verdict::Certain(Stop { range, possibly_from, idle: None });
             }
@@ -127,14 +125,14 @@ impl<'a> Evidence<'a> {
 impl<'a> Part<'a> {
     fn certain(&self) -> Option<Timestamp> {
         match self {
-            Self::Whole { log, pieces } => log.max_commit_time(pieces.clone()),
+            Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
             Self::Edge { certain, .. } => *certain,
         }
     }
 
     fn possible(&self) -> Option<Timestamp> {
         match self {
-            Self::Whole { log, pieces } => log.max_commit_time(pieces.clone()),
+            Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
             Self::Edge { backup, end, .. } => latest_commit_by(backup, *end),
         }
     }
@@ -142,9 +140,9 @@ impl<'a> Part<'a> {
     /// The log backup with the first commit that is certainly after `limit`, and between which positions.
     fn first_after(&self, limit: Timestamp) -> Option<(&'a LogBackup, Lsn, Lsn)> {
         match self {
-            Self::Whole { log, pieces } => {
-                let Piece { start, backup } = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
-                Some((backup, start, backup.wal.end))
+            Self::Whole { log, start, pieces } => {
+                let piece = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
+                Some((piece.backup, piece.start.max(*start), piece.backup.wal.end))
             }
             Self::Edge { backup, start, end, certain } => (*certain > Some(limit)).then_some((backup, *start, *end)),
         }

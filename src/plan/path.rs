@@ -88,7 +88,7 @@ impl<'a> Path<'a> {
     /// How far the log is without a hole from a byte on: to the first byte that is missing.
     pub(super) fn reach(&self, from: Position) -> Lsn {
         let mut at = from.lsn;
-        for stretch in self.from_stretch(from.stretch) {
+        for stretch in self.onward(from.stretch) {
             if at >= stretch.end {
                 continue;
             }
@@ -108,14 +108,14 @@ impl<'a> Path<'a> {
             let byte = stretch.record.log.next_byte(lsn.max(stretch.begin))?;
             (byte < stretch.end).then_some(byte)
         };
-        let next = self.from_stretch(stretch).find_map(next)?;
+        let next = self.onward(stretch).find_map(next)?;
         WalRange::new(hole.timeline, lsn, next.min(hole.end)).ok()
     }
 
     /// The log from a byte to `to`, stretch by stretch.
     pub(super) fn spans(&self, from: Position, to: Lsn) -> impl Iterator<Item = Span<'_, 'a>> {
         let mut start = from.lsn;
-        self.from_stretch(from.stretch).filter_map(move |stretch| {
+        self.onward(from.stretch).filter_map(move |stretch| {
             let end = stretch.end.min(to);
             let span = (start < end).then_some(Span { stretch, start, end });
             start = start.max(end);
@@ -153,7 +153,7 @@ impl<'a> Path<'a> {
         })
     }
 
-    fn from_stretch(&self, number: usize) -> impl Iterator<Item = &Stretch<'a>> {
+    fn onward(&self, number: usize) -> impl Iterator<Item = &Stretch<'a>> {
         self.stretches.iter().skip(number)
     }
 }

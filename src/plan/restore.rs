@@ -91,8 +91,8 @@ fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanErr
         }
         _ => None,
     };
-    let nothing = PlanError::NothingToRestore { snapshots: 0 };
-    let default = own.or_else(|| catalog.current()).ok_or(nothing.clone())?;
+    let nothing = || PlanError::NothingToRestore { snapshots: 0 };
+    let default = own.or_else(|| catalog.current()).ok_or_else(nothing)?;
     let incarnation = request.incarnation.unwrap_or(default.incarnation);
     let timeline = match request.timeline {
         TimelineChoice::Id(timeline) => timeline,
@@ -100,7 +100,7 @@ fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanErr
         TimelineChoice::Current if catalog.incarnations().all(|known| known != incarnation) => {
             return Err(PlanError::UnknownIncarnation { incarnation });
         }
-        TimelineChoice::Current => catalog.current_timeline(incarnation).ok_or(nothing)?,
+        TimelineChoice::Current => catalog.current_timeline(incarnation).ok_or_else(nothing)?,
     };
     Ok(Branch::new(incarnation, timeline))
 }
