@@ -62,8 +62,9 @@ impl<'a> Evidence<'a> {
     /// What `spans`, the log after `snapshot`, tell.
     ///
     /// Two kinds of log backups are edges: one that goes on after its timeline was left, where the commits of an orphaned
-    /// branch follow; and one of a later timeline which begins, with a copy of its parent's bytes, before the snapshot.
-    /// A log backup that holds the snapshot's own end is none: an eligible snapshot has no commit after the limit there.
+    /// branch follow; and one that begins before the snapshot, as one of a later timeline can with its copy of its parent's
+    /// bytes. If it is of the snapshot's own timeline, then the snapshot's own log overlaps it (unless that is empty), and an
+    /// eligible snapshot has no commit after the limit there.
     pub(super) fn new<'p>(spans: impl Iterator<Item = Span<'p, 'a>>, snapshot: &Snapshot) -> Self
     where
         'a: 'p,
@@ -72,10 +73,12 @@ impl<'a> Evidence<'a> {
         for Span { stretch, start, end } in spans {
             let log = &stretch.record.log;
             let mut pieces = log.pieces_between(start, end);
+            let other = stretch.timeline != snapshot.wal.timeline;
             let blind = |piece: &Piece<'_>| {
-                piece.backup.wal.start < snapshot.wal.start && stretch.timeline != snapshot.wal.timeline
+                let unchecked = other || (snapshot.wal.bytes() == 0 && piece.start >= snapshot.wal.end);
+                unchecked && piece.backup.wal.start < snapshot.wal.start
             };
-            if let Some(piece) = first(log, &pieces).filter(blind) {
+            while let Some(piece) = first(log, &pieces).filter(blind) {
                 pieces.start += 1;
                 let end = end.min(piece.backup.wal.end);
                 parts.push(Part::Edge { backup: piece.backup, start: piece.start.max(start), end, certain: None });
