@@ -114,10 +114,10 @@ impl<'a> Evidence<'a> {
                 let range = WalRange { start: possibly_from.unwrap_or(range.start).min(range.start), ..range };
                 return Verdict::Certain(Stop { range, possibly_from, idle: None });
             }
-            if let Part::Edge { backup, start, .. } = part
+            if let Part::Edge { backup, start, end, .. } = part
                 && part.possible() > Some(limit)
             {
-                possibly_from = possibly_from.or(Some(*start));
+                possibly_from = possibly_from.or_else(|| Some(narrowed(backup, *start, *end, limit).start));
                 needs.push(backup.object.key.clone());
             }
         }
