@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::path::Span;
+use super::window::TICK;
 use crate::model::{LogBackup, Lsn, ObjectKey, Piece, Snapshot, TimelineLog, Timestamp, WalRange};
 
 /// Where recovery stops.
@@ -10,8 +11,6 @@ use crate::model::{LogBackup, Lsn, ObjectKey, Piece, Snapshot, TimelineLog, Time
 pub(super) struct Stop {
     /// It stops in here, or at its end.
     pub(super) range: WalRange,
-    /// The commit that it stops before could also lie this early.
-    possibly_from: Option<Lsn>,
     /// If there is no commit to stop before: the last one, and up to when it is known that there is none.
     pub(super) idle: Option<(Option<Timestamp>, Timestamp)>,
 }
@@ -19,16 +18,12 @@ pub(super) struct Stop {
 impl Stop {
     /// At the end of `range`.
     pub(super) fn at_end(range: WalRange) -> Self {
-        Self { range: WalRange { start: range.end, ..range }, possibly_from: None, idle: None }
-    }
-
-    pub(super) fn idle(range: WalRange, last_commit: Option<Timestamp>, archived_until: Timestamp) -> Self {
-        Self { idle: Some((last_commit, archived_until)), ..Self::at_end(range) }
+        Self { range: WalRange { start: range.end, ..range }, idle: None }
     }
 
     /// Whether both are the same position. What differs is at most how much of a log backup lies after a snapshot.
     pub(super) fn is(&self, other: &Self) -> bool {
-        let key = |stop: &Self| (stop.range.timeline, stop.range.end, stop.possibly_from, stop.idle.is_some());
+        let key = |stop: &Self| (stop.range.timeline, stop.range.end, stop.idle.is_some());
         key(self) == key(other)
     }
 }
@@ -38,8 +33,8 @@ impl Stop {
 pub(super) enum Verdict {
     /// There is, and the first one ends here.
     Certain(Stop),
-    /// There may be one; the commit indexes of these log backups would tell.
-    Unknown(Vec<ObjectKey>),
+    /// There may be one in this log backup; its commit index would tell.
+    Unknown(ObjectKey),
     /// There is none.
     None,
 }
@@ -94,9 +89,18 @@ impl<'a> Evidence<'a> {
         Self { parts }
     }
 
-    /// The latest time of which it is certain that a commit has it.
-    pub(super) fn certain(&self) -> Option<Timestamp> {
-        self.parts.iter().filter_map(Part::certain).max()
+    /// All limits from `floor` on for which it is certain where the first commit after them is, as first and last ones; and
+    /// the limit from which on there is certainly none.
+    pub(super) fn limits(&self, floor: Timestamp) -> (Vec<(Timestamp, Timestamp)>, Timestamp) {
+        let mut known = Vec::new();
+        let mut passed = floor;
+        for part in &self.parts {
+            if let Some(certain) = part.certain().filter(|&certain| certain > passed) {
+                known.push((passed, certain.saturating_sub(TICK)));
+            }
+            passed = part.possible().map_or(passed, |possible| possible.max(passed));
+        }
+        (known, passed)
     }
 
     /// A time after which certainly no commit is.
@@ -105,23 +109,21 @@ impl<'a> Evidence<'a> {
     }
 
     /// Whether and where there is a commit after `limit`.
+    ///
+    /// If the first one could lie before the end of an edge, that is not good enough, even if there surely is one later:
+    /// the timeline to recover along depends on it.
     pub(super) fn verdict(&self, limit: Timestamp) -> Verdict {
-        let mut needs = Vec::new();
-        let mut possibly_from = None;
         for part in &self.parts {
             if let Some((backup, start, end)) = part.first_after(limit) {
-                let range = narrowed(backup, start, end, limit);
-                let range = WalRange { start: possibly_from.unwrap_or(range.start).min(range.start), ..range };
-                return Verdict::Certain(Stop { range, possibly_from, idle: None });
+                return Verdict::Certain(Stop { range: narrowed(backup, start, end, limit), idle: None });
             }
-            if let Part::Edge { backup, start, end, .. } = part
+            if let Part::Edge { backup, .. } = part
                 && part.possible() > Some(limit)
             {
-                possibly_from = possibly_from.or_else(|| Some(narrowed(backup, *start, *end, limit).start));
-                needs.push(backup.object.key.clone());
+                return Verdict::Unknown(backup.object.key.clone());
             }
         }
-        if needs.is_empty() { Verdict::None } else { Verdict::Unknown(needs) }
+        Verdict::None
     }
 }
 

@@ -1,6 +1,7 @@
 //! The past of one branch: the stretches of log, timeline after timeline, that lead to its end.
 
 use super::candidate::{Candidate, Obstacle};
+use super::evidence::Stop;
 use crate::model::{
     Branch, BranchRecord, Catalog, LogBackup, Lsn, SnapshotId, TimelineHistory, TimelineId, Timestamp, WalRange,
 };
@@ -83,6 +84,12 @@ impl<'a> Path<'a> {
     /// The byte at `lsn`, on the timeline that wrote it.
     pub(super) fn position(&self, lsn: Lsn) -> Position {
         Position { stretch: self.stretches.partition_point(|stretch| stretch.end <= lsn), lsn }
+    }
+
+    /// The stop at `lsn`, on the timeline that wrote the last byte before it.
+    pub(super) fn stop_at(&self, lsn: Lsn) -> Stop {
+        let timeline = self.history.timeline_at(Lsn::new(lsn.as_u64().saturating_sub(1)));
+        Stop::at_end(WalRange { timeline, start: lsn, end: lsn })
     }
 
     /// How far the log is without a hole from a byte on: to the first byte that is missing.

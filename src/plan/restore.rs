@@ -5,7 +5,8 @@ use super::evidence::Stop;
 use super::path::Path;
 use super::refuse;
 use super::request::{RestoreRequest, Target, TimelineChoice};
-use super::route::{RecoveryTarget, RestorePlan, Route, SnapshotChoice, stop_at};
+use super::route::{RecoveryTarget, RestorePlan, Route, SnapshotChoice};
+use super::window::TICK;
 use super::{CostModel, PlanError};
 use crate::model::{Branch, Catalog, Lsn, SnapshotId, Timestamp};
 
@@ -54,7 +55,7 @@ fn time<'p, 'a>(path: &'p Path<'a>, costs: &CostModel, at: Timestamp, inclusive:
 
 fn position<'p, 'a>(path: &'p Path<'a>, costs: &CostModel, lsn: Lsn) -> Planned<'p, 'a> {
     let reaches = |candidate: &Candidate<'_, '_>| (candidate.snapshot.wal.end..=candidate.reach).contains(&lsn);
-    let route = Route::fastest(path, costs, |candidate| reaches(candidate).then(|| stop_at(path, lsn)));
+    let route = Route::fastest(path, costs, |candidate| reaches(candidate).then(|| path.stop_at(lsn)));
     Ok((route.ok_or_else(|| refuse::position(path, lsn))?, RecoveryTarget::EndOfWal))
 }
 
@@ -80,7 +81,7 @@ fn consistent<'p, 'a>(
 
 /// The time of the last commits that are replayed: over whole microseconds, "before" is "up to the one before".
 fn last_replayed(at: Timestamp, inclusive: bool) -> Timestamp {
-    if inclusive { at } else { at.saturating_sub(refuse::TICK) }
+    if inclusive { at } else { at.saturating_sub(TICK) }
 }
 
 fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanError> {

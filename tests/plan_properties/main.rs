@@ -68,6 +68,8 @@ fn check_time(world: &World, timeline: usize, plan: &RestorePlan, at: Timestamp)
     check_logs(plan)?;
     let stop = replay(world, timeline, plan).map_err(TestCaseError::fail)?;
     let range = plan.stop();
+    let owner = world.path(timeline).into_iter().find(|&(_, _, left)| stop <= left).map(|(number, ..)| number);
+    prop_assert_eq!(owner.map(|number| world.timelines[number].id), Some(plan.timeline()), "{}", plan);
     prop_assert!(range.start <= stop && stop <= range.end, "{stop} is not in {range}");
     let replayed = |end: Lsn| plan.snapshot().wal.start < end && end < stop;
     let late = world.commits(timeline).into_iter().find(|&(end, time)| replayed(end) && time > at);
@@ -134,7 +136,7 @@ fn check_against_oracle(steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Sufficient, minimal, fastest, and refused only if nothing is possible, whatever the clocks did.
     #[test]

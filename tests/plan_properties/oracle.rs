@@ -20,8 +20,6 @@ pub(crate) struct Restore {
     pub(crate) snapshot: String,
     pub(crate) stop: Lsn,
     pub(crate) idle: bool,
-    /// The first commit after the target could also lie in these log backups.
-    maybe: Vec<String>,
     pub(crate) estimated: Duration,
 }
 
@@ -39,7 +37,7 @@ impl<'w> Oracle<'w> {
     pub(crate) fn position(&self, lsn: Lsn) -> Option<Restore> {
         self.fastest(|snapshot| {
             let reached = snapshot.wal.end <= lsn && lsn <= self.reach(snapshot)?;
-            reached.then(|| self.restore(snapshot, lsn, false, Vec::new()))
+            reached.then(|| self.restore(snapshot, lsn, false))
         })
     }
 
@@ -49,7 +47,7 @@ impl<'w> Oracle<'w> {
         snapshots.sort_by_key(|snapshot| (snapshot.wal.end, snapshot.id.clone()));
         let all: Vec<Restore> = snapshots.into_iter().rev().filter_map(restore).collect();
         let meant = all.first()?.clone();
-        let same = all.into_iter().filter(|r| (r.stop, r.idle, &r.maybe) == (meant.stop, meant.idle, &meant.maybe));
+        let same = all.into_iter().filter(|other| (other.stop, other.idle) == (meant.stop, meant.idle));
         same.min_by_key(|restore| restore.estimated)
     }
 
@@ -124,7 +122,6 @@ impl<'w> Oracle<'w> {
         if snapshot.consistent_at >= limit || early > Some(limit) {
             return None;
         }
-        let mut maybe: Vec<String> = Vec::new();
         for unit in units(snapshot.wal.end, reach) {
             let (number, left) = self.owner(unit);
             let log = self.log_on(number, unit)?;
@@ -133,14 +130,14 @@ impl<'w> Oracle<'w> {
             if !blind && at_least(log, end) > Some(limit) {
                 let first = log.index.commits.iter().find(|commit| commit.max_time > limit);
                 let stop = first.map(|commit| commit.end_lsn).filter(|&lsn| unit < lsn).unwrap_or(end);
-                return Some(self.restore(snapshot, stop, false, maybe));
+                return Some(self.restore(snapshot, stop, false));
             }
-            if at_most(log, end) > Some(limit) && !maybe.contains(&log.object.key.to_string()) {
-                maybe.push(log.object.key.to_string());
+            if at_most(log, end) > Some(limit) {
+                return None;
             }
         }
-        let idle = maybe.is_empty() && Some(limit) <= self.observed(reach);
-        idle.then(|| self.restore(snapshot, reach, true, maybe))
+        let idle = Some(limit) <= self.observed(reach);
+        idle.then(|| self.restore(snapshot, reach, true))
     }
 
     /// The last observation of the clock at or before `reach`: of an ancestor, only from before it was left.
@@ -155,15 +152,17 @@ impl<'w> Oracle<'w> {
         })
     }
 
-    fn restore(&self, snapshot: &Snapshot, stop: Lsn, idle: bool, maybe: Vec<String>) -> Restore {
+    fn restore(&self, snapshot: &Snapshot, stop: Lsn, idle: bool) -> Restore {
         let logs = self.logs(snapshot, stop).expect("it is reached");
         let (chain, bytes) = self.chain_bytes(snapshot);
-        let (histories, history_bytes) = if self.timeline == 0 { (0, 0) } else { (1, 64) };
+        // Only the first timeline has no history; the last byte tells which one the restore ends on.
+        let last = self.owner(Lsn::new(stop.as_u64().saturating_sub(1))).0;
+        let (histories, history_bytes) = if last == 0 { (0, 0) } else { (1, 64) };
         let bytes = bytes + history_bytes + logs.iter().map(|log| log.object.bytes).sum::<u64>();
         let objects = chain + histories + logs.len() as u64;
         // 200 MB/s, 5 ms an object, 50 MB/s: in microseconds, each rounded down.
         let micros = bytes / 200 + objects * 5_000 + stop.bytes_since(snapshot.wal.start) / 50;
-        Restore { snapshot: snapshot.id.to_string(), stop, idle, maybe, estimated: Duration::from_micros(micros) }
+        Restore { snapshot: snapshot.id.to_string(), stop, idle, estimated: Duration::from_micros(micros) }
     }
 }
 
