@@ -70,13 +70,13 @@ fn plan(c: &mut Criterion) {
     let mut group = c.benchmark_group("plan");
     for logs in SIZES {
         let catalog = Catalog::new(artifacts(logs)).expect("valid");
-        let request = Target::time(at(logs / SNAPSHOTS * 17 + 10)).into();
+        let request = Target::time(at(17 * logs / SNAPSHOTS + 10)).into();
         group.bench_with_input(BenchmarkId::new("time", logs), &catalog, |b, catalog| {
             b.iter(|| black_box(plan_restore(catalog, black_box(&request))).expect("restorable"));
         });
-        let whole = Target::time(at(logs / SNAPSHOTS * 18 - 5)).into();
-        group.bench_with_input(BenchmarkId::new("a day of log", logs), &catalog, |b, catalog| {
-            b.iter(|| black_box(plan_restore(catalog, black_box(&whole))).expect("restorable"));
+        let long = Target::time(at(18 * logs / SNAPSHOTS - 5)).into();
+        group.bench_with_input(BenchmarkId::new("up to the next snapshot", logs), &catalog, |b, catalog| {
+            b.iter(|| black_box(plan_restore(catalog, black_box(&long))).expect("restorable"));
         });
         let late = Target::time(at(logs + 1)).into();
         group.bench_with_input(BenchmarkId::new("refusal", logs), &catalog, |b, catalog| {

@@ -9,7 +9,7 @@ use super::evidence::Stop;
 use super::path::Path;
 use super::{Cost, CostModel, Target};
 use crate::model::{
-    Branch, Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
+    Branch, Chain, Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
     WalRange,
 };
 
@@ -244,10 +244,14 @@ impl<'p, 'a> Route<'p, 'a> {
         let than = best.candidate.snapshot.id.clone();
         let estimated_duration = best.cost.estimated_duration;
         for candidate in candidates {
-            let replay = costs.cost(0, 0, meant.range.end.bytes_since(candidate.snapshot.wal.end));
+            let replay = meant.range.end.bytes_since(candidate.snapshot.wal.end);
             // Those that follow end even earlier: from them, too, replay alone takes longer.
-            if replay.estimated_duration >= best.cost.estimated_duration {
+            if costs.cost(0, 0, replay).estimated_duration >= best.cost.estimated_duration {
                 break;
+            }
+            let Chain { snapshots, stored_bytes } = candidate.chain;
+            if costs.cost(stored_bytes, snapshots, replay).estimated_duration >= best.cost.estimated_duration {
+                continue;
             }
             let Some(stop) = stop_from(&candidate).filter(|stop| meant.is(stop)) else { continue };
             let choice = SnapshotChoice::Faster { than: than.clone(), estimated_duration };
