@@ -1,10 +1,8 @@
 //! A snapshot from which recovery could start.
 
-use std::time::Duration;
-
 use super::evidence::{self, Evidence, Stop, Verdict};
 use super::path::{Path, Position};
-use super::window::RestorableInterval;
+use super::window::{RestorableInterval, TICK};
 use crate::model::{Chain, Linked, Lsn, ObjectKey, Snapshot, SnapshotId, Timestamp, Unusable, WalRange};
 
 /// A snapshot of which the chain and all of its own log is there.
@@ -42,7 +40,7 @@ impl<'p, 'a> Candidate<'p, 'a> {
             let rest = WalRange { start: reach, ..snapshot.wal };
             return Err(Obstacle::Log(path.hole(reach).unwrap_or(rest)));
         }
-        let consistent = snapshot.consistent_at.saturating_add(Duration::from_micros(1));
+        let consistent = snapshot.consistent_at.saturating_add(TICK);
         let floor = own_commits(path, stretch, snapshot).map_or(consistent, |latest| latest.max(consistent));
         Ok(Self { path, snapshot, chain, stretch, from, reach, floor })
     }
@@ -64,15 +62,9 @@ impl<'p, 'a> Candidate<'p, 'a> {
 
     /// All limits for which [`Self::stop_after`] has an answer.
     pub(super) fn intervals(&self) -> impl Iterator<Item = RestorableInterval> {
-        let evidence = self.evidence();
-        let before_last_commit =
-            evidence.certain().map(|last| (self.floor, last.saturating_sub(Duration::from_micros(1))));
-        let idle = self.path.observed_by(self.reach).map(|complete| {
-            let after = evidence.possible().map_or(self.floor, |possible| possible.max(self.floor));
-            (after, complete)
-        });
-        let both = [before_last_commit, idle];
-        both.into_iter().flatten().filter(|(from, until)| from <= until).map(RestorableInterval::from)
+        let (mut intervals, quiet_from) = self.evidence().limits(self.floor);
+        intervals.extend(self.path.observed_by(self.reach).map(|complete| (quiet_from, complete)));
+        intervals.into_iter().filter(|(from, until)| from <= until).map(RestorableInterval::from)
     }
 
     /// The log backups without a commit index because of which it is unknown whether `limit` can be restored from here.
@@ -81,8 +73,8 @@ impl<'p, 'a> Candidate<'p, 'a> {
             return Vec::new();
         }
         if limit >= self.floor {
-            let Verdict::Unknown(needs) = self.evidence().verdict(limit) else { return Vec::new() };
-            return needs;
+            let Verdict::Unknown(needed) = self.evidence().verdict(limit) else { return Vec::new() };
+            return vec![needed];
         }
         let Some(stretch) = self.path.stretch(self.stretch) else { return Vec::new() };
         let WalRange { start, end, .. } = self.snapshot.wal;
@@ -100,10 +92,7 @@ impl<'p, 'a> Candidate<'p, 'a> {
     }
 
     fn end_of_log(&self, archived_until: Timestamp) -> Stop {
-        let timeline = self.path.stretch(self.path.position(self.reach).stretch).map(|stretch| stretch.timeline);
-        let timeline = timeline.unwrap_or(self.snapshot.wal.timeline);
-        let range = WalRange { timeline, start: self.reach, end: self.reach };
-        Stop::idle(range, self.evidence().possible(), archived_until)
+        Stop { idle: Some((self.evidence().possible(), archived_until)), ..self.path.stop_at(self.reach) }
     }
 }
 

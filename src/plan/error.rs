@@ -131,7 +131,8 @@ pub enum PlanError {
         /// The first point after that can be restored.
         next: Option<Point>,
     },
-    /// It depends on where in a log backup its commits lie, and the commit index of that is not loaded.
+    /// It depends on where in a log backup its commits lie, before or after a snapshot's end or the point where its
+    /// timeline was left, and the commit index of that is not loaded. Load it, and plan again.
     #[error("{requested} can only be found with the commit index of {}; {}", Keys(needs), Neighbours(previous, next))]
     Unknown {
         /// What was asked for.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::path::Span;
+use super::window::TICK;
 use crate::model::{LogBackup, Lsn, ObjectKey, Piece, Snapshot, TimelineLog, Timestamp, WalRange};
 
 /// Where recovery stops.
@@ -10,8 +11,6 @@ use crate::model::{LogBackup, Lsn, ObjectKey, Piece, Snapshot, TimelineLog, Time
 pub(super) struct Stop {
     /// It stops in here, or at its end.
     pub(super) range: WalRange,
-    /// The commit that it stops before could also lie this early.
-    possibly_from: Option<Lsn>,
     /// If there is no commit to stop before: the last one, and up to when it is known that there is none.
     pub(super) idle: Option<(Option<Timestamp>, Timestamp)>,
 }
@@ -19,16 +18,12 @@ pub(super) struct Stop {
 impl Stop {
     /// At the end of `range`.
     pub(super) fn at_end(range: WalRange) -> Self {
-        Self { range: WalRange { start: range.end, ..range }, possibly_from: None, idle: None }
-    }
-
-    pub(super) fn idle(range: WalRange, last_commit: Option<Timestamp>, archived_until: Timestamp) -> Self {
-        Self { idle: Some((last_commit, archived_until)), ..Self::at_end(range) }
+        Self { range: WalRange { start: range.end, ..range }, idle: None }
     }
 
     /// Whether both are the same position. What differs is at most how much of a log backup lies after a snapshot.
     pub(super) fn is(&self, other: &Self) -> bool {
-        let key = |stop: &Self| (stop.range.timeline, stop.range.end, stop.possibly_from, stop.idle.is_some());
+        let key = |stop: &Self| (stop.range.timeline, stop.range.end, stop.idle.is_some());
         key(self) == key(other)
     }
 }
@@ -38,8 +33,8 @@ impl Stop {
 pub(super) enum Verdict {
     /// There is, and the first one ends here.
     Certain(Stop),
-    /// There may be one; the commit indexes of these log backups would tell.
-    Unknown(Vec<ObjectKey>),
+    /// There may be one in this log backup; its commit index would tell.
+    Unknown(ObjectKey),
     /// There is none.
     None,
 }
@@ -47,15 +42,13 @@ pub(super) enum Verdict {
 /// The log after a snapshot, in order, in parts of which it is known or not whether their commits count.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
-    /// The first position whose commits are of interest.
-    start: Lsn,
     parts: Vec<Part<'a>>,
 }
 
 #[derive(Debug)]
 enum Part<'a> {
     /// Every commit of these pieces is replayed.
-    Whole { log: &'a TimelineLog, pieces: Range<usize> },
+    Whole { log: &'a TimelineLog, start: Lsn, pieces: Range<usize> },
     /// Of this log backup, only commits up to `end` are replayed, or it is unknown which ones.
     Edge { backup: &'a LogBackup, start: Lsn, end: Lsn, certain: Option<Timestamp> },
 }
@@ -64,8 +57,9 @@ impl<'a> Evidence<'a> {
     /// What `spans`, the log after `snapshot`, tell.
     ///
     /// Two kinds of log backups are edges: one that goes on after its timeline was left, where the commits of an orphaned
-    /// branch follow; and one of a later timeline which begins, with a copy of its parent's bytes, before the snapshot.
-    /// A log backup that holds the snapshot's own end is none: an eligible snapshot has no commit after the limit there.
+    /// branch follow; and one that begins before the snapshot, as one of a later timeline can with its copy of its parent's
+    /// bytes. If it is of the snapshot's own timeline, then the snapshot's own log overlaps it (unless that is empty), and an
+    /// eligible snapshot has no commit after the limit there.
     pub(super) fn new<'p>(spans: impl Iterator<Item = Span<'p, 'a>>, snapshot: &Snapshot) -> Self
     where
         'a: 'p,
@@ -74,28 +68,39 @@ impl<'a> Evidence<'a> {
         for Span { stretch, start, end } in spans {
             let log = &stretch.record.log;
             let mut pieces = log.pieces_between(start, end);
+            let other = stretch.timeline != snapshot.wal.timeline;
             let blind = |piece: &Piece<'_>| {
-                piece.backup.wal.start < snapshot.wal.start && stretch.timeline != snapshot.wal.timeline
+                let unchecked = other || (snapshot.wal.bytes() == 0 && piece.start >= snapshot.wal.end);
+                unchecked && piece.backup.wal.start < snapshot.wal.start
             };
-            if let Some(piece) = first(log, &pieces).filter(blind) {
+            while let Some(piece) = first(log, &pieces).filter(blind) {
                 pieces.start += 1;
                 let end = end.min(piece.backup.wal.end);
                 parts.push(Part::Edge { backup: piece.backup, start: piece.start.max(start), end, certain: None });
             }
             let clipped = last(log, &pieces).filter(|piece| piece.backup.wal.end > end);
             pieces.end -= usize::from(clipped.is_some());
-            parts.push(Part::Whole { log, pieces });
+            parts.push(Part::Whole { log, start, pieces });
             parts.extend(clipped.map(|Piece { start: begin, backup }| {
                 let certain = certain_commit_by(backup, end);
                 Part::Edge { backup, start: begin.max(start), end, certain }
             }));
         }
-        Self { start: snapshot.wal.end, parts }
+        Self { parts }
     }
 
-    /// The latest time of which it is certain that a commit has it.
-    pub(super) fn certain(&self) -> Option<Timestamp> {
-        self.parts.iter().filter_map(Part::certain).max()
+    /// All limits from `floor` on for which it is certain where the first commit after them is, as first and last ones; and
+    /// the limit from which on there is certainly none.
+    pub(super) fn limits(&self, floor: Timestamp) -> (Vec<(Timestamp, Timestamp)>, Timestamp) {
+        let mut known = Vec::new();
+        let mut passed = floor;
+        for part in &self.parts {
+            if let Some(certain) = part.certain().filter(|&certain| certain > passed) {
+                known.push((passed, certain.saturating_sub(TICK)));
+            }
+            passed = part.possible().map_or(passed, |possible| possible.max(passed));
+        }
+        (known, passed)
     }
 
     /// A time after which certainly no commit is.
@@ -104,37 +109,35 @@ impl<'a> Evidence<'a> {
     }
 
     /// Whether and where there is a commit after `limit`.
+    ///
+    /// If the first one could lie before the end of an edge, that is not good enough, even if there surely is one later:
+    /// the timeline to recover along depends on it.
     pub(super) fn verdict(&self, limit: Timestamp) -> Verdict {
-        let mut needs = Vec::new();
-        let mut possibly_from = None;
         for part in &self.parts {
             if let Some((backup, start, end)) = part.first_after(limit) {
-                let range = narrowed(backup, start.max(self.start), end, limit);
-                let range = WalRange { start: possibly_from.unwrap_or(range.start).min(range.start), ..range };
-                return Verdict::Certain(Stop { range, possibly_from, idle: None });
+                return Verdict::Certain(Stop { range: narrowed(backup, start, end, limit), idle: None });
             }
-            if let Part::Edge { backup, start, .. } = part
+            if let Part::Edge { backup, .. } = part
                 && part.possible() > Some(limit)
             {
-                possibly_from = possibly_from.or(Some(*start));
-                needs.push(backup.object.key.clone());
+                return Verdict::Unknown(backup.object.key.clone());
             }
         }
-        if needs.is_empty() { Verdict::None } else { Verdict::Unknown(needs) }
+        Verdict::None
     }
 }
 
 impl<'a> Part<'a> {
     fn certain(&self) -> Option<Timestamp> {
         match self {
-            Self::Whole { log, pieces } => log.max_commit_time(pieces.clone()),
+            Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
             Self::Edge { certain, .. } => *certain,
         }
     }
 
     fn possible(&self) -> Option<Timestamp> {
         match self {
-            Self::Whole { log, pieces } => log.max_commit_time(pieces.clone()),
+            Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
             Self::Edge { backup, end, .. } => latest_commit_by(backup, *end),
         }
     }
@@ -142,9 +145,9 @@ impl<'a> Part<'a> {
     /// The log backup with the first commit that is certainly after `limit`, and between which positions.
     fn first_after(&self, limit: Timestamp) -> Option<(&'a LogBackup, Lsn, Lsn)> {
         match self {
-            Self::Whole { log, pieces } => {
-                let Piece { start, backup } = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
-                Some((backup, start, backup.wal.end))
+            Self::Whole { log, start, pieces } => {
+                let piece = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
+                Some((piece.backup, piece.start.max(*start), piece.backup.wal.end))
             }
             Self::Edge { backup, start, end, certain } => (*certain > Some(limit)).then_some((backup, *start, *end)),
         }

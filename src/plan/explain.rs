@@ -21,7 +21,12 @@ impl fmt::Display for Target {
 
 impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "restore {} to {}, along timeline {}", self.incarnation(), self.target, self.timeline())?;
+        write!(f, "restore {} to {}, along timeline {}", self.incarnation(), self.target(), self.timeline())?;
+        if self.requested_timeline() == self.timeline() {
+            writeln!(f)?;
+        } else {
+            writeln!(f, ", an ancestor of timeline {}", self.requested_timeline())?;
+        }
         self.snapshots().iter().try_for_each(|snapshot| explain_snapshot(f, snapshot))?;
         writeln!(f, "            {}", Because(self.choice()))?;
         explain_logs(f, self.logs())?;
@@ -38,7 +43,6 @@ impl RestorePlan {
     fn explain_stop(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stop = self.stop();
         match (self.recovery(), self.answer()) {
-            (RecoveryTarget::Immediate, _) => writeln!(f, "  stop      as soon as it is consistent, at {}", stop.end)?,
             (RecoveryTarget::Time { inclusive, .. }, _) => {
                 let relation = if inclusive { "after" } else { "at or after" };
                 writeln!(f, "  stop      before the first commit {relation} that time, in {stop}")?;
@@ -47,10 +51,10 @@ impl RestorePlan {
                 writeln!(f, "  stop      at the end of this log, {}", stop.end)?
             }
             (RecoveryTarget::EndOfWal, Answer::IdleTail { last_commit, archived_until }) => {
-                let quiet = "nothing was committed from then until";
+                write!(f, "  stop      at the end of the log, {}: nothing was committed ", stop.end)?;
                 match last_commit {
-                    Some(at) => writeln!(f, "  stop      after the last commit, {at}: {quiet} {archived_until}")?,
-                    None => writeln!(f, "  stop      at {}: since the snapshot, {quiet} {archived_until}", stop.end)?,
+                    Some(at) => writeln!(f, "after {at} until {archived_until}")?,
+                    None => writeln!(f, "after the snapshot until {archived_until}")?,
                 }
             }
         }

@@ -20,6 +20,10 @@
 //! A position is restored by staging the log up to it and asking for the end of the log. PostgreSQL's own
 //! `recovery_target_lsn` needs a whole record to follow the target, and no catalog can promise that.
 //!
+//! Recovery runs along the timeline that the stop lies on, which can be an ancestor of the one that was asked for; see
+//! [`RestorePlan::timeline`]. Where that depends on commits on either side of a switch, the index of that log backup must
+//! be loaded ([`PlanError::Unknown`]).
+//!
 //! # Which log
 //!
 //! From the start of the *segment* that holds the snapshot's start (PostgreSQL reads the long header of its first page) to

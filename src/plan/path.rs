@@ -1,6 +1,7 @@
 //! The past of one branch: the stretches of log, timeline after timeline, that lead to its end.
 
 use super::candidate::{Candidate, Obstacle};
+use super::evidence::Stop;
 use crate::model::{
     Branch, BranchRecord, Catalog, LogBackup, Lsn, SnapshotId, TimelineHistory, TimelineId, Timestamp, WalRange,
 };
@@ -85,10 +86,16 @@ impl<'a> Path<'a> {
         Position { stretch: self.stretches.partition_point(|stretch| stretch.end <= lsn), lsn }
     }
 
+    /// The stop at `lsn`, on the timeline that wrote the last byte before it.
+    pub(super) fn stop_at(&self, lsn: Lsn) -> Stop {
+        let timeline = self.history.timeline_at(Lsn::new(lsn.as_u64().saturating_sub(1)));
+        Stop::at_end(WalRange { timeline, start: lsn, end: lsn })
+    }
+
     /// How far the log is without a hole from a byte on: to the first byte that is missing.
     pub(super) fn reach(&self, from: Position) -> Lsn {
         let mut at = from.lsn;
-        for stretch in self.from_stretch(from.stretch) {
+        for stretch in self.onward(from.stretch) {
             if at >= stretch.end {
                 continue;
             }
@@ -108,14 +115,14 @@ impl<'a> Path<'a> {
             let byte = stretch.record.log.next_byte(lsn.max(stretch.begin))?;
             (byte < stretch.end).then_some(byte)
         };
-        let next = self.from_stretch(stretch).find_map(next)?;
+        let next = self.onward(stretch).find_map(next)?;
         WalRange::new(hole.timeline, lsn, next.min(hole.end)).ok()
     }
 
     /// The log from a byte to `to`, stretch by stretch.
     pub(super) fn spans(&self, from: Position, to: Lsn) -> impl Iterator<Item = Span<'_, 'a>> {
         let mut start = from.lsn;
-        self.from_stretch(from.stretch).filter_map(move |stretch| {
+        self.onward(from.stretch).filter_map(move |stretch| {
             let end = stretch.end.min(to);
             let span = (start < end).then_some(Span { stretch, start, end });
             start = start.max(end);
@@ -153,7 +160,7 @@ impl<'a> Path<'a> {
         })
     }
 
-    fn from_stretch(&self, number: usize) -> impl Iterator<Item = &Stretch<'a>> {
+    fn onward(&self, number: usize) -> impl Iterator<Item = &Stretch<'a>> {
         self.stretches.iter().skip(number)
     }
 }

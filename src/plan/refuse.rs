@@ -1,16 +1,12 @@
 //! Refusals, with the numbers.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::candidate::Candidate;
 use super::path::{Path, Position};
 use super::window::window;
 use super::{PlanError, Point};
 use crate::model::{Branch, Lsn, ObjectKey, SnapshotId, Timestamp, WalRange};
-
-/// The resolution of time.
-pub(super) const TICK: Duration = Duration::from_micros(1);
 
 /// Nothing on the path can be restored.
 pub(super) fn nothing(path: &Path<'_>) -> PlanError {

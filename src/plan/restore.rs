@@ -5,7 +5,8 @@ use super::evidence::Stop;
 use super::path::Path;
 use super::refuse;
 use super::request::{RestoreRequest, Target, TimelineChoice};
-use super::route::{RecoveryTarget, RestorePlan, Route, SnapshotChoice, stop_at};
+use super::route::{RecoveryTarget, RestorePlan, Route, SnapshotChoice};
+use super::window::TICK;
 use super::{CostModel, PlanError};
 use crate::model::{Branch, Catalog, Lsn, SnapshotId, Timestamp};
 
@@ -54,7 +55,7 @@ fn time<'p, 'a>(path: &'p Path<'a>, costs: &CostModel, at: Timestamp, inclusive:
 
 fn position<'p, 'a>(path: &'p Path<'a>, costs: &CostModel, lsn: Lsn) -> Planned<'p, 'a> {
     let reaches = |candidate: &Candidate<'_, '_>| (candidate.snapshot.wal.end..=candidate.reach).contains(&lsn);
-    let route = Route::fastest(path, costs, |candidate| reaches(candidate).then(|| stop_at(path, lsn)));
+    let route = Route::fastest(path, costs, |candidate| reaches(candidate).then(|| path.stop_at(lsn)));
     Ok((route.ok_or_else(|| refuse::position(path, lsn))?, RecoveryTarget::EndOfWal))
 }
 
@@ -75,12 +76,12 @@ fn consistent<'p, 'a>(
     choice: SnapshotChoice,
 ) -> (Route<'p, 'a>, RecoveryTarget) {
     let stop = Stop::at_end(candidate.snapshot.wal);
-    (Route::new(path, costs, candidate, stop, choice), RecoveryTarget::Immediate)
+    (Route::new(path, costs, candidate, stop, choice), RecoveryTarget::EndOfWal)
 }
 
 /// The time of the last commits that are replayed: over whole microseconds, "before" is "up to the one before".
 fn last_replayed(at: Timestamp, inclusive: bool) -> Timestamp {
-    if inclusive { at } else { at.saturating_sub(refuse::TICK) }
+    if inclusive { at } else { at.saturating_sub(TICK) }
 }
 
 fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanError> {
@@ -91,8 +92,8 @@ fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanErr
         }
         _ => None,
     };
-    let nothing = PlanError::NothingToRestore { snapshots: 0 };
-    let default = own.or_else(|| catalog.current()).ok_or(nothing.clone())?;
+    let nothing = || PlanError::NothingToRestore { snapshots: 0 };
+    let default = own.or_else(|| catalog.current()).ok_or_else(nothing)?;
     let incarnation = request.incarnation.unwrap_or(default.incarnation);
     let timeline = match request.timeline {
         TimelineChoice::Id(timeline) => timeline,
@@ -100,7 +101,7 @@ fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanErr
         TimelineChoice::Current if catalog.incarnations().all(|known| known != incarnation) => {
             return Err(PlanError::UnknownIncarnation { incarnation });
         }
-        TimelineChoice::Current => catalog.current_timeline(incarnation).ok_or(nothing)?,
+        TimelineChoice::Current => catalog.current_timeline(incarnation).ok_or_else(nothing)?,
     };
     Ok(Branch::new(incarnation, timeline))
 }

@@ -9,7 +9,7 @@ use super::evidence::Stop;
 use super::path::Path;
 use super::{Cost, CostModel, Target};
 use crate::model::{
-    Branch, Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
+    Branch, Chain, Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
     WalRange,
 };
 
@@ -20,7 +20,8 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use = "a plan restores nothing by itself"]
 pub struct RestorePlan {
-    pub(super) target: Target,
+    target: Target,
+    requested: TimelineId,
     branch: Branch,
     snapshots: Vec<Snapshot>,
     choice: SnapshotChoice,
@@ -49,8 +50,6 @@ pub struct PlannedLog {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RecoveryTarget {
-    /// As soon as the snapshot is consistent: `recovery_target = 'immediate'`.
-    Immediate,
     /// Before the first commit after a time: `recovery_target_time`, `recovery_target_inclusive`.
     #[non_exhaustive]
     Time {
@@ -117,10 +116,20 @@ impl RestorePlan {
         self.branch.incarnation
     }
 
-    /// The timeline to recover along: `recovery_target_timeline`.
+    /// The timeline to recover along: `recovery_target_timeline`. It is the one that the stop lies on.
+    ///
+    /// That can be an ancestor of the timeline that was asked for. PostgreSQL makes the new server's timeline a child of
+    /// the one that it was told to recover along, wherever it stops (`StartupXLOG` in `access/transam/xlog.c`): if it was
+    /// told a descendant, the new history would say that this was left before it began.
     #[must_use]
     pub fn timeline(&self) -> TimelineId {
         self.branch.timeline
+    }
+
+    /// The timeline in whose past the target was looked for.
+    #[must_use]
+    pub fn requested_timeline(&self) -> TimelineId {
+        self.requested
     }
 
     /// What was asked for.
@@ -202,6 +211,8 @@ impl RestorePlan {
 #[derive(Debug)]
 pub(super) struct Route<'p, 'a> {
     candidate: Candidate<'p, 'a>,
+    /// Whose end is the stop.
+    branch: Branch,
     stop: Stop,
     logs: Vec<(&'a LogBackup, WalRange)>,
     cost: Cost,
@@ -217,12 +228,13 @@ impl<'p, 'a> Route<'p, 'a> {
         choice: SnapshotChoice,
     ) -> Self {
         let logs = path.cover(candidate.from, stop.range.end);
-        let stored = logs.iter().map(|(backup, _)| &backup.object).chain(path.catalog.history_object(path.branch));
+        let branch = Branch::new(path.branch.incarnation, stop.range.timeline);
+        let stored = logs.iter().map(|(backup, _)| &backup.object).chain(path.catalog.history_object(branch));
         let (objects, bytes) = stored.fold((candidate.chain.snapshots, candidate.chain.stored_bytes), |sum, object| {
             (sum.0.saturating_add(1), sum.1.saturating_add(object.bytes))
         });
         let cost = costs.cost(bytes, objects, stop.range.end.bytes_since(candidate.snapshot.wal.start));
-        Self { candidate, stop, logs, cost, choice }
+        Self { candidate, branch, stop, logs, cost, choice }
     }
 
     /// Of all routes to the stop of the newest candidate that has one, the fastest; the newer one of equals.
@@ -238,10 +250,14 @@ impl<'p, 'a> Route<'p, 'a> {
         let than = best.candidate.snapshot.id.clone();
         let estimated_duration = best.cost.estimated_duration;
         for candidate in candidates {
-            let replay = costs.cost(0, 0, meant.range.end.bytes_since(candidate.snapshot.wal.end));
+            let replay = meant.range.end.bytes_since(candidate.snapshot.wal.end);
             // Those that follow end even earlier: from them, too, replay alone takes longer.
-            if replay.estimated_duration >= best.cost.estimated_duration {
+            if costs.cost(0, 0, replay).estimated_duration >= best.cost.estimated_duration {
                 break;
+            }
+            let Chain { snapshots, stored_bytes } = candidate.chain;
+            if costs.cost(stored_bytes, snapshots, replay).estimated_duration >= best.cost.estimated_duration {
+                continue;
             }
             let Some(stop) = stop_from(&candidate).filter(|stop| meant.is(stop)) else { continue };
             let choice = SnapshotChoice::Faster { than: than.clone(), estimated_duration };
@@ -255,7 +271,7 @@ impl<'p, 'a> Route<'p, 'a> {
 
     /// The plan to take this route.
     pub(super) fn plan(self, path: &Path<'a>, target: &Target, recovery: RecoveryTarget) -> RestorePlan {
-        let Self { candidate, stop, mut logs, cost, choice } = self;
+        let Self { candidate, branch, stop, mut logs, cost, choice } = self;
         if let (RecoveryTarget::Time { .. }, Some((backup, needed))) = (recovery, logs.last_mut()) {
             // The last log backup is fetched anyway, and PostgreSQL stops by itself.
             needed.end = backup.wal.end.min(path.left_at(needed.timeline));
@@ -263,12 +279,13 @@ impl<'p, 'a> Route<'p, 'a> {
         let planned = |(backup, needed): (&LogBackup, WalRange)| PlannedLog { backup: backup.clone(), needed };
         RestorePlan {
             target: target.clone(),
-            branch: path.branch,
+            requested: path.branch.timeline,
+            branch,
             snapshots: path.catalog.chain(candidate.snapshot),
             choice,
             logs: logs.into_iter().map(planned).collect(),
-            histories: path.catalog.history_object(path.branch).cloned().into_iter().collect(),
-            path: path.history.clone(),
+            histories: path.catalog.history_object(branch).cloned().into_iter().collect(),
+            path: path.catalog.history(branch).unwrap_or(path.history).clone(),
             recovery,
             answer: stop.idle.map_or(Answer::Exact, |(last_commit, archived_until)| Answer::IdleTail {
                 last_commit,
@@ -283,12 +300,4 @@ impl<'p, 'a> Route<'p, 'a> {
     pub(super) fn is_idle(&self) -> bool {
         self.stop.idle.is_some()
     }
-}
-
-/// The stop at `lsn` in the past of a branch.
-pub(super) fn stop_at(path: &Path<'_>, lsn: Lsn) -> Stop {
-    // The last byte before it is what is needed, and says on which timeline it lies.
-    let last = Lsn::new(lsn.as_u64().saturating_sub(1));
-    let timeline = path.history.timeline_at(last);
-    Stop::at_end(WalRange { timeline, start: lsn, end: lsn })
 }

@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::path::Path;
 use crate::model::{Branch, Catalog, Timestamp};
 
+/// The resolution of time.
+pub(super) const TICK: Duration = Duration::from_micros(1);
+
 /// An interval of which every instant can be restored, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
@@ -93,7 +96,7 @@ fn merged(mut intervals: Vec<RestorableInterval>) -> Vec<RestorableInterval> {
     let mut merged: Vec<RestorableInterval> = Vec::new();
     for next in intervals {
         match merged.last_mut() {
-            Some(last) if next.from <= last.until.saturating_add(Duration::from_micros(1)) => {
+            Some(last) if next.from <= last.until.saturating_add(TICK) => {
                 last.until = last.until.max(next.until);
             }
             _ => merged.push(next),

@@ -30,15 +30,12 @@ async fn every_target_is_reached_and_nothing_beyond() {
         let source = Source::make(&install, &room).await;
         let middle = source.moments[6];
         let at = middle.at;
-        for (name, target, steps) in [
-            ("immediate", RecoveryTarget::Immediate, STEPS_BEFORE_BACKUP),
-            ("time", RecoveryTarget::time(at, true), 6),
-            ("end", RecoveryTarget::EndOfWal, STEPS),
-        ] {
+        for (name, target, steps) in
+            [("time", RecoveryTarget::time(at, true), 6), ("end", RecoveryTarget::EndOfWal, STEPS)]
+        {
             let target_directory = data_directory(room.path(name));
             let recovered = recover(&source, &target_directory, target, &room.path(name), steps).await;
             match (target, recovered.stop) {
-                (RecoveryTarget::Immediate, RecoveryStop::Consistent) => {}
                 (RecoveryTarget::Time { .. }, RecoveryStop::BeforeTransaction { at: stop, .. }) => assert!(stop > at),
                 (RecoveryTarget::EndOfWal, RecoveryStop::EndOfWal) => {}
                 (target, stop) => panic!("asked for {target:?}, stopped {stop:?}"),

@@ -20,7 +20,7 @@ pub(crate) struct TimelineLog {
     /// The maximal stretches without a hole.
     runs: Vec<Range<Lsn>>,
     commits: MaxTree<Timestamp>,
-    /// What the server's clock showed when the log ended there; the ends increase.
+    /// What the server's clock showed when the log ended there, by end, then time.
     observations: Vec<(Lsn, Timestamp)>,
     last_seen: Option<(Lsn, Timestamp)>,
 }
@@ -154,8 +154,5 @@ fn observations(backups: &[LogBackup]) -> Vec<(Lsn, Timestamp)> {
     let seen = |backup: &LogBackup| Some((backup.wal.end, backup.complete_through?));
     let mut observations: Vec<_> = backups.iter().filter_map(seen).collect();
     observations.sort_unstable();
-    observations.reverse();
-    observations.dedup_by_key(|&mut (end, _)| end);
-    observations.reverse();
     observations
 }

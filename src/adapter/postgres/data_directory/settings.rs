@@ -86,7 +86,6 @@ fn own_lines(recovery: &RecoverySettings) -> Vec<String> {
 fn target_lines(target: &RecoveryTarget) -> Vec<String> {
     let inclusive = |inclusive: bool| line("recovery_target_inclusive", if inclusive { "on" } else { "off" });
     match target {
-        RecoveryTarget::Immediate => vec![line("recovery_target", "immediate")],
         RecoveryTarget::Time { at, inclusive: with } => {
             vec![line("recovery_target_time", &with_numeric_offset(*at)), inclusive(*with)]
         }
@@ -135,7 +134,6 @@ mod tests {
                 "\nrecovery_target_time = '2026-11-23 21:09:08.500000+00'\nrecovery_target_inclusive = 'off'"
             )
         );
-        assert!(text(RecoveryTarget::Immediate).contains("\nrecovery_target = 'immediate'"));
         assert!(
             text(RecoveryTarget::EndOfWal).contains("\nrecovery_target_timeline = '3'\n# pitr: recovery settings end")
         );
@@ -150,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_finished_recovery_leaves_only_what_detaches_the_server() {
-        let whole = with_recovery(SOURCE, &recovery(RecoveryTarget::Immediate));
+        let whole = with_recovery(SOURCE, &recovery(RecoveryTarget::EndOfWal));
         let finished = String::from_utf8(without_recovery(&whole)).unwrap();
         assert!(finished.contains("work_mem = '8MB'") && finished.ends_with("max_logical_replication_workers = '0'\n"));
         assert!(!finished.contains("recovery") && !finished.contains("restore_command"));
@@ -159,7 +157,7 @@ mod tests {
 
     #[test]
     fn lost_marks_are_no_obstacle() {
-        let whole = text(RecoveryTarget::Immediate);
+        let whole = text(RecoveryTarget::EndOfWal);
         let rewritten: String =
             whole.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
         let finished = String::from_utf8(without_recovery(rewritten.as_bytes())).unwrap();
