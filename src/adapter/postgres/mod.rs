@@ -18,6 +18,9 @@ mod server_error;
 mod tls;
 mod wal_stream;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 pub use config::Config;
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use server::{Checkpoint, PostgresServer, SlotName, SnapshotSettings, StreamSettings};
