@@ -19,6 +19,9 @@ mod server_error;
 mod tls;
 mod wal_stream;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 pub use config::Config;
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use data_directory::DataDirectory;

@@ -20,7 +20,7 @@ pub(super) struct Archives {
 #[derive(Debug)]
 enum Part {
     None,
-    Archive { name: String, directory: String, reader: TarReader },
+    Archive { name: String, directory: String, reader: Box<TarReader> },
     Manifest,
 }
 
@@ -38,7 +38,7 @@ impl Archives {
         self.end_part()?;
         let (name, directory) =
             self.awaited.remove_entry(name).ok_or_else(|| invalid(format!("unexpected archive {name:?}")))?;
-        self.part = Part::Archive { name, directory, reader: TarReader::new() };
+        self.part = Part::Archive { name, directory, reader: Box::default() };
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Archives {
     }
 
     /// Everything was sent: nothing may be missing.
-    pub(super) fn finish(&mut self) -> Result<(), PortError> {
+    pub(super) fn finish(&self) -> Result<(), PortError> {
         if !matches!(self.part, Part::Manifest) {
             return Err(invalid("no manifest".to_owned()));
         }

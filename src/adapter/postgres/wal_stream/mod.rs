@@ -48,6 +48,10 @@ async fn try_open(server: &PostgresServer, timeline: TimelineId, start: Lsn) -> 
     let mut connection = connect(&server.config).await?;
     let system = connection.identify_system().await?;
     let wal_sender_timeout: TimeSetting = connection.show("wal_sender_timeout").await?;
+    if timeline == system.timeline && start > system.flush_lsn {
+        let context = format!("the log ends at {}, before {start}, on the {}", system.flush_lsn, connection.endpoint());
+        return Err(PortError::new(PortErrorKind::Invalid, context));
+    }
     let mut settings = server.stream;
     if !wal_sender_timeout.0.is_zero() {
         // Three messages may be late until the server gives up.
