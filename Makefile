@@ -13,8 +13,8 @@ help:
 demo: setup
 	cargo run --release --features full --example quickstart
 
-test: setup
-	cargo test --features full
+test:
+	scripts/test
 
 lint:
 	cargo fmt --check

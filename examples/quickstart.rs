@@ -1,147 +1,133 @@
 //! A server is protected, damaged, and restored to the instant before the damage.
 //!
-//! Starts a throwaway PostgreSQL, or takes the one that `DATABASE_URL` names (its user needs `REPLICATION`).
+//! Starts a throwaway PostgreSQL, or takes the one that `DATABASE_URL` names; its user needs `REPLICATION`.
+#![allow(clippy::print_stdout, reason = "a demonstration speaks")]
 
-use std::error::Error;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pitr::adapter::postgres::{Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer};
 use pitr::adapter::{KeyFile, LocalStorage, system};
-use pitr::engine::{ArchiveSettings, Archiver, Observer, Progress, Repository, Restore, RestoreSettings};
-use pitr::engine::{ServerRepository, SnapshotSettings, Snapshotter};
-use pitr::model::{ServerSpec, Timestamp};
+use pitr::engine::{
+    ArchiveSettings, Archiver, Observer, Progress, Repository, Restore, RestoreSettings, ServerRepository,
+    SnapshotSettings, Snapshotter,
+};
+use pitr::model::{Catalog, ServerSpec, Timestamp};
 use pitr::plan::{RestoreRequest, Target, plan_restore, recovery_window};
-use pitr::port::{SnapshotSource as _, StorageExt as _};
+use pitr::port::{SnapshotSource, StorageExt};
 use tokio_postgres::{Client, NoTls};
 
-type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let scratch =
-        tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir()?;
-    let install = PgInstall::discover(None)?;
-    let throwaway = match std::env::var("DATABASE_URL") {
-        Ok(_) => None,
-        Err(_) => Some(throwaway_server(&install, scratch.path()).await?),
+    // Everything lives in one directory, which PostgreSQL's own user can reach and which is removed in the end.
+    let scratch = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir()?;
+    let place = |name: &str| scratch.path().join(name);
+    let mut throwaway = None;
+    let url = match std::env::var("DATABASE_URL") {
+        Ok(url) => url,
+        Err(_) => {
+            println!("── Starting a throwaway PostgreSQL");
+            let server = LocalServer::new(PgInstall::discover(None)?, place("source"));
+            server.init(&InitOptions::default()).await?;
+            throwaway.insert(server.start().await?).connection_string()
+        }
     };
-    let url =
-        throwaway.as_ref().map_or_else(|| std::env::var("DATABASE_URL").unwrap_or_default(), |s| s.connection_string());
 
-    say("Protecting the server");
+    println!("── Protecting it");
     let source = Arc::new(PostgresServer::new(url.parse::<Config>()?, "pitr_quickstart".parse()?));
-    let storage = Arc::new(LocalStorage::open(scratch.path().join("repository"), system().executor).await?);
-    let repository = Repository::new(
-        storage.clone(),
-        Arc::new(KeyFile::create(scratch.path().join("key"), system().entropy)?),
-        system(),
-    );
+    let storage = Arc::new(LocalStorage::open(place("repository"), system().executor).await?);
+    let keys = Arc::new(KeyFile::create(place("key"), system().entropy)?);
     let major = source.identify().await?.incarnation.major;
+    let repository = Repository::new(storage.clone(), keys, system());
     let server = repository.create_server(ServerSpec::new("bank".parse()?, major)).await?;
+
+    let settings = ArchiveSettings::default().cadence(Duration::from_secs(1));
+    let archiver = Archiver::new(&server, source.clone()).settings(settings);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let archiver = Archiver::new(&server, source.clone()).settings(every_second());
     let archiving = tokio::spawn(async move { archiver.run(async { drop(stopped.await) }).await });
 
     let client = connect(&url).await?;
     client.batch_execute(BANK).await?;
-    let workload = tokio::spawn(keep_transferring(connect(&url).await?));
+    let transfers = tokio::spawn(keep_transferring(connect(&url).await?));
     let (bar, observer) = progress_bar("snapshot");
     let settings = SnapshotSettings::default().observer(observer);
     let snapshot = Snapshotter::new(&server, source.clone()).settings(settings).take().await?.snapshot;
     bar.finish();
-    println!("   snapshot {}: {} bytes, stored in {}", snapshot.id, snapshot.logical_bytes, snapshot.stored_bytes);
+    println!("   snapshot of {} bytes, stored in {}", snapshot.logical_bytes, snapshot.stored_bytes);
     tokio::time::sleep(Duration::from_secs(3)).await;
 
-    say("Dropping the table of all accounts");
-    let before: String = client.query_one("SELECT to_json(clock_timestamp())#>>'{}'", &[]).await?.get(0);
-    let before: Timestamp = before.parse()?;
+    let row = client.query_one("SELECT to_json(clock_timestamp())#>>'{}'", &[]).await?;
+    let before: Timestamp = row.get::<_, &str>(0).parse()?;
+    println!("── Dropping the table of all accounts, just after {before}");
     client.batch_execute("DROP TABLE bank_accounts").await?;
-    workload.abort();
-    println!("   dropped just after {before}");
+    transfers.abort();
 
-    say("Asking what can be restored");
+    println!("── Asking what can be restored");
     let catalog = wait_until_restorable(&server, before).await?;
-    let window = recovery_window(&catalog, catalog.current().ok_or("nothing is archived")?);
-    println!("   every instant from {:?} to {:?}", window.earliest(), window.latest());
+    for interval in recovery_window(&catalog, catalog.current().ok_or("nothing is archived")?).intervals {
+        println!("   every instant from {} to {}", interval.from, interval.until);
+    }
     let plan = plan_restore(&catalog, &RestoreRequest::new(Target::time(before)))?;
     println!("{plan}");
 
-    say("Restoring into a new server");
+    println!("── Restoring into a new server");
     let begun = Instant::now();
-    let place = scratch.path().join("restored");
-    let mut directory = DataDirectory::new(&place);
-    let mut restored = LocalServer::new(install, &place);
+    let mut directory = DataDirectory::new(place("restored"));
     if let Some(user) = OsUser::for_servers()? {
-        (directory, restored) = (directory.owner(user), restored.user(user));
+        directory = directory.owner(user);
     }
     let (bar, observer) = progress_bar("restore");
     let settings = RestoreSettings::default().observer(observer);
     let log = Restore::new(&server, plan, Arc::new(directory)).settings(settings).run().await?;
-    let written = begun.elapsed();
-    let recovering = async { restored.start().await.map_err(Into::into) };
-    let ((), restored) =
-        tokio::try_join!(async { log.run().await.map_err(Box::<dyn Error + Send + Sync>::from) }, recovering)?;
+    let feeding = tokio::spawn(log.run());
+    let restored = LocalServer::new(PgInstall::discover(Some(major))?, place("restored")).start().await?;
+    feeding.await??;
     bar.finish();
-    let recovered = restored.recovered()?.ok_or("the server did not recover")?;
-    println!("   files in {written:.1?}, ready after {:.1?}; last commit {:?}", begun.elapsed(), recovered.last_commit);
+    println!("   recovered and ready after {:.1?}", begun.elapsed());
+    let reached = restored.recovered()?.and_then(|recovered| recovered.last_commit).ok_or("nothing was replayed")?;
+    println!("   the last commit that it holds was at {reached}");
 
-    let books = connect(&restored.connection_string()).await?;
-    let row = books.query_one("SELECT count(*), sum(balance)::bigint FROM bank_accounts", &[]).await?;
-    let (accounts, total): (i64, i64) = (row.get(0), row.get(1));
+    let row = connect(&restored.connection_string()).await?.query_one(BOOKS, &[]).await?;
+    let [accounts, total] = [0, 1].map(|column| row.get::<_, i64>(column));
     println!("   the table is back: {accounts} accounts, {total} in all");
-    assert_eq!((accounts, total), (1000, 1_000_000), "the books must balance");
-    let stored: u64 = storage.list_all(None).await?.iter().map(|object| object.bytes).sum();
-    println!("   the repository holds {stored} bytes");
+    assert_eq!([accounts, total], [1000, 1_000_000], "the books balance");
+    let stored = storage.list_all(None).await?.iter().map(|object| object.bytes).sum::<u64>();
+    println!("   all backups take {stored} bytes");
 
     drop(stop);
     archiving.await??;
     source.release().await?;
-    client.batch_execute("DROP TABLE IF EXISTS bank_accounts, bank_transfers").await?;
     Ok(())
 }
 
-const BANK: &str = "CREATE TABLE bank_accounts AS SELECT id, 1000 AS balance FROM generate_series(1, 1000) id;
-    CREATE TABLE bank_transfers (at timestamptz DEFAULT clock_timestamp(), amount int)";
+const BANK: &str = "CREATE TABLE bank_accounts AS SELECT id, 1000 AS balance FROM generate_series(1, 1000) id";
+const BOOKS: &str = "SELECT count(*), sum(balance)::bigint FROM bank_accounts";
 
-/// Moves money between accounts, a hundred times a second or so, until the table is gone.
-async fn keep_transferring(client: Client) {
-    for round in 0.. {
-        let (from, to) = (1 + round % 500, 501 + round * 7 % 500);
+/// Moves money between accounts until there are none.
+async fn keep_transferring(client: Client) -> Result<()> {
+    for (from, to) in (1..=500).zip(501..=1000).cycle() {
         let transfer = format!(
             "UPDATE bank_accounts SET balance = balance - 10 WHERE id = {from};
-             UPDATE bank_accounts SET balance = balance + 10 WHERE id = {to};
-             INSERT INTO bank_transfers (amount) VALUES (10)"
+             UPDATE bank_accounts SET balance = balance + 10 WHERE id = {to}"
         );
-        if client.batch_execute(&transfer).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        client.batch_execute(&transfer).await?;
     }
+    Ok(())
 }
 
-async fn throwaway_server(install: &PgInstall, scratch: &Path) -> Result<pitr::adapter::postgres::RunningServer> {
-    say("Starting a throwaway PostgreSQL");
-    let server = LocalServer::new(install.clone(), scratch.join("source"));
-    server.init(&InitOptions::default()).await?;
-    Ok(server.start().await?)
-}
-
-async fn wait_until_restorable(server: &ServerRepository, at: Timestamp) -> Result<pitr::model::Catalog> {
+/// Waits for the log backup that makes `at` restorable.
+async fn wait_until_restorable(server: &ServerRepository, at: Timestamp) -> Result<Catalog> {
     loop {
         let catalog = server.inventory().await?.catalog;
-        let window = catalog.current().map(|branch| recovery_window(&catalog, branch));
-        if window.is_some_and(|window| window.contains(at)) {
+        if catalog.current().is_some_and(|branch| recovery_window(&catalog, branch).contains(at)) {
             return Ok(catalog);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-}
-
-fn every_second() -> ArchiveSettings {
-    ArchiveSettings::default().cadence(Duration::from_secs(1))
 }
 
 async fn connect(url: &str) -> Result<Client> {
@@ -152,7 +138,7 @@ async fn connect(url: &str) -> Result<Client> {
 
 fn progress_bar(what: &'static str) -> (ProgressBar, Observer<Progress>) {
     let style =
-        ProgressStyle::with_template("   {msg} {wide_bar} {bytes}/{total_bytes}").expect("the template is well-formed");
+        ProgressStyle::with_template("   {msg} {wide_bar} {bytes} of {total_bytes}").expect("it is well-formed");
     let bar = ProgressBar::new(0).with_style(style).with_message(what);
     let shown = bar.clone();
     let observer = Observer::new(move |progress: &Progress| {
@@ -160,8 +146,4 @@ fn progress_bar(what: &'static str) -> (ProgressBar, Observer<Progress>) {
         shown.set_position(progress.bytes);
     });
     (bar, observer)
-}
-
-fn say(what: &str) {
-    println!("── {what}");
 }

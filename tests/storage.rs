@@ -1,5 +1,6 @@
 //! Every storage that pitr brings passes the suite that it offers to others, and the suite fails those that are broken.
 #![allow(clippy::unwrap_used, reason = "a test may end at whatever it does not expect")]
+#![allow(clippy::print_stderr, reason = "a child process reports to the test that started it")]
 
 use std::num::NonZeroUsize;
 use std::path::Path;

@@ -8,9 +8,27 @@ use bytes::Bytes;
 use super::error::{Error, ErrorKind, Result};
 use super::repository::ServerRepository;
 use super::vault::VaultStream;
-use crate::format::log::{LogFooter, LogReader};
+use crate::format::log::{self, LogFooter, LogReader};
 use crate::model::LogBackup;
 use crate::port::{Executor, ExecutorExt};
+
+/// Most footers are shorter.
+const TAIL_BYTES: u64 = 4096;
+
+/// What `log` of `server` says of itself, without its log.
+pub(crate) async fn read_footer(server: &ServerRepository, log: &LogBackup) -> Result<LogFooter> {
+    let name = &log.object.key;
+    let damaged = |error| Error::corrupt(name, error);
+    let object = server.vault.open(name).await?;
+    let end = object.bytes();
+    let tail = async |bytes: u64| object.read(end.saturating_sub(bytes)..end, |plain| plain).await;
+    let mut footer = tail(TAIL_BYTES).await?;
+    let needed = log::footer_bytes(&footer).map_err(damaged)?;
+    if needed > footer.len() {
+        footer = tail(needed as u64).await?;
+    }
+    log::footer(&footer).map_err(damaged)
+}
 
 /// The log of one log backup, read from its beginning to its end.
 pub(crate) struct LogStream {

@@ -5,6 +5,7 @@
 
 mod archive;
 mod error;
+mod inventory;
 mod log_stream;
 mod progress;
 mod repository;
@@ -14,7 +15,8 @@ mod vault;
 
 pub use archive::{ArchiveEvent, ArchiveSettings, Archiver};
 pub use error::{Error, ErrorKind, Result};
+pub use inventory::Inventory;
 pub use progress::{Observer, Progress};
-pub use repository::{Inventory, Repository, ServerRepository};
+pub use repository::{Repository, ServerRepository};
 pub use restore::{Restore, RestoreSettings, WalFeed};
 pub use snapshot::{SnapshotReport, SnapshotSettings, Snapshotter};

@@ -7,19 +7,14 @@ use futures::TryStreamExt;
 
 use super::error::{Context, Error, ErrorKind, Result};
 use super::vault::Vault;
-use crate::format::history;
-use crate::format::layout::{self, CatalogEntry, ServerLayout};
+use crate::format::layout::{self, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::format::seal::{ServerKey, WrappedKey};
-use crate::model::{
-    Artifact, Catalog, Incarnation, ObjectKey, ServerName, ServerSpec, Snapshot, StoredHistory, StoredObject,
-};
+use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec};
 use crate::port::{Clock, Environment, KeyProvider, PutMode, Storage, StorageExt};
 
 /// No record, history or wrapped key is longer.
 pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
-/// How many records are read at a time.
-const READS_IN_FLIGHT: usize = 16;
 
 /// The servers that are protected in one storage.
 ///
@@ -120,16 +115,6 @@ pub struct ServerRepository {
     name: ServerName,
 }
 
-/// A server's catalog, and what could not be read into it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Inventory {
-    /// What can be restored from.
-    pub catalog: Catalog,
-    /// Objects among the catalog's that are damaged, foreign, or of a newer version: they are as good as missing.
-    pub unreadable: Vec<(ObjectKey, Error)>,
-}
-
 impl ServerRepository {
     /// The server's name.
     #[must_use]
@@ -143,55 +128,6 @@ impl ServerRepository {
     /// If its record cannot be read.
     pub async fn spec(&self) -> Result<ServerSpec> {
         Ok(self.record().await?.spec)
-    }
-
-    /// Reads the catalog: one listing, and one small object for each snapshot and each timeline after the first.
-    ///
-    /// An object that cannot be understood does not stand in the way of the others.
-    ///
-    /// # Errors
-    /// If the storage cannot be read, or what it holds contradicts itself.
-    pub async fn inventory(&self) -> Result<Inventory> {
-        let directory = self.layout.catalog();
-        let listing = self.vault.storage.list(Some(&directory), None);
-        let read = listing
-            .map_err(|error| Error::new(error.kind().into(), format!("listing {directory}")).caused_by(error))
-            .map_ok(|meta| self.read_entry(StoredObject::new(meta.key, meta.bytes)))
-            .try_buffered(READS_IN_FLIGHT);
-        let mut read = std::pin::pin!(read);
-        let (mut artifacts, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some(entry) = read.try_next().await? {
-            match entry {
-                Ok(artifact) => artifacts.push(artifact),
-                Err(failure) => unreadable.push(failure),
-            }
-        }
-        let contradiction = |error| Error::corrupt(format!("the catalog of server {}", self.name), error);
-        Ok(Inventory { catalog: Catalog::new(artifacts).map_err(contradiction)?, unreadable })
-    }
-
-    /// The artifact that `object` is. What only this object is to blame for is the inner error.
-    async fn read_entry(&self, object: StoredObject) -> Result<Result<Artifact, (ObjectKey, Error)>> {
-        match self.read_artifact(&object).await {
-            Ok(artifact) => Ok(Ok(artifact)),
-            Err(error) => match error.kind() {
-                ErrorKind::Corrupt | ErrorKind::InvalidInput | ErrorKind::NotFound => Ok(Err((object.key, error))),
-                _ => Err(error),
-            },
-        }
-    }
-
-    async fn read_artifact(&self, object: &StoredObject) -> Result<Artifact> {
-        let foreign = |error| Error::new(ErrorKind::InvalidInput, "a foreign object in the catalog").caused_by(error);
-        match self.layout.parse_catalog(object).map_err(foreign)? {
-            CatalogEntry::Log(log) => Ok(log.into()),
-            CatalogEntry::Snapshot { .. } => Ok(self.read_record::<Snapshot>(&object.key).await?.into()),
-            CatalogEntry::History { incarnation, timeline } => {
-                let file = self.vault.get(&object.key, RECORD_BYTES_MAX).await?;
-                let history = history::parse(timeline, &file).map_err(|error| Error::corrupt(&object.key, error))?;
-                Ok(StoredHistory::new(incarnation, history, object.clone()).into())
-            }
-        }
     }
 
     /// Lets backups of `incarnation` in, if it is the server's own: the first one is taken on trust.
@@ -246,12 +182,12 @@ impl ServerRepository {
         Ok((decode(&name, &bytes)?, version))
     }
 
-    async fn read_record<R: Record>(&self, name: &ObjectKey) -> Result<R> {
+    pub(crate) async fn read_record<R: Record>(&self, name: &ObjectKey) -> Result<R> {
         decode(name, &self.vault.get(name, RECORD_BYTES_MAX).await?)
     }
 
     /// Writes a fact of the catalog, once and for ever.
-    pub(crate) async fn write_record<R: Record>(&self, name: &ObjectKey, record: &R) -> Result<()> {
+    pub(crate) async fn write_record<R: Record + Sync>(&self, name: &ObjectKey, record: &R) -> Result<()> {
         self.vault.put(name, encode(record)?, PutMode::Create).await?;
         Ok(())
     }

@@ -183,6 +183,11 @@ pub(crate) struct VaultReader {
 }
 
 impl VaultReader {
+    /// How many bytes it has, unsealed.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.layout.plain_len()
+    }
+
     /// The bytes `range` of the object, and what `work` makes of them, off the caller's thread.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

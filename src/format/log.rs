@@ -53,6 +53,37 @@ impl LogFooter {
     }
 }
 
+/// How many bytes the footer and the trailer take at the end of a log backup, of which `tail` is the end.
+///
+/// # Errors
+/// If it does not end with a trailer.
+pub fn footer_bytes(tail: &[u8]) -> Result<usize, LogError> {
+    let (rest, magic) = tail.split_last_chunk::<4>().ok_or(LogError::Truncated)?;
+    let (_, length) = rest.split_last_chunk::<4>().ok_or(LogError::Truncated)?;
+    if magic != TRAILER_MAGIC {
+        return Err(LogError::Footer { reason: "its trailer is missing".to_owned() });
+    }
+    let json = checked_footer_length(u32::from_le_bytes(*length))?;
+    Ok(FOOTER_HEADER_BYTES + json + TRAILER_BYTES)
+}
+
+/// The footer of a log backup of which `tail` is the end, [`footer_bytes`] at least.
+///
+/// # Errors
+/// If no footer stands there.
+pub fn footer(tail: &[u8]) -> Result<LogFooter, LogError> {
+    let begin = tail.len().checked_sub(footer_bytes(tail)?).ok_or(LogError::Truncated)?;
+    let mut reader = LogReader::new();
+    reader.feed(&tail[begin..])?;
+    reader.footer.ok_or_else(|| LogError::Footer { reason: "it does not begin where it should".to_owned() })
+}
+
+fn checked_footer_length(bytes: u32) -> Result<usize, LogError> {
+    let length = bytes as usize;
+    let reason = || format!("{length} bytes are too long for a footer");
+    if length <= FOOTER_BYTES_MAX { Ok(length) } else { Err(LogError::Footer { reason: reason() }) }
+}
+
 /// Why bytes are no log backup.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -203,11 +234,8 @@ impl LogReader {
     }
 
     fn take_footer(&mut self) -> Result<Option<Bytes>, LogError> {
-        let Some(length) = self.u32_at(1).map(|length| length as usize) else { return Ok(None) };
-        if length > FOOTER_BYTES_MAX {
-            return Err(LogError::Footer { reason: format!("{length} bytes are too long for a footer") });
-        }
-        let Some(json) = self.take(FOOTER_HEADER_BYTES, length) else { return Ok(None) };
+        let Some(length) = self.u32_at(1) else { return Ok(None) };
+        let Some(json) = self.take(FOOTER_HEADER_BYTES, checked_footer_length(length)?) else { return Ok(None) };
         self.footer = Some(parse_footer(&json)?);
         Ok(Some(Bytes::new()))
     }
@@ -291,6 +319,17 @@ mod tests {
     fn an_empty_log_backup_is_one() {
         let object = encode(&[], &footer(0), Compression::default()).unwrap();
         assert_eq!(read(&object, 3), Ok((Vec::new(), footer(0))));
+    }
+
+    #[test]
+    fn the_footer_is_found_from_the_end() {
+        let object = encode(&[Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
+        let length = footer_bytes(&object[object.len() - 8..]).unwrap();
+        for tail in [&object[object.len() - length..], &object[..]] {
+            assert_eq!(super::footer(tail), Ok(footer(3)));
+        }
+        assert_eq!(super::footer(&object[object.len() - length + 1..]), Err(LogError::Truncated));
+        assert!(super::footer(&object[..object.len() - 1]).is_err());
     }
 
     #[test]

@@ -354,7 +354,7 @@ impl Catalog {
         if !same_life || !history.is_some_and(|history| is_in_past(&linked.snapshot, history)) {
             return Err(Unusable::ParentElsewhere { parent });
         }
-        let Ok(below) = &linked.chain else { return Err(Unusable::ParentUnusable { parent }) };
+        let Ok(below) = &linked.chain else { return Err(Unusable::BrokenChain { parent }) };
         Ok(Chain {
             snapshots: below.snapshots.saturating_add(alone.snapshots),
             stored_bytes: below.stored_bytes.saturating_add(alone.stored_bytes),

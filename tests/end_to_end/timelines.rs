@@ -32,7 +32,7 @@ async fn promote(stand: &mut Stand) {
     assert!(promoted);
 }
 
-async fn chapter(stand: &mut Stand, ledger: &mut BTreeMap<u32, i64>) -> Chapter {
+async fn chapter(stand: &Stand, ledger: &mut BTreeMap<u32, i64>) -> Chapter {
     let load = Load::start(stand, 4).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let (_, middle) = ledger::position(stand).await;
@@ -53,12 +53,12 @@ async fn both_sides_of_every_switch_are_restored() {
     stand.archive();
     stand.snapshot().await;
     let mut ledger = BTreeMap::new();
-    let first = chapter(&mut stand, &mut ledger).await;
+    let first = chapter(&stand, &mut ledger).await;
     promote(&mut stand).await;
-    let second = chapter(&mut stand, &mut ledger).await;
+    let second = chapter(&stand, &mut ledger).await;
     promote(&mut stand).await;
     stand.snapshot().await;
-    let third = chapter(&mut stand, &mut ledger).await;
+    let third = chapter(&stand, &mut ledger).await;
     assert_eq!([&first, &second, &third].map(|chapter| chapter.timeline.as_u32()), [1, 2, 3]);
 
     let identity = identity(&stand).await;

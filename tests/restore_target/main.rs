@@ -19,7 +19,7 @@ use pitr::model::{FileEntry, Tablespace};
 use pitr::plan::RecoveryTarget;
 use pitr::port::{PortErrorKind, RestoreTarget};
 
-use source::{Room, STEPS, STEPS_BEFORE_BACKUP, Source, connect, data_directory, installs, stage, write_files};
+use source::{Room, STEPS, Source, connect, data_directory, installs, stage, write_files};
 
 const CHILD: &str = "PITR_TEST_FEEDER";
 

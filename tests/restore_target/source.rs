@@ -15,7 +15,7 @@ use tokio_postgres::{Client, NoTls};
 /// Rows are written one a step; each step fills about one segment.
 pub(crate) const STEPS: i64 = 8;
 /// How many steps were made before the backup began.
-pub(crate) const STEPS_BEFORE_BACKUP: i64 = 2;
+const STEPS_BEFORE_BACKUP: i64 = 2;
 
 /// Every PostgreSQL to test with: the one that `PITR_PG_BIN` names, or all that are found, and at least one.
 pub(crate) fn installs() -> Vec<PgInstall> {

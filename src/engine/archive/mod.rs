@@ -14,7 +14,7 @@ use self::pending::LogFormat;
 use self::position::Position;
 use self::session::{Session, SessionEnd};
 use super::error::{Context, Error, ErrorKind, Result};
-use super::log_stream::LogStream;
+use super::log_stream::{self, LogStream};
 use super::progress::Observer;
 use super::repository::ServerRepository;
 use crate::format::block::Compression;
@@ -211,9 +211,7 @@ impl Archiver {
         let Some(last) = logs().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
             return Ok(None);
         };
-        let mut stream = LogStream::open(&self.server, last.clone()).await?;
-        while stream.next().await?.is_some() {}
-        let Some(resume) = stream.finish()?.resume_lsn else { return Ok(None) };
+        let Some(resume) = log_stream::read_footer(&self.server, last).await?.resume_lsn else { return Ok(None) };
         let mut decoder = start(resume)?;
         for log in logs().filter(|log| log.wal.end > resume && log.wal.start < position.lsn) {
             self.feed(&mut decoder, log).await?;

@@ -43,11 +43,12 @@ impl WalFeed {
     /// # Errors
     /// If log cannot be fetched or staged. Recovery then fails too; it never takes the failure for the end of the log.
     pub async fn run(self) -> Result<()> {
-        let bytes_total = self.logs.iter().map(|log| log.needed.bytes()).sum();
+        let Self { server, target, logs, segments, observer } = self;
+        let bytes_total = logs.iter().map(|log| log.needed.bytes()).sum();
         let mut progress = Progress { bytes_total, ..Progress::default() };
-        let logs = stream::iter(&self.logs).map(|planned| self.open(planned)).buffered(LOGS_IN_FLIGHT);
+        let logs = stream::iter(logs).map(|planned| open(&server, planned)).buffered(LOGS_IN_FLIGHT);
         let mut logs = std::pin::pin!(logs);
-        let mut stage = Stage { target: &*self.target, segments: &self.segments, open: None };
+        let mut stage = Stage { target: &*target, segments: &segments, open: None };
         while let Some((mut log, needed, mut lsn)) = logs.try_next().await? {
             while let Some(bytes) = log.next().await? {
                 let (start, part) = clip(bytes, &mut lsn, needed);
@@ -55,21 +56,23 @@ impl WalFeed {
                 if !stage.write(start, part, &mut progress).await? {
                     return Ok(());
                 }
-                self.observer.tell(&progress);
+                observer.tell(&progress);
             }
             log.finish()?;
         }
         stage.end().await
     }
+}
 
-    async fn open(&self, planned: &PlannedLog) -> Result<(LogStream, WalRange, Lsn)> {
-        let PlannedLog { backup, needed, .. } = planned;
-        let mut log = LogStream::open(&self.server, backup.clone()).await?;
-        if backup.wal.bytes() <= PREFETCH_BYTES_MAX {
-            log.prefetch().await?;
-        }
-        Ok((log, *needed, backup.wal.start))
+/// A log backup, what of it is needed, and where it begins.
+async fn open(server: &ServerRepository, planned: PlannedLog) -> Result<(LogStream, WalRange, Lsn)> {
+    let PlannedLog { backup, needed, .. } = planned;
+    let (start, bytes) = (backup.wal.start, backup.wal.bytes());
+    let mut log = LogStream::open(server, backup).await?;
+    if bytes <= PREFETCH_BYTES_MAX {
+        log.prefetch().await?;
     }
+    Ok((log, needed, start))
 }
 
 /// The part of `bytes`, which begin at `lsn`, that is needed, and where it begins. Moves `lsn` behind `bytes`.
@@ -171,14 +174,14 @@ mod tests {
     #[test]
     fn the_segment_of_a_switch_has_the_newer_timelines_name() {
         let size = SegmentSize::MIN;
-        let at = |megabytes: f64| Lsn::new((megabytes * 1_048_576.0) as u64);
+        let at = |quarters: u64| Lsn::new(quarters << 18);
         let two = TimelineId::new(2).unwrap();
-        let path = TimelineHistory::new(two, vec![TimelineSwitch::new(TimelineId::FIRST, at(2.5), "")]).unwrap();
-        let names = |end| Segments::new(path.clone(), size, at(end)).names(at(1.0));
+        let path = TimelineHistory::new(two, vec![TimelineSwitch::new(TimelineId::FIRST, at(10), "")]).unwrap();
+        let names = |end| Segments::new(path.clone(), size, at(end)).names(at(4));
         let (first, second) = ("000000010000000000000001", "000000020000000000000002");
-        assert_eq!(names(2.75), [first, second]);
-        assert_eq!(names(2.5), [first, "000000010000000000000002"], "nothing of the newer timeline is staged");
-        assert_eq!(names(3.0), [first, second]);
-        assert_eq!(names(3.1), [first, second, "000000020000000000000003"]);
+        assert_eq!(names(11), [first, second]);
+        assert_eq!(names(10), [first, "000000010000000000000002"], "nothing of the newer timeline is staged");
+        assert_eq!(names(12), [first, second]);
+        assert_eq!(names(13), [first, second, "000000020000000000000003"]);
     }
 }

@@ -59,7 +59,7 @@ pub enum Unusable {
     },
     /// It builds on a snapshot that is unusable itself.
     #[error("its parent {parent} is unusable")]
-    ParentUnusable {
+    BrokenChain {
         /// The parent.
         parent: SnapshotId,
     },
