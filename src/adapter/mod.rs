@@ -4,6 +4,8 @@
 mod clock;
 #[cfg(not(target_family = "wasm"))]
 mod entropy;
+#[cfg(unix)]
+mod key_file;
 mod keys;
 #[cfg(all(feature = "local", unix))]
 mod local;
@@ -17,6 +19,11 @@ mod threads;
 pub use clock::SystemClock;
 #[cfg(not(target_family = "wasm"))]
 pub use entropy::OsEntropy;
+#[cfg(unix)]
+pub use key_file::KeyFile;
+pub use keys::MemoryKey;
+#[cfg(all(feature = "local", unix))]
+pub use local::LocalStorage;
 pub use memory::MemoryStorage;
 #[cfg(not(target_family = "wasm"))]
 pub use threads::ThreadPool;

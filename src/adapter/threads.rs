@@ -142,14 +142,9 @@ mod tests {
     #[tokio::test]
     async fn works_at_as_many_jobs_as_it_has_threads() {
         let (pool, barrier) = (pool(3), Arc::new(Barrier::new(3)));
-        let meet = || {
-            pool.run({
-                let barrier = Arc::clone(&barrier);
-                move || barrier.wait().is_leader()
-            })
-        };
-        let (one, two, three) = futures::join!(meet(), meet(), meet());
-        assert_eq!([one, two, three].map(Result::unwrap).iter().filter(|leader| **leader).count(), 1);
+        let meet = |barrier: Arc<Barrier>| pool.run(move || barrier.wait().is_leader());
+        let met = futures::future::join_all((0..3).map(|_| meet(Arc::clone(&barrier)))).await;
+        assert_eq!(met.into_iter().filter_map(Result::ok).filter(|leader| *leader).count(), 1);
         assert_eq!(pool.shared.lock().threads, 3);
     }
 
@@ -166,10 +161,8 @@ mod tests {
     #[test]
     fn finishes_its_queue_after_it_is_dropped() {
         let (pool, gate, (sender, receiver)) = (pool(1), Arc::new(Barrier::new(2)), mpsc::channel());
-        pool.execute(Box::new({
-            let gate = Arc::clone(&gate);
-            move || drop(gate.wait())
-        }));
+        let closed = Arc::clone(&gate);
+        pool.execute(Box::new(move || _ = closed.wait()));
         for n in 0..10 {
             let sender = sender.clone();
             pool.execute(Box::new(move || sender.send(n).unwrap()));

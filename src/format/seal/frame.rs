@@ -203,7 +203,10 @@ impl FrameCipher {
         let start = out.len();
         let buffer = appended(cipher_text, out);
         let opened = self.cipher.decrypt_inout_detached(&position.nonce(), header, buffer, tag.into());
-        opened.map_err(|_| out.truncate(start)).map_err(|()| CorruptFrame)?;
+        if opened.is_err() {
+            out.truncate(start);
+            return Err(CorruptFrame);
+        }
         Ok(position)
     }
 }

@@ -144,7 +144,7 @@ pub struct Opener {
 #[derive(Debug)]
 enum State {
     Header { key: ServerKey, name: ObjectKey },
-    Frames { object: ObjectOpener, next_index: u32 },
+    Frames { object: Box<ObjectOpener>, next_index: u32 },
     Complete { sealed_len: u64 },
     Failed(OpenError),
 }
@@ -229,17 +229,16 @@ impl State {
     fn take_part(&mut self, part: &[u8], plaintext: &mut BytesMut) -> Result<(), OpenError> {
         match self {
             Self::Header { key, name } => {
-                let object = ObjectOpener::from_header(key, name, part)?;
+                let object = Box::new(ObjectOpener::from_header(key, name, part)?);
                 *self = Self::Frames { object, next_index: 0 };
             }
             Self::Frames { object, next_index } => {
-                let is_last = object.open_at(*next_index, part, plaintext)?;
-                if is_last {
-                    *self = Self::Complete { sealed_len: object.place(*next_index) + part.len() as u64 };
+                let sealed_len = object.place(*next_index) + part.len() as u64;
+                if object.open_at(*next_index, part, plaintext)? {
+                    *self = Self::Complete { sealed_len };
                 } else {
                     // A well-formed object ends before: it has at most 2³² − 1 frames.
-                    *next_index =
-                        next_index.checked_add(1).ok_or(OpenError::Extended { at: object.place(u32::MAX) })?;
+                    *next_index = next_index.checked_add(1).ok_or(OpenError::Extended { at: sealed_len })?;
                 }
             }
             Self::Complete { .. } | Self::Failed(_) => {}

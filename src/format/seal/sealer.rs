@@ -153,3 +153,20 @@ impl Sealer {
         Ok(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_never_used_twice() {
+        let (key, name) = (ServerKey::new([7; 32]), "a".parse().unwrap());
+        let mut sealer = Sealer::new(&key, &name, Salt::new([1; 32]), FrameSize::MIN);
+        sealer.next_index = u32::MAX - 1;
+        let plaintext = [0; FrameSize::MIN.bytes()];
+        assert!(sealer.seal(&plaintext).is_ok());
+        assert!(sealer.seal(&plaintext).is_ok());
+        assert_eq!(sealer.seal(&plaintext), Err(SealError::TooLong));
+        assert_eq!(sealer.finish(), Err(SealError::TooLong));
+    }
+}

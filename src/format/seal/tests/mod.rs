@@ -1,4 +1,5 @@
 //! Tests of sealing.
+#![allow(clippy::cast_possible_truncation, reason = "the lengths of test objects are small")]
 
 mod known_answers;
 mod ranges;

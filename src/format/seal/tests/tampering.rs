@@ -81,16 +81,16 @@ fn every_truncation() {
 fn anything_appended() {
     for length in [0, 40, FRAME, 2 * FRAME + 100] {
         let sealed = sealed(length);
-        let expected = Err(OpenError::Extended { at: sealed.len() as u64 });
+        let expected = OpenError::Extended { at: sealed.len() as u64 };
         let (one, last) = (&[0][..], &sealed[sealed.len().saturating_sub(length % FRAME + 24)..]);
         for extra in [one, &[0; 24], last, &sealed] {
-            assert_eq!(reopened(&[&sealed[..], extra].concat()), expected);
+            assert_eq!(reopened(&[&sealed[..], extra].concat()), Err(expected.clone()));
         }
         let mut opener = Opener::new(&key(), &name());
         opener.open(&sealed).unwrap();
-        assert_eq!(opener.open(one).map(Vec::from), expected);
+        assert_eq!(opener.open(one), Err(expected.clone()));
         assert_eq!(opener.open(&[]), Ok(bytes::Bytes::new()));
-        assert_eq!(opener.finish().unwrap_err(), expected.unwrap_err());
+        assert_eq!(opener.finish(), Err(expected));
     }
 }
 
@@ -197,8 +197,22 @@ fn single_frames_at_the_wrong_place() {
     let truncated = OpenError::Truncated { at: end(0), cut: Cut::BeforeFrame(1) };
     assert_eq!(open(FramePosition::last(0), 0), Err(truncated));
     assert_eq!(open(FramePosition::inner(1), 1), Err(OpenError::Extended { at: end(1) }));
+}
+
+#[test]
+fn nothing_is_appended_unless_it_is_right() {
+    let sealed = sealed(2 * FRAME);
+    let opener = ObjectOpener::from_header(&key(), &name(), &sealed).unwrap();
+    let damaged = with(sealed[place(0)].to_vec(), |frame| frame[100] ^= 1);
     let mut plaintext = bytes::BytesMut::from("before");
-    opener.open_frame_into(FramePosition::inner(1), &sealed[place(1)], &mut plaintext).unwrap_err();
-    opener.open_frame_into(FramePosition::inner(1), &sealed[place(0)], &mut plaintext).unwrap_err();
-    assert_eq!(plaintext, "before");
+    for (position, frame) in [
+        (FramePosition::inner(0), &damaged[..]),
+        (FramePosition::inner(1), &sealed[place(0)]),
+        (FramePosition::inner(1), &sealed[place(1)]),
+        (FramePosition::last(0), &sealed[place(0)]),
+        (FramePosition::last(1), &sealed[place(1).start..place(1).end - 1]),
+    ] {
+        opener.open_frame_into(position, frame, &mut plaintext).unwrap_err();
+        assert_eq!(plaintext, "before");
+    }
 }
