@@ -7,7 +7,7 @@ use pitr::format::wal::{WalDecoder, WalIdentity};
 use pitr::model::{Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
 #[path = "../tests/support/synthetic_wal.rs"]
-#[allow(dead_code, missing_docs, reason = "shared with tests")]
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared with tests")]
 mod synthetic_wal;
 
 use synthetic_wal::SyntheticWal;

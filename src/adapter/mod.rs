@@ -13,6 +13,8 @@ mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(not(target_family = "wasm"))]
+mod system;
+#[cfg(not(target_family = "wasm"))]
 mod threads;
 
 #[cfg(not(target_family = "wasm"))]
@@ -25,5 +27,7 @@ pub use keys::MemoryKey;
 #[cfg(all(feature = "local", unix))]
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
+#[cfg(not(target_family = "wasm"))]
+pub use system::system;
 #[cfg(not(target_family = "wasm"))]
 pub use threads::ThreadPool;

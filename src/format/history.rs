@@ -77,7 +77,8 @@ fn parse_line(line: &str) -> Result<TimelineSwitch, ParseError> {
 
 /// The first field, and what follows the one separator after it.
 fn split_field(line: &str) -> (&str, &str) {
-    line.trim_start().split_once(|separator: char| separator.is_ascii_whitespace()).unwrap_or((line.trim_start(), ""))
+    let line = line.trim_start();
+    line.split_once(|separator: char| separator.is_ascii_whitespace()).unwrap_or((line, ""))
 }
 
 fn print_line(switch: &TimelineSwitch) -> String {

@@ -64,6 +64,14 @@ pub enum RecoveryTarget {
     EndOfWal,
 }
 
+impl RecoveryTarget {
+    /// Before the first commit after `at`, or, unless `inclusive`, at it.
+    #[must_use]
+    pub const fn time(at: Timestamp, inclusive: bool) -> Self {
+        Self::Time { at, inclusive }
+    }
+}
+
 /// In which sense the plan restores what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -69,6 +69,9 @@ pub enum SnapshotEvent {
     File(FileEntry),
     /// The next bytes of the file that began last.
     Data(Bytes),
+    /// The next bytes of the manifest that the server made of the backup, if it made one: it comes after all files, and how
+    /// long it will be is not known before its end.
+    Manifest(Bytes),
     /// The backup is complete.
     End(SnapshotEnd),
 }

@@ -35,7 +35,7 @@ impl SyntheticWal {
         let mut body = match u8::try_from(data.len()) {
             _ if data.is_empty() => Vec::new(),
             Ok(length) => vec![255, length],
-            Err(_) => [&[254], &u32::try_from(data.len()).unwrap().to_le_bytes()[..]].concat(),
+            Err(_) => [&[254], &u32::try_from(data.len()).expect("synthetic log is short").to_le_bytes()[..]].concat(),
         };
         body.extend_from_slice(data);
         self.raw_record(rmid, info, xid, &body)
@@ -45,7 +45,7 @@ impl SyntheticWal {
     pub fn raw_record(&mut self, rmid: u8, info: u8, xid: u32, body: &[u8]) -> u64 {
         self.page_header(0, 0);
         let lsn = self.end();
-        let total_len = u32::try_from(24 + body.len()).unwrap();
+        let total_len = u32::try_from(24 + body.len()).expect("synthetic log is short");
         let mut record = [&total_len.to_le_bytes()[..], &xid.to_le_bytes(), &self.previous.to_le_bytes()].concat();
         record.extend([info, rmid, 0, 0]);
         let crc = crc32c::crc32c_append(crc32c::crc32c(body), &record);
@@ -65,25 +65,25 @@ impl SyntheticWal {
 
     /// Appends zeros.
     pub fn zeros(&mut self, count: u64) {
-        self.bytes.resize(self.bytes.len() + usize::try_from(count).unwrap(), 0);
+        self.bytes.resize(self.bytes.len() + usize::try_from(count).expect("synthetic log is short"), 0);
     }
 
     /// Cuts the record at the last page's end short, as a crash does, and marks the next page so.
     pub fn lose_after(&mut self, page: u64, previous: u64) {
-        self.bytes.truncate(usize::try_from(page - self.start).unwrap());
+        self.bytes.truncate(usize::try_from(page - self.start).expect("synthetic log is short"));
         self.previous = previous;
         self.page_header(FIRST_IS_OVERWRITE, 0);
     }
 
     fn spread(&mut self, mut record: &[u8]) {
         loop {
-            let room = usize::try_from(PAGE - self.end() % PAGE).unwrap();
+            let room = usize::try_from(PAGE - self.end() % PAGE).expect("synthetic log is short");
             let (part, rest) = record.split_at(room.min(record.len()));
             self.bytes.extend_from_slice(part);
             if rest.is_empty() {
                 return self.zeros(self.end().next_multiple_of(8) - self.end());
             }
-            self.page_header(FIRST_IS_CONTINUATION, u32::try_from(rest.len()).unwrap());
+            self.page_header(FIRST_IS_CONTINUATION, u32::try_from(rest.len()).expect("synthetic log is short"));
             record = rest;
         }
     }
@@ -104,7 +104,7 @@ impl SyntheticWal {
         self.zeros(4);
         if long {
             self.bytes.extend(self.system_id.to_le_bytes());
-            self.bytes.extend(u32::try_from(self.segment_bytes).unwrap().to_le_bytes());
+            self.bytes.extend(u32::try_from(self.segment_bytes).expect("synthetic log is short").to_le_bytes());
             self.bytes.extend(8192_u32.to_le_bytes());
         }
     }

@@ -29,9 +29,9 @@ const ROWS_MAX: usize = 1 << 20;
 const PARAMETERS: [&str; 2] = ["in_hot_standby", "default_transaction_read_only"];
 
 /// A byte stream to a server: TCP or a Unix socket, encrypted or not.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for S {}
 
 /// Where a connection leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! PostgreSQL: a running server as the source, a data directory as the target.
 
 mod auth;
+mod base_backup;
 mod config;
 mod connect;
 mod connection;
@@ -9,10 +10,14 @@ mod copy_data;
 mod data_directory;
 mod local_server;
 mod message;
+mod observe;
 mod os_user;
 mod passfile;
+mod replication;
+mod server;
 mod server_error;
 mod tls;
+mod wal_stream;
 
 pub use config::Config;
 pub use conninfo::{ConnInfo, ConnInfoError};
@@ -21,4 +26,5 @@ pub use local_server::{
     InitOptions, LocalServer, LocalServerError, PgInstall, Recovered, RecoveryStop, RunningServer, StopMode,
 };
 pub use os_user::OsUser;
+pub use server::{Checkpoint, PostgresServer, SlotName, SnapshotSettings, StreamSettings};
 pub use server_error::ServerError;

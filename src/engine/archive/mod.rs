@@ -25,17 +25,11 @@ use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
 
 /// How log is cut into log backups.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ArchiveSettings {
-    /// The longest time between two log backups: what a disaster may cost. Five minutes by default.
-    pub cadence: Duration,
-    /// A log backup is cut as soon as it holds so many bytes of log. 16 MiB by default; about three times as much memory is
-    /// used.
-    pub bytes_max: u64,
-    /// How log is compressed.
-    pub compression: Compression,
-    /// Is told of everything that happens.
-    pub observer: Observer<ArchiveEvent>,
+    cadence: Duration,
+    bytes_max: u64,
+    compression: Compression,
+    observer: Observer<ArchiveEvent>,
 }
 
 impl Default for ArchiveSettings {
@@ -46,6 +40,33 @@ impl Default for ArchiveSettings {
             compression: Compression::default(),
             observer: Observer::default(),
         }
+    }
+}
+
+impl ArchiveSettings {
+    /// The longest time between two log backups: what a disaster may cost. Five minutes by default; a second works.
+    #[must_use]
+    pub fn cadence(self, cadence: Duration) -> Self {
+        Self { cadence, ..self }
+    }
+
+    /// A log backup is cut as soon as it holds `bytes_max` bytes of log. 16 MiB by default; about three times as much memory
+    /// is used.
+    #[must_use]
+    pub fn bytes_max(self, bytes_max: u64) -> Self {
+        Self { bytes_max, ..self }
+    }
+
+    /// How log is compressed.
+    #[must_use]
+    pub fn compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
+    /// Who is told of everything that happens.
+    #[must_use]
+    pub fn observer(self, observer: Observer<ArchiveEvent>) -> Self {
+        Self { observer, ..self }
     }
 }
 

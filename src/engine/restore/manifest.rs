@@ -11,14 +11,15 @@ use crate::model::ObjectKey;
 pub(super) struct ManifestStream {
     name: ObjectKey,
     sealed: VaultStream,
-    reader: ManifestReader,
+    /// `None` once the manifest was read whole.
+    reader: Option<ManifestReader>,
     lines: VecDeque<ManifestLine>,
 }
 
 impl ManifestStream {
     pub(super) async fn open(vault: &Vault, name: &ObjectKey) -> Result<Self> {
         let sealed = vault.stream(name).await?;
-        Ok(Self { name: name.clone(), sealed, reader: ManifestReader::new(), lines: VecDeque::new() })
+        Ok(Self { name: name.clone(), sealed, reader: Some(ManifestReader::new()), lines: VecDeque::new() })
     }
 
     /// The next line; `None` once the manifest was read whole and proved to be complete.
@@ -27,10 +28,16 @@ impl ManifestStream {
             if let Some(line) = self.lines.pop_front() {
                 return Ok(Some(line));
             }
+            let Some(mut reader) = self.reader.take() else { return Ok(None) };
             let damaged = |error| Error::corrupt(&self.name, error);
             match self.sealed.next().await? {
-                Some(plain) => self.lines.extend(self.reader.feed(&plain).map_err(damaged)?),
-                None => return std::mem::take(&mut self.reader).finish().map(|_| None).map_err(damaged),
+                Some(plain) => {
+                    self.lines.extend(reader.feed(&plain).map_err(damaged)?);
+                    self.reader = Some(reader);
+                }
+                None => {
+                    reader.finish().map_err(damaged)?;
+                }
             }
         }
     }

@@ -23,10 +23,16 @@ use crate::port::{RecoverySettings, RestoreTarget};
 
 /// How a restore is executed.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct RestoreSettings {
-    /// Is told of progress: first of the files', then of the log's.
-    pub observer: Observer<Progress>,
+    observer: Observer<Progress>,
+}
+
+impl RestoreSettings {
+    /// Who is told of progress: first of the files', then of the log's.
+    #[must_use]
+    pub fn observer(self, observer: Observer<Progress>) -> Self {
+        Self { observer }
+    }
 }
 
 /// A plan that is to be executed: the files first, then the log while the new server recovers.

@@ -18,14 +18,15 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// What a base backup consists of, in the order in which it was read.
 pub(super) enum Piece {
     Directory(FileEntry),
-    /// A file, of which `blocks` blocks follow.
-    File {
-        entry: FileEntry,
-        blocks: u64,
-    },
+    /// A block of the file that comes next.
     Block(EncodedBlock, Digest),
+    /// The file of all blocks since the last one.
+    File(FileEntry),
     End(SnapshotEnd),
 }
+
+/// What PostgreSQL calls the list of files and checksums that it makes of a base backup.
+const BACKUP_MANIFEST: &str = "backup_manifest";
 
 type Job = BoxFuture<'static, Result<Result<(EncodedBlock, Digest), BlockError>, PortError>>;
 
@@ -40,8 +41,10 @@ pub(super) struct BlockReader {
     stream: Box<dyn SnapshotStream>,
     executor: Arc<dyn Executor>,
     compression: Compression,
-    /// The bytes of the current file that are still to come.
-    missing: u64,
+    /// The current file, and its bytes that are still to come.
+    file: Option<(FileEntry, u64)>,
+    /// How many bytes of the server's own manifest there were.
+    manifest_bytes: Option<u64>,
     block: BytesMut,
     slots: VecDeque<Slot>,
     ended: bool,
@@ -49,14 +52,14 @@ pub(super) struct BlockReader {
 
 impl BlockReader {
     pub(super) fn new(stream: Box<dyn SnapshotStream>, executor: Arc<dyn Executor>, compression: Compression) -> Self {
-        let (missing, block, slots) = (0, BytesMut::new(), VecDeque::new());
-        Self { stream, executor, compression, missing, block, slots, ended: false }
+        let (block, slots) = (BytesMut::new(), VecDeque::new());
+        Self { stream, executor, compression, file: None, manifest_bytes: None, block, slots, ended: false }
     }
 
     /// The next piece; [`Piece::End`] is the last.
     pub(super) async fn next(&mut self) -> Result<Piece> {
         let ahead = self.executor.parallelism().get() * 2;
-        while !self.ended && self.working() < ahead {
+        while !self.ended && self.slots.len() < ahead {
             self.read().await?;
         }
         match self.slots.pop_front() {
@@ -69,46 +72,78 @@ impl BlockReader {
         }
     }
 
-    /// Small files and directories make many slots and little work: bound both.
-    fn working(&self) -> usize {
-        self.slots.len()
-    }
-
     async fn read(&mut self) -> Result<()> {
         let event = self.stream.next().await.context(|| "receiving the base backup")?;
         match event.ok_or_else(|| broken("it ended without its end"))? {
             SnapshotEvent::Directory(entry) => self.ready(Piece::Directory(entry)),
             SnapshotEvent::File(entry) => self.begin(entry),
             SnapshotEvent::Data(bytes) => self.data(bytes),
+            SnapshotEvent::Manifest(bytes) => {
+                *self.manifest_bytes.get_or_insert_default() += bytes.len() as u64;
+                self.cut(bytes);
+                Ok(())
+            }
             SnapshotEvent::End(end) => {
                 self.ended = true;
+                self.end_manifest();
                 self.ready(Piece::End(end))
             }
         }
     }
 
     fn ready(&mut self, piece: Piece) -> Result<()> {
+        if self.file.is_some() {
+            return Err(broken("a file is too short"));
+        }
         self.slots.push_back(Slot::Ready(piece));
-        if self.missing == 0 { Ok(()) } else { Err(broken("a file is too short")) }
+        Ok(())
     }
 
     fn begin(&mut self, entry: FileEntry) -> Result<()> {
-        let (bytes, blocks) = (entry.bytes, entry.bytes.div_ceil(BLOCK_BYTES as u64));
-        self.ready(Piece::File { entry, blocks })?;
-        self.missing = bytes;
-        Ok(())
+        if entry.bytes == 0 {
+            return self.ready(Piece::File(entry));
+        }
+        let bytes = entry.bytes;
+        match self.file.replace((entry, bytes)) {
+            None => Ok(()),
+            Some(_) => Err(broken("a file is too short")),
+        }
     }
 
-    fn data(&mut self, mut bytes: Bytes) -> Result<()> {
-        self.missing = self.missing.checked_sub(bytes.len() as u64).ok_or_else(|| broken("a file is too long"))?;
+    fn data(&mut self, bytes: Bytes) -> Result<()> {
+        let (entry, missing) = self.file.take().ok_or_else(|| broken("data belong to no file"))?;
+        let missing = missing.checked_sub(bytes.len() as u64).ok_or_else(|| broken("a file is too long"))?;
+        self.cut(bytes);
+        if missing > 0 {
+            self.file = Some((entry, missing));
+            return Ok(());
+        }
+        self.flush();
+        self.ready(Piece::File(entry))
+    }
+
+    /// The server's manifest becomes a file like any other; its length is known only now.
+    fn end_manifest(&mut self) {
+        if let Some(bytes) = self.manifest_bytes.take() {
+            self.flush();
+            self.slots.push_back(Slot::Ready(Piece::File(FileEntry::new(BACKUP_MANIFEST, bytes, 0o600, 0))));
+        }
+    }
+
+    fn cut(&mut self, mut bytes: Bytes) {
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(BLOCK_BYTES - self.block.len()));
             self.block.extend_from_slice(&part);
-            if self.block.len() == BLOCK_BYTES || (bytes.is_empty() && self.missing == 0) {
-                self.work();
+            if self.block.len() == BLOCK_BYTES {
+                self.flush();
             }
         }
-        Ok(())
+    }
+
+    fn flush(&mut self) {
+        if !self.block.is_empty() {
+            self.work();
+        }
     }
 
     fn work(&mut self) {

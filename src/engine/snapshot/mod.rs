@@ -12,18 +12,29 @@ use super::progress::{Observer, Progress};
 use super::repository::ServerRepository;
 use super::vault::VaultWriter;
 use crate::format::block::Compression;
-use crate::format::manifest::{ManifestFile, ManifestHead, ManifestWriter};
-use crate::model::{FileEntry, Snapshot, SnapshotId, SnapshotKind, StoredObject, Timestamp, WalRange};
+use crate::format::manifest::{BlockRef, ManifestFile, ManifestHead, ManifestWriter};
+use crate::model::{Snapshot, SnapshotId, SnapshotKind, StoredObject, Timestamp, WalRange};
 use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart, SourceIdentity};
 
 /// How snapshots are taken.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct SnapshotSettings {
+    compression: Compression,
+    observer: Observer<Progress>,
+}
+
+impl SnapshotSettings {
     /// How blocks are compressed.
-    pub compression: Compression,
-    /// Is told of progress.
-    pub observer: Observer<Progress>,
+    #[must_use]
+    pub fn compression(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
+    /// Who is told of progress.
+    #[must_use]
+    pub fn observer(self, observer: Observer<Progress>) -> Self {
+        Self { observer, ..self }
+    }
 }
 
 /// A snapshot that was taken, and what was noticed on the way.
@@ -135,6 +146,8 @@ struct Writing {
     packs: PackWriter,
     lines: ManifestWriter,
     manifest: VaultWriter,
+    /// Of the file that is being written.
+    blocks: Vec<BlockRef>,
     observer: Observer<Progress>,
     progress: Progress,
 }
@@ -146,7 +159,7 @@ impl Writing {
         let manifest = server.vault.create(&server.layout.manifest(id)).await?.write(&head).await?;
         let packs = PackWriter::new(server.clone(), id.clone());
         let progress = Progress { bytes_total: start.bytes_estimate, ..Progress::default() };
-        Ok(Self { packs, lines, manifest, observer: settings.observer.clone(), progress })
+        Ok(Self { packs, lines, manifest, blocks: Vec::new(), observer: settings.observer.clone(), progress })
     }
 
     async fn run(mut self, mut pieces: BlockReader) -> Result<Written> {
@@ -156,27 +169,19 @@ impl Writing {
                     let line = self.lines.directory(entry);
                     self.manifest = self.manifest.write(&line).await?;
                 }
-                Piece::File { entry, blocks } => self = self.file(entry, blocks, &mut pieces).await?,
-                Piece::Block(..) => return Err(Error::new(ErrorKind::Unavailable, "a block belongs to no file")),
+                Piece::Block(block, digest) => {
+                    self.progress.bytes += u64::from(block.plain_bytes);
+                    self.blocks.push(self.packs.append(block, digest).await?);
+                    self.observer.tell(&self.progress);
+                }
+                Piece::File(entry) => {
+                    let line = self.lines.file(ManifestFile::new(entry, std::mem::take(&mut self.blocks)));
+                    self.manifest = self.manifest.write(&line).await?;
+                    self.progress.files += 1;
+                }
                 Piece::End(end) => return self.end(end).await,
             }
         }
-    }
-
-    async fn file(mut self, entry: FileEntry, blocks: u64, pieces: &mut BlockReader) -> Result<Self> {
-        let mut places = Vec::new();
-        for _ in 0..blocks {
-            let Piece::Block(block, digest) = pieces.next().await? else {
-                return Err(Error::new(ErrorKind::Unavailable, format!("blocks of {} are missing", entry.path)));
-            };
-            self.progress.bytes += u64::from(block.plain_bytes);
-            places.push(self.packs.append(block, digest).await?);
-            self.observer.tell(&self.progress);
-        }
-        let line = self.lines.file(ManifestFile::new(entry, places));
-        self.manifest = self.manifest.write(&line).await?;
-        self.progress.files += 1;
-        Ok(self)
     }
 
     /// The packs first: a manifest never names what is not there.

@@ -8,7 +8,7 @@
 //! - [`seal`] and [`open`] take an object as a whole; [`Sealer`] and [`Opener`] take it in chunks, in order;
 //!   [`ObjectSealer`] and [`ObjectOpener`] take single frames, in any order and on several threads at once.
 //! - [`SealedLayout`] says where the frames of a range of plaintext stand, so that one ranged read fetches them.
-//! - [`wrap`] and [`unwrap`] put a server's key under the key of a key provider, as a [`WrappedKey`].
+//! - [`wrap()`] and [`unwrap`] put a server's key under the key of a key provider, as a [`WrappedKey`].
 //!
 //! # Example: a range of an object
 //! ```

@@ -26,7 +26,7 @@ impl WalError {
 #[non_exhaustive]
 pub enum WalErrorKind {
     /// The page is of another version of PostgreSQL, or no page at all.
-    #[error("page magic {found:#06X} {} instead of {expected:#06X} of PostgreSQL {major}", owner(*.found))]
+    #[error("page magic {found:#06X} {} instead of {expected:#06X} of PostgreSQL {major}", version(*.found))]
     BadMagic {
         /// The number that stands there.
         found: u16,
@@ -110,7 +110,7 @@ pub enum WalErrorKind {
         found: u8,
     },
     /// The record does not follow the one before it.
-    #[error("the record says that it follows the one at {found}{}", preferred(*.expected))]
+    #[error("the record says that it follows the one at {found}{}", and_really(*.expected))]
     BadPrevLink {
         /// The link that stands there.
         found: Lsn,
@@ -139,7 +139,7 @@ pub enum WalErrorKind {
         /// The record that was lost.
         expected: Option<Lsn>,
     },
-    /// A byte that PostgreSQL leaves zero is not: padding, or the rest of a segment after a switch.
+    /// A byte that pads a record or page header is not zero.
     #[error("byte {found:#04X} stands where PostgreSQL writes zeros")]
     NonZeroPadding {
         /// The byte.
@@ -159,10 +159,10 @@ pub enum WalErrorKind {
     PastTheEnd,
 }
 
-fn owner(magic: u16) -> String {
+fn version(magic: u16) -> String {
     major_of(magic).map_or_else(|| "of no known version".to_owned(), |major| format!("of PostgreSQL {major}"))
 }
 
-fn preferred(expected: Option<Lsn>) -> String {
+fn and_really(expected: Option<Lsn>) -> String {
     expected.map_or_else(|| ", which does not lie before it".to_owned(), |lsn| format!(", but it follows {lsn}"))
 }

@@ -11,12 +11,13 @@
 //! - of a page: magic number (which tells the major version), flags, timeline, address, length of the continued record,
 //!   padding; on a segment's first page also system identifier, segment size and block size;
 //! - of a record: length, resource manager, link to the record before it, CRC-32C, padding behind it;
-//! - that the rest of a segment after a switch is zero, and that nothing follows zeros that end the log.
+//! - that nothing follows zeros that end the log.
 //!
 //! A record whose length was damaged may seem unfinished up to the end of its page; the next page's header shows it.
 //!
-//! One bit carries nothing and cannot be checked: `XLP_BKP_REMOVABLE` of a page's flags, which PostgreSQL sets while no
-//! base backup runs and never reads.
+//! Two things carry nothing and cannot be checked: the bit `XLP_BKP_REMOVABLE` of a page's flags, which PostgreSQL sets
+//! while no base backup runs and never reads; and the rest of a segment after a switch, of which the bytes that are not
+//! zero are counted as [unverified](WalDecoder::unverified_bytes).
 //!
 //! # Example: finding the commits in a stretch of log
 //! ```

@@ -4,7 +4,7 @@ use crate::model::{Lsn, PostgresMajor};
 
 use super::detail::DetailScan;
 use super::error::WalErrorKind;
-use super::record::{RECORD_HEADER_BYTES, RecordHeader, ResourceManager, WalRecord, WalRecordDetail};
+use super::record::{RecordHeader, ResourceManager, WalRecord, WalRecordDetail};
 use super::xlog;
 
 /// A record whose header was read; the body is not kept.
@@ -21,8 +21,7 @@ impl PartialRecord {
     /// The record at `lsn`, of which nothing but the header was seen.
     #[inline]
     pub(super) fn new(lsn: Lsn, header: RecordHeader, major: PostgresMajor) -> Self {
-        let missing = header.total_len.saturating_sub(RECORD_HEADER_BYTES as u32);
-        Self { lsn, header, missing, crc: 0, scan: DetailScan::of(&header, major).map(Box::new) }
+        Self { lsn, header, missing: header.body_len(), crc: 0, scan: DetailScan::of(&header, major).map(Box::new) }
     }
 
     /// Where it starts.

@@ -155,8 +155,11 @@ impl fmt::Display for ResourceManager {
     }
 }
 
+/// Records start at multiples of this (`MAXALIGN`).
+pub(super) const ALIGNMENT: u64 = 8;
 /// How long a record's header is; records are aligned so that its first 8 bytes always stand on one page.
 pub(super) const RECORD_HEADER_BYTES: usize = 24;
+const SHORTEST: u32 = 24;
 /// The part of the header that the checksum covers: all but itself.
 const CHECKED_BYTES: usize = 20;
 
@@ -189,6 +192,11 @@ impl RecordHeader {
         Ok(Self { total_len, xid, info, rmid, crc: fields.u32(), checked: whole.array() })
     }
 
+    /// How much of the record follows the header, in bytes.
+    pub(super) const fn body_len(&self) -> u32 {
+        self.total_len.saturating_sub(SHORTEST)
+    }
+
     /// Checks the checksum, given that of the body; the header goes in last.
     #[inline]
     pub(super) fn check_crc(&self, body: u32) -> Result<(), WalErrorKind> {
@@ -203,8 +211,13 @@ impl RecordHeader {
 }
 
 /// Checks the length of a record, which is known before the rest of its header.
+#[inline]
 pub(super) fn check_length(total_len: u32, major: PostgresMajor) -> Result<(), WalErrorKind> {
     // `MaxAllocSize` bounded a record before `XLogRecordMaxSize` did.
     let longest = if major.as_u32() == 15 { 0x3FFF_FFFF } else { 1020 << 20 };
-    if (24..=longest).contains(&total_len) { Ok(()) } else { Err(WalErrorKind::BadRecordLength { found: total_len }) }
+    if (SHORTEST..=longest).contains(&total_len) {
+        Ok(())
+    } else {
+        Err(WalErrorKind::BadRecordLength { found: total_len })
+    }
 }

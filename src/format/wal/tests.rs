@@ -180,10 +180,10 @@ fn no_record_starts_inside_a_header_or_unaligned() {
     }
     assert!(WalDecoder::at_record(identity(), Lsn::new(START + 8192 + 24)).is_ok());
     let wal = sample();
-    let page = 2 * 8192;
-    let mut decoder = WalDecoder::at_record(identity(), Lsn::new(START + page)).unwrap();
-    let (_, error) = feed(&mut decoder, &mut std::iter::once(&wal.bytes[page as usize..]));
-    assert_eq!(error, Some(WalError::new(Lsn::new(START + page), WalErrorKind::UnexpectedContinuation)));
+    let page = 2 * 8192_usize;
+    let mut decoder = WalDecoder::at_record(identity(), Lsn::new(START + page as u64)).unwrap();
+    let (_, error) = feed(&mut decoder, &mut std::iter::once(&wal.bytes[page..]));
+    assert_eq!(error, Some(WalError::new(Lsn::new(START + page as u64), WalErrorKind::UnexpectedContinuation)));
 }
 
 #[test]
@@ -198,6 +198,17 @@ fn zeros_end_the_log_and_nothing_may_follow() {
     let error = WalError::new(at.saturating_add(1), WalErrorKind::DataAfterEnd { end });
     assert_eq!(decoder.feed(&[0, 3], |_| {}), Err(error.clone()));
     assert_eq!(decoder.feed(&[0], |_| {}), Err(error), "it stays failed");
+}
+
+#[test]
+fn what_a_crash_left_after_a_switch_is_counted() {
+    let mut wal = SyntheticWal::new(START);
+    wal.switch();
+    wal.record(10, 0, 1, &[1; 100]);
+    wal.bytes[50_000..50_100].fill(7);
+    let mut decoder = WalDecoder::new(identity(), Lsn::new(START));
+    let (records, error) = feed(&mut decoder, &mut wal.bytes.chunks(1000));
+    assert_eq!((records.len(), error, decoder.unverified_bytes()), (2, None, 100));
 }
 
 #[test]

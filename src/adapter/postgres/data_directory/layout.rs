@@ -35,8 +35,9 @@ const FILES_LEFT_OUT: [&str; 12] = [
 const CONTENTS_LEFT_OUT: [&str; 8] =
     ["pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans", "pg_wal"];
 
-/// Temporary files and caches, wherever they lie (`src/include/storage/fd.h`, `src/include/utils/relcache.h`).
-const PREFIXES_LEFT_OUT: [&str; 2] = ["pgsql_tmp", "pg_internal.init"];
+/// Temporary files, caches and Unix sockets, wherever they lie (`src/include/storage/fd.h`, `src/include/utils/relcache.h`,
+/// `src/include/libpq/pqcomm.h`).
+const PREFIXES_LEFT_OUT: [&str; 3] = ["pgsql_tmp", "pg_internal.init", ".s.PGSQL."];
 
 /// Where a path of the backup goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,7 @@ mod tests {
             "pg_tblspc/16385",
             "base/pgsql_tmp/pgsql_tmp123.0",
             "global/pg_internal.init",
+            ".s.PGSQL.5432.lock",
             "pitr_wal/end",
         ] {
             assert_eq!(layout().place(path).unwrap(), Place::Nowhere, "{path}");

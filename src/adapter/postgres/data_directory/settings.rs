@@ -1,6 +1,7 @@
 //! The lines of `postgresql.auto.conf` that make a restored server recover, and keep it away from its source.
 
 use super::layout::STAGING;
+use crate::model::Timestamp;
 use crate::plan::RecoveryTarget;
 use crate::port::RecoverySettings;
 
@@ -87,10 +88,16 @@ fn target_lines(target: &RecoveryTarget) -> Vec<String> {
     match target {
         RecoveryTarget::Immediate => vec![line("recovery_target", "immediate")],
         RecoveryTarget::Time { at, inclusive: with } => {
-            vec![line("recovery_target_time", &at.to_string()), inclusive(*with)]
+            vec![line("recovery_target_time", &with_numeric_offset(*at)), inclusive(*with)]
         }
         RecoveryTarget::EndOfWal => Vec::new(),
     }
+}
+
+/// PostgreSQL reads its configuration before it knows any name of a time zone, `Z` included
+/// (`check_recovery_target_time`).
+fn with_numeric_offset(at: Timestamp) -> String {
+    at.to_string().replace('T', " ").replace('Z', "+00")
 }
 
 /// None of our values has a quote or a backslash in it.
@@ -122,13 +129,12 @@ mod tests {
     #[test]
     fn each_target_has_its_lines() {
         let at = "2026-11-23T21:09:08.5Z".parse().unwrap();
-        let lsn = "16/B374D848".parse().unwrap();
         let time = text(RecoveryTarget::Time { at, inclusive: false });
         assert!(
-            time.contains("\nrecovery_target_time = '2026-11-23T21:09:08.500000Z'\nrecovery_target_inclusive = 'off'")
+            time.contains(
+                "\nrecovery_target_time = '2026-11-23 21:09:08.500000+00'\nrecovery_target_inclusive = 'off'"
+            )
         );
-        let position = text(RecoveryTarget::Lsn { lsn, inclusive: true });
-        assert!(position.contains("\nrecovery_target_lsn = '16/B374D848'\nrecovery_target_inclusive = 'on'"));
         assert!(text(RecoveryTarget::Immediate).contains("\nrecovery_target = 'immediate'"));
         assert!(
             text(RecoveryTarget::EndOfWal).contains("\nrecovery_target_timeline = '3'\n# pitr: recovery settings end")

@@ -1,0 +1,271 @@
+//! A test stand: a real server, a repository in a directory, and an archiver between them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitr::adapter::postgres::{
+    Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer, Recovered, RunningServer,
+    StopMode, StreamSettings,
+};
+use pitr::adapter::{KeyFile, LocalStorage, system};
+use pitr::engine::{ArchiveSettings, Archiver, Repository, Restore, ServerRepository, Snapshotter};
+use pitr::model::{Catalog, Lsn, PostgresMajor, ServerSpec, Snapshot, Timestamp};
+use pitr::plan::{RestorePlan, RestoreRequest, plan_restore};
+use pitr::port::{SnapshotSource as _, Storage};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+/// What the source is started with beside the defaults.
+const SETTINGS: [(&str, &str); 5] = [
+    ("track_commit_timestamp", "on"),
+    ("max_prepared_transactions", "4"),
+    // The ledger is checked against the server's own log: none of it may be removed.
+    ("wal_keep_size", "20GB"),
+    ("autovacuum", "off"),
+    ("fsync", "off"),
+];
+
+/// A server, its repository, and who moves log from the one to the other.
+pub(crate) struct Stand {
+    pub(crate) source: Option<RunningServer>,
+    pub(crate) local: LocalServer,
+    pub(crate) install: PgInstall,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) server: ServerRepository,
+    pub(crate) postgres: Arc<PostgresServer>,
+    archiving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    restores: usize,
+    // Dropped last: everything above lives in it.
+    pub(crate) scratch: TempDir,
+}
+
+/// A server that was restored and has recovered.
+pub(crate) struct Restored {
+    pub(crate) plan: RestorePlan,
+    pub(crate) server: RunningServer,
+    pub(crate) recovered: Recovered,
+    pub(crate) data: PathBuf,
+}
+
+/// The installation of PostgreSQL `major`; without it a test fails.
+pub(crate) fn install(major: u32) -> PgInstall {
+    let wanted = PostgresMajor::new(major).unwrap();
+    let given = std::env::var(format!("PITR_PG{major}_BIN")).or_else(|_| std::env::var("PITR_PG_BIN"));
+    let given = given.ok().and_then(|bin| PgInstall::at(bin).ok()).filter(|install| install.major() == wanted);
+    given.or_else(|| PgInstall::discover(Some(wanted)).ok()).unwrap_or_else(|| {
+        panic!("PostgreSQL {major} is not there: run scripts/setup-postgres, or set PITR_PG{major}_BIN")
+    })
+}
+
+/// A directory that servers can reach, whoever runs them.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::Builder::new().prefix("pitr-").permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap()
+}
+
+/// An empty directory that belongs to whoever runs the servers.
+pub(crate) fn directory_for_servers(path: &Path) -> String {
+    fs::create_dir(path).unwrap();
+    if let Some(user) = OsUser::for_servers().unwrap() {
+        std::os::unix::fs::chown(path, Some(user.uid()), Some(user.gid())).unwrap();
+    }
+    path.to_str().unwrap().to_owned()
+}
+
+impl Stand {
+    /// A new server of PostgreSQL `major`, protected, but not archived yet.
+    pub(crate) async fn new(major: u32, options: &InitOptions) -> Self {
+        let (scratch, install) = (scratch(), install(major));
+        let mut local = LocalServer::new(install.clone(), scratch.path().join("source"));
+        for (name, value) in SETTINGS {
+            local = local.setting(name, value);
+        }
+        local.init(options).await.unwrap();
+        let source = local.start().await.unwrap();
+        let executor = system().executor;
+        let storage: Arc<dyn Storage> =
+            Arc::new(LocalStorage::open(scratch.path().join("repository"), executor).await.unwrap());
+        let key = KeyFile::create(scratch.path().join("key"), system().entropy).unwrap();
+        let repository = Repository::new(Arc::clone(&storage), Arc::new(key), system());
+        let spec = ServerSpec::new("bank".parse().unwrap(), install.major());
+        let server = repository.create_server(spec).await.unwrap();
+        let postgres = Arc::new(source_of(&source));
+        let (archiving, restores) = (None, 0);
+        let source = Some(source);
+        Self { source, local, install, storage, server, postgres, archiving, restores, scratch }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.source.as_ref().expect("the source runs").connection_string()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url()).await
+    }
+
+    /// Archives from now on, in small log backups.
+    pub(crate) fn archive(&mut self) {
+        let settings = ArchiveSettings::default().cadence(Duration::from_millis(500)).bytes_max(2 << 20);
+        let archiver = Archiver::new(&self.server, self.postgres.clone()).settings(settings);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let stop = async { drop(stopped.await) };
+            if let Err(error) = archiver.run(stop).await {
+                panic!("{}", chain(&error));
+            }
+        });
+        self.archiving = Some((stop, task));
+    }
+
+    pub(crate) async fn stop_archiving(&mut self) {
+        let (stop, task) = self.archiving.take().expect("it archives");
+        drop(stop);
+        task.await.unwrap();
+    }
+
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        let taken = Snapshotter::new(&self.server, self.postgres.clone()).take().await;
+        let report = taken.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert_eq!(report.checksum_failures, 0);
+        report.snapshot
+    }
+
+    pub(crate) async fn catalog(&self) -> Catalog {
+        let inventory = self.server.inventory().await.unwrap();
+        assert!(inventory.unreadable.is_empty(), "{:?}", inventory.unreadable);
+        inventory.catalog
+    }
+
+    /// Waits until the server's log is archived up to `lsn`, and its clock is known to be past `at`.
+    pub(crate) async fn wait_archived(&self, lsn: Lsn, at: Timestamp) -> Catalog {
+        for _ in 0..600 {
+            let catalog = self.catalog().await;
+            if let Some(branch) = catalog.current()
+                && let Some(last) = catalog.logs(branch).last()
+                && last.wal.end >= lsn
+                && last.complete_through >= Some(at)
+            {
+                return catalog;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the log up to {lsn} is not archived");
+    }
+
+    /// Waits until everything that happened is archived.
+    pub(crate) async fn wait_all_archived(&self) -> Catalog {
+        let (lsn, at) = now(&self.client().await).await;
+        self.wait_archived(lsn, at).await
+    }
+
+    /// A directory for a restore that nothing is in yet.
+    pub(crate) fn place(&mut self) -> PathBuf {
+        self.restores += 1;
+        self.scratch.path().join(format!("restored-{}", self.restores))
+    }
+
+    /// Restores to `request` and waits until the new server has recovered.
+    pub(crate) async fn restore(&mut self, request: &RestoreRequest) -> Restored {
+        let catalog = self.catalog().await;
+        let plan = plan_restore(&catalog, request).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        let data = self.place();
+        self.execute(plan, data).await
+    }
+
+    pub(crate) async fn execute(&self, plan: RestorePlan, data: PathBuf) -> Restored {
+        let (target, local) = (owned(DataDirectory::new(&data)), LocalServer::new(self.install.clone(), &data));
+        let target = Arc::new(target);
+        let feed = Restore::new(&self.server, plan.clone(), target.clone()).run().await;
+        let feed = feed.unwrap_or_else(|error| panic!("{}\n{plan}", chain(&error)));
+        self.verify_backup(&data);
+        let fed = async { feed.run().await.unwrap_or_else(|error| panic!("{}", chain(&error))) };
+        let (server, ()) = tokio::join!(local.start(), fed);
+        let server = server.unwrap_or_else(|error| panic!("{}\n{plan}", chain(&error)));
+        target.finish_recovery().await.unwrap();
+        let recovered = server.recovered().unwrap().expect("it recovered from an archive");
+        Restored { plan, server, recovered, data }
+    }
+
+    /// `pg_verifybackup` accepts what was restored, but for what a restore adds, and the map that leads to the old tablespaces.
+    fn verify_backup(&self, data: &Path) {
+        let program = self.install.bin().join("pg_verifybackup");
+        if !program.exists() {
+            // Only distributions bring it; PostgreSQL 15 always is one.
+            assert_ne!(self.install.major().as_u32(), 15, "pg_verifybackup is missing");
+            return;
+        }
+        let added = ["recovery.signal", "postgresql.auto.conf", "pitr_wal", "tablespace_map", ".s.PGSQL.5432.lock"];
+        let ignored = added.iter().flat_map(|name| ["-i", name]);
+        succeed(Command::new(program).args(["-n", "-q"]).args(ignored).arg(data));
+    }
+
+    /// A program of PostgreSQL 15, which all its siblings' pages suit as far as it is used here.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        Command::new(self.install.bin().join(name))
+    }
+}
+
+impl Restored {
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.server.connection_string()).await
+    }
+
+    /// Ends the server and forgets its files.
+    pub(crate) async fn discard(self) {
+        self.server.stop(StopMode::Immediate).await.unwrap();
+        fs::remove_dir_all(&self.data).unwrap();
+    }
+}
+
+/// The server as a source that observes its clock often.
+pub(crate) fn source_of(server: &RunningServer) -> PostgresServer {
+    let config: Config = server.connection_string().parse().unwrap();
+    let mut stream = StreamSettings::default();
+    stream.observe_interval = Duration::from_millis(100);
+    PostgresServer::new(config, "pitr".parse().unwrap()).with_stream_settings(stream)
+}
+
+/// As root, what is written belongs to the user who runs the servers.
+pub(crate) fn owned(directory: DataDirectory) -> DataDirectory {
+    match OsUser::for_servers().unwrap() {
+        Some(user) => directory.owner(user),
+        None => directory,
+    }
+}
+
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Where the server's log ends, and what its clock says then.
+pub(crate) async fn now(client: &Client) -> (Lsn, Timestamp) {
+    let sql = "SELECT pg_current_wal_insert_lsn()::text, to_json(clock_timestamp())#>>'{}'";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    (row.get::<_, &str>(0).parse().unwrap(), row.get::<_, &str>(1).parse().unwrap())
+}
+
+/// Runs a program that must succeed.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// An error and all its sources.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Asserts that the source names who it is, as the repository has it.
+pub(crate) async fn identity(stand: &Stand) -> pitr::port::SourceIdentity {
+    stand.postgres.identify().await.unwrap()
+}
