@@ -196,19 +196,15 @@ impl ServerRepository {
 
     /// Lets backups of `incarnation` in, if it is the server's own: the first one is taken on trust.
     pub(crate) async fn admit(&self, incarnation: Incarnation) -> Result<()> {
-        let record = self.record().await?;
-        if record.incarnations.contains(&incarnation) {
-            return Ok(());
-        }
-        if let Some(known) = record.incarnations.last() {
+        let foreign = |known: &Incarnation| {
             let context = format!(
                 "server {} is {known}, but the source is {incarnation}: it is another server, or was upgraded; \
                  admit the new incarnation explicitly",
                 self.name
             );
-            return Err(Error::new(ErrorKind::InvalidInput, context));
-        }
-        self.admit_incarnation(incarnation).await
+            Err(Error::new(ErrorKind::InvalidInput, context))
+        };
+        self.admit_if(incarnation, |record| record.incarnations.last().map_or(Ok(()), foreign)).await
     }
 
     /// Accepts that the server was upgraded by `pg_upgrade` or initialized anew: from now on backups of `incarnation` are
@@ -217,11 +213,16 @@ impl ServerRepository {
     /// # Errors
     /// If the server's record cannot be changed.
     pub async fn admit_incarnation(&self, incarnation: Incarnation) -> Result<()> {
+        self.admit_if(incarnation, |_| Ok(())).await
+    }
+
+    async fn admit_if(&self, incarnation: Incarnation, may: impl Fn(&ServerRecord) -> Result<()> + Sync) -> Result<()> {
         loop {
             let (mut record, version) = self.versioned_record().await?;
             if record.incarnations.contains(&incarnation) {
                 return Ok(());
             }
+            may(&record)?;
             record.incarnations.push(incarnation);
             let replaced = self.vault.put(&self.layout.record(), encode(&record)?, version).await;
             match replaced {
