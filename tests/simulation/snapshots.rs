@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
-use pitr::engine::{Error, ErrorKind, Restore, SnapshotReport, SnapshotSettings, Snapshotter};
-use pitr::format::block::Compression;
+use pitr::engine::{Error, ErrorKind};
 use pitr::format::wal_name::WalFileName;
 use pitr::model::{Lsn, SegmentNumber};
-use pitr::plan::{RestorePlan, Target, plan_restore};
+use pitr::plan::{RestorePlan, Target};
 use pitr::testing::{Fault, MemoryTarget, Operation, RestoredServer};
 
 use crate::truth::check;
@@ -16,39 +14,9 @@ use crate::world::{Outcome, World, explain, run};
 
 const NEVER: u64 = u64::MAX;
 
-pub(crate) fn take(world: &World) -> Result<SnapshotReport, Error> {
-    world.finish(snapshotter(world).take())
-}
-
-fn snapshotter(world: &World) -> Snapshotter {
-    let settings = SnapshotSettings::default().compression(Compression::none());
-    Snapshotter::new(&world.server, Arc::new(world.source.clone())).settings(settings)
-}
-
-/// A server that is archived from before its snapshot to after it.
-pub(crate) fn protected(seed: u64) -> World {
-    let world = World::new(seed);
-    world.source.write(50_000);
-    world.archive(|| NEVER);
-    take(&world).unwrap();
-    world.source.write(1_500_000);
-    world.source.promote(10_000);
-    world.source.write(200_000);
-    world.archive(|| NEVER);
-    world
-}
-
-pub(crate) fn plan(world: &World, target: Target) -> RestorePlan {
-    plan_restore(&world.catalog(), &target.into()).unwrap()
-}
-
-pub(crate) fn restore(world: &World, plan: &RestorePlan) -> Result<RestoredServer, Error> {
+fn restore(world: &World, plan: &RestorePlan) -> Result<RestoredServer, Error> {
     let target = MemoryTarget::new();
-    let restore = Restore::new(&world.server, plan.clone(), Arc::new(target.clone()));
-    world.finish(async {
-        let feed = restore.run().await?;
-        feed.run().await
-    })?;
+    world.restore(plan, &target)?;
     Ok(target.restored())
 }
 
@@ -82,8 +50,8 @@ fn assert_same_log(world: &World, plan: &RestorePlan, restored: &RestoredServer)
 
 #[test]
 fn what_is_restored_is_what_was_there() {
-    let world = protected(1);
-    let plan = plan(&world, Target::Latest);
+    let world = World::protected(1);
+    let plan = world.plan(Target::Latest);
     let restored = restore(&world, &plan).unwrap();
     assert_same_files(&world, &restored);
     assert_same_log(&world, &plan, &restored);
@@ -95,13 +63,13 @@ fn what_is_restored_is_what_was_there() {
 fn a_snapshot_is_in_the_catalog_whole_or_not_at_all() {
     let whole = World::new(5);
     let before = whole.storage.operations();
-    take(&whole).unwrap();
+    whole.take().unwrap();
     let operations = whole.storage.operations() - before;
     assert!(operations > 10, "{operations} operations are too few");
     for crash in 0..operations {
         let world = World::new(5);
         world.storage.crash_after(crash);
-        let error = take(&world).unwrap_err();
+        let error = world.take().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", explain(&error));
         world.storage.heal();
         assert_eq!(world.catalog().snapshots().count(), 0, "after {crash} operations");
@@ -117,7 +85,7 @@ fn a_snapshot_whose_taking_failed_after_all_can_be_restored() {
             let world = World::new(6);
             world.archive(|| NEVER);
             world.storage.fail_nth(NonZeroU64::new(nth).unwrap(), operation, Fault::After);
-            let taken = take(&world);
+            let taken = world.take();
             world.storage.heal();
             world.archive(|| NEVER);
             let Some(snapshot) = world.catalog().snapshots().next().cloned() else {
@@ -125,7 +93,7 @@ fn a_snapshot_whose_taking_failed_after_all_can_be_restored() {
                 continue;
             };
             found += u32::from(taken.is_err());
-            let restored = restore(&world, &plan(&world, Target::Snapshot(snapshot.id))).unwrap();
+            let restored = restore(&world, &world.plan(Target::Snapshot(snapshot.id))).unwrap();
             assert_same_files(&world, &restored);
         }
     }
@@ -136,7 +104,7 @@ fn a_snapshot_whose_taking_failed_after_all_can_be_restored() {
 fn a_snapshot_may_be_killed_at_any_moment() {
     for polls in (1..).step_by(7) {
         let world = World::new(8);
-        match run(&world.executor, snapshotter(&world).take(), polls) {
+        match run(&world.executor, world.snapshotter().take(), polls) {
             Outcome::Killed => assert_eq!(world.catalog().snapshots().count(), 0, "killed at poll {polls}"),
             Outcome::Finished(taken) => return drop(taken.unwrap()),
         }
@@ -149,7 +117,7 @@ fn a_snapshot_of_two_timelines_is_refused() {
     let mut habits = pitr::testing::Habits::default();
     (habits.deeds, habits.promotes_one_in) = (1, 1);
     world.source.live_by(habits);
-    let error = take(&world).unwrap_err();
+    let error = world.take().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{}", explain(&error));
     assert_eq!(world.catalog().snapshots().count(), 0);
 }
@@ -157,8 +125,8 @@ fn a_snapshot_of_two_timelines_is_refused() {
 /// A restore that fails in passing leaves nothing that could be started.
 #[test]
 fn a_restore_fails_with_its_storage_and_can_be_repeated() {
-    let world = protected(2);
-    let plan = plan(&world, Target::Latest);
+    let world = World::protected(2);
+    let plan = world.plan(Target::Latest);
     let before = world.storage.operations();
     restore(&world, &plan).unwrap();
     let operations = world.storage.operations() - before;

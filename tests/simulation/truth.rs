@@ -7,7 +7,7 @@ use pitr::format::layout::ServerLayout;
 use pitr::format::log::{LogFooter, LogReader};
 use pitr::format::seal::{self, ServerKey, WrappedKey};
 use pitr::model::{Branch, Catalog, CommitIndex, IndexedCommit, LogBackup, Lsn, ObjectKey, TimelineId};
-use pitr::port::{KeyProvider, Storage, StorageExt};
+use pitr::port::{KeyProvider, Storage};
 use pitr::testing::LoggedRecord;
 
 use crate::world::World;
@@ -139,14 +139,8 @@ fn object(world: &World, key: &ObjectKey) -> bytes::Bytes {
     world.finish(read)
 }
 
-pub(crate) fn server_key(world: &World) -> ServerKey {
+fn server_key(world: &World) -> ServerKey {
     let key = ServerLayout::new(world.server.name()).key();
     let wrapped = WrappedKey::parse(&object(world, &key)).unwrap();
     world.finish(world.keys.unwrap(world.server.name(), &wrapped)).unwrap()
-}
-
-/// Every object that is stored.
-pub(crate) fn objects(world: &World) -> Vec<ObjectKey> {
-    let listed = world.finish(world.storage.list_all(None)).unwrap();
-    listed.into_iter().map(|object| object.key).collect()
 }

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use pitr::adapter::{MemoryKey, MemoryStorage};
-use pitr::engine::{ArchiveSettings, Archiver, ErrorKind, Repository, ServerRepository};
+use pitr::engine::{ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository};
+use pitr::engine::{SnapshotReport, SnapshotSettings, Snapshotter};
 use pitr::format::block::Compression;
 use pitr::format::seal::WrappingKey;
 use pitr::model::{Catalog, PostgresMajor, ServerSpec, Timestamp};
+use pitr::plan::{RestorePlan, Target, plan_restore};
 use pitr::port::{Environment, WalSource};
-use pitr::testing::{FaultyStorage, Habits, ManualClock, ManualExecutor, SeededEntropy, SimulatedServer};
+use pitr::testing::{FaultyStorage, Habits, ManualClock, ManualExecutor, MemoryTarget, SeededEntropy, SimulatedServer};
 
 pub(crate) struct World {
     pub(crate) executor: ManualExecutor,
     pub(crate) storage: FaultyStorage,
     pub(crate) keys: MemoryKey,
     pub(crate) source: SimulatedServer,
+    pub(crate) repository: Repository,
     pub(crate) server: ServerRepository,
     pub(crate) bytes_max: u64,
 }
@@ -42,7 +45,7 @@ impl World {
         let repository = Repository::new(Arc::new(storage.clone()), Arc::new(keys.clone()), environment);
         let spec = ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN);
         let server = finish(&executor, repository.create_server(spec)).unwrap();
-        Self { executor, storage, keys, source, server, bytes_max: 64 << 10 }
+        Self { executor, storage, keys, source, repository, server, bytes_max: 64 << 10 }
     }
 
     /// A server that lives by `habits`, before a storage of which one operation in so many fails.
@@ -68,6 +71,37 @@ impl World {
         let inventory = self.finish(self.server.inventory()).unwrap();
         assert!(inventory.unreadable.is_empty(), "{:?}", inventory.unreadable);
         inventory.catalog
+    }
+
+    pub(crate) fn snapshotter(&self) -> Snapshotter {
+        let settings = SnapshotSettings::default().compression(Compression::none());
+        Snapshotter::new(&self.server, Arc::new(self.source.clone())).settings(settings)
+    }
+
+    pub(crate) fn take(&self) -> pitr::engine::Result<SnapshotReport> {
+        self.finish(self.snapshotter().take())
+    }
+
+    /// A server that is archived from before its snapshot to after it, and was promoted meanwhile.
+    pub(crate) fn protected(seed: u64) -> Self {
+        let world = Self::new(seed);
+        world.source.write(50_000);
+        world.archive(|| u64::MAX);
+        world.take().unwrap();
+        world.source.write(1_500_000);
+        world.source.promote(10_000);
+        world.source.write(200_000);
+        world.archive(|| u64::MAX);
+        world
+    }
+
+    pub(crate) fn plan(&self, target: Target) -> RestorePlan {
+        plan_restore(&self.catalog(), &target.into()).unwrap()
+    }
+
+    pub(crate) fn restore(&self, plan: &RestorePlan, target: &MemoryTarget) -> pitr::engine::Result<()> {
+        let restore = Restore::new(&self.server, plan.clone(), Arc::new(target.clone()));
+        self.finish(async { restore.run().await?.run().await })
     }
 
     /// Runs an archiver of `source` until all log was received and stored, or for so many polls.
