@@ -55,14 +55,22 @@ const SMALL_FILES: u64 = 120;
 
 impl ServerFiles {
     pub(super) fn random(random: &mut SplitMix64) -> Self {
-        let entry = |path: &str, bytes, mode| FileEntry::new(path, bytes, mode, 1_700_000_000);
-        let mut files = BTreeMap::new();
-        let small = (0..SMALL_FILES).map(|n| (format!("base/5/{}", 16_400 + n), random.next() % 9_000));
         let special = FILES.iter().map(|(path, bytes)| ((*path).to_owned(), *bytes));
-        for (path, bytes) in special.chain(small.collect::<Vec<_>>()) {
-            let content = content(random, bytes);
-            files.insert(path.clone(), (entry(&path, bytes, 0o600), content));
-        }
+        let small = (0..SMALL_FILES).map(|n| (format!("base/5/{}", 16_400 + n), random.next() % 9_000));
+        let sizes: Vec<_> = special.chain(small).collect();
+        Self::with(random, sizes)
+    }
+
+    /// So many files of so many bytes.
+    pub(super) fn alike(random: &mut SplitMix64, count: u64, bytes: u64) -> Self {
+        Self::with(random, (0..count).map(|n| (format!("base/5/{}", 16_400 + n), bytes)))
+    }
+
+    fn with(random: &mut SplitMix64, sizes: impl IntoIterator<Item = (String, u64)>) -> Self {
+        let entry = |path: &str, bytes, mode| FileEntry::new(path, bytes, mode, 1_700_000_000);
+        let mut file =
+            |(path, bytes): (String, u64)| (path.clone(), (entry(&path, bytes, 0o600), content(random, bytes)));
+        let files = sizes.into_iter().map(&mut file).collect();
         Self {
             tablespaces: TABLESPACES.map(|oid| Tablespace::new(oid, format!("/tablespaces/{oid}"))).to_vec(),
             directories: DIRECTORIES.map(|path| entry(path, 0, 0o700)).to_vec(),

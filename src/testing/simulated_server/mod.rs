@@ -98,6 +98,12 @@ impl SimulatedServer {
         self.state().log.commit(time)
     }
 
+    /// Gives it `count` files of `bytes` bytes each in place of those that it has.
+    pub fn hold_files(&self, count: u64, bytes: u64) {
+        let mut state = self.state();
+        state.files = ServerFiles::alike(&mut state.random.clone(), count, bytes);
+    }
+
     /// Lets time pass.
     pub fn pass(&self, duration: Duration) {
         self.state().pass(duration);
