@@ -101,10 +101,16 @@ impl ServerLayout {
         below(&self.facts(incarnation, "snapshots"), id)
     }
 
+    /// The directory of all histories.
+    #[must_use]
+    pub fn histories(&self, incarnation: Incarnation) -> ObjectKey {
+        self.facts(incarnation, "timelines")
+    }
+
     /// The history of `timeline`.
     #[must_use]
     pub fn history(&self, incarnation: Incarnation, timeline: TimelineId) -> ObjectKey {
-        below(&self.facts(incarnation, "timelines"), hex8(timeline))
+        below(&self.histories(incarnation), hex8(timeline))
     }
 
     /// The directory of the data that the snapshot `id` stored.

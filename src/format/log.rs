@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::block::{self, BLOCK_BYTES_MAX, BlockError, Codec, Compression, EncodedBlock};
 use crate::model::{CommitIndex, Lsn, SegmentSize, WalRange};
 
-/// The bytes of log in one block.
+/// The bytes of log that a writer puts into one block.
 pub const LOG_BLOCK_BYTES: usize = 1 << 20;
 /// The version of the footer that this pitr writes.
 const VERSION: u32 = 1;
@@ -38,6 +38,9 @@ pub struct LogFooter {
     /// Where the record begins that the end of the range cuts; the end itself if it cuts none. Decoding goes on from here.
     /// `None` if no record's start was found yet.
     pub resume_lsn: Option<Lsn>,
+    /// Where the last whole record begins, of this log backup or one before it; the record after it names this position.
+    /// `None` if none was found yet.
+    pub last_record_lsn: Option<Lsn>,
     /// How many records end in the range.
     pub records: u64,
     /// The commits and restore points.
@@ -49,7 +52,15 @@ impl LogFooter {
     #[must_use]
     pub fn new(wal: WalRange, segment_size: SegmentSize) -> Self {
         let index = CommitIndex::default();
-        Self { version: VERSION, wal, segment_size, resume_lsn: Some(wal.end), records: 0, index }
+        Self {
+            version: VERSION,
+            wal,
+            segment_size,
+            resume_lsn: Some(wal.end),
+            last_record_lsn: None,
+            records: 0,
+            index,
+        }
     }
 }
 
@@ -119,19 +130,20 @@ pub enum LogError {
     Extended,
 }
 
-/// Encodes a log backup: `wal` in chunks of any length, then `footer`. What comes out is to be sealed.
+/// Encodes a log backup: `wal` in chunks, each of which becomes a block, then `footer`. What comes out is to be sealed.
 ///
 /// # Errors
-/// [`LogError::Length`] if `wal` is not as long as the footer says.
-pub fn encode(wal: &[Bytes], footer: &LogFooter, compression: Compression) -> Result<Bytes, LogError> {
-    let found = wal.iter().map(|chunk| chunk.len() as u64).sum();
-    check_length(footer, found)?;
+/// [`LogError::Length`] if `wal` is not as long as the footer says, [`LogError::Block`] if a chunk is too long for a block,
+/// and [`LogError::Footer`] if the footer is longer than a reader accepts.
+pub fn encode(wal: Vec<Bytes>, footer: &LogFooter, compression: Compression) -> Result<Bytes, LogError> {
+    check_length(footer, wal.iter().map(|chunk| chunk.len() as u64).sum())?;
     let mut object = BytesMut::new();
-    for plain in regroup(wal) {
-        put_block(&mut object, &block::encode(plain, compression)?);
+    for chunk in wal {
+        put_block(&mut object, &block::encode(chunk, compression)?);
     }
     let json = serde_json::to_vec(footer).map_err(|error| LogError::Footer { reason: error.to_string() })?;
-    let length = u32::try_from(json.len()).map_err(|error| LogError::Footer { reason: error.to_string() })?;
+    let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
+    checked_footer_length(length)?;
     object.put_u8(FOOTER_MARK);
     object.put_u32_le(length);
     object.extend_from_slice(&json);
@@ -146,26 +158,6 @@ fn put_block(object: &mut BytesMut, block: &EncodedBlock) {
     // The stored form is never longer than the plain one.
     object.put_u32_le(u32::try_from(block.stored.len()).unwrap_or(u32::MAX));
     object.extend_from_slice(&block.stored);
-}
-
-/// The same bytes in chunks of [`LOG_BLOCK_BYTES`], the last one shorter.
-fn regroup(wal: &[Bytes]) -> impl Iterator<Item = Bytes> + '_ {
-    let mut chunks = wal.iter().filter(|chunk| !chunk.is_empty()).cloned().peekable();
-    std::iter::from_fn(move || {
-        let mut group = BytesMut::new();
-        while group.len() < LOG_BLOCK_BYTES {
-            let Some(chunk) = chunks.peek_mut() else { break };
-            let part = chunk.split_to(chunk.len().min(LOG_BLOCK_BYTES - group.len()));
-            if chunk.is_empty() {
-                chunks.next();
-            }
-            if group.is_empty() && part.len() == LOG_BLOCK_BYTES {
-                return Some(part);
-            }
-            group.extend_from_slice(&part);
-        }
-        (!group.is_empty()).then(|| group.freeze())
-    })
 }
 
 fn check_length(footer: &LogFooter, found: u64) -> Result<(), LogError> {
@@ -282,7 +274,7 @@ fn parse_footer(json: &[u8]) -> Result<LogFooter, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{IndexedCommit, TimelineId, Timestamp};
+    use crate::model::{IndexedCommit, RestorePoint, TimelineId, Timestamp};
 
     const START: u64 = 0x100_0000;
 
@@ -308,7 +300,7 @@ mod tests {
         let chunks: Vec<Bytes> = wal.chunks(333_333).map(Bytes::copy_from_slice).collect();
         let footer = footer(wal.len() as u64);
         for compression in [Compression::none(), Compression::default()] {
-            let object = encode(&chunks, &footer, compression).unwrap();
+            let object = encode(chunks.clone(), &footer, compression).unwrap();
             for chunk in [1000, 100_000, object.len()] {
                 assert_eq!(read(&object, chunk), Ok((wal.clone(), footer.clone())));
             }
@@ -317,13 +309,13 @@ mod tests {
 
     #[test]
     fn an_empty_log_backup_is_one() {
-        let object = encode(&[], &footer(0), Compression::default()).unwrap();
+        let object = encode(Vec::new(), &footer(0), Compression::default()).unwrap();
         assert_eq!(read(&object, 3), Ok((Vec::new(), footer(0))));
     }
 
     #[test]
     fn the_footer_is_found_from_the_end() {
-        let object = encode(&[Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
+        let object = encode(vec![Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
         let length = footer_bytes(&object[object.len() - 8..]).unwrap();
         for tail in [&object[object.len() - length..], &object[..]] {
             assert_eq!(super::footer(tail), Ok(footer(3)));
@@ -334,7 +326,7 @@ mod tests {
 
     #[test]
     fn every_truncation_and_extension_is_noticed() {
-        let object = encode(&[Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
+        let object = encode(vec![Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
         for length in 0..object.len() {
             assert_eq!(read(&object[..length], 7), Err(LogError::Truncated), "{length} of {} bytes", object.len());
         }
@@ -344,11 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn a_footer_that_no_reader_accepts_is_not_written() {
+        let mut footer = footer(0);
+        let point = RestorePoint::new(Lsn::new(START), Timestamp::UNIX_EPOCH, "\u{1}".repeat(63));
+        footer.index.restore_points = vec![point; 200_000];
+        assert!(matches!(encode(Vec::new(), &footer, Compression::none()), Err(LogError::Footer { .. })));
+    }
+
+    #[test]
     fn lengths_and_versions_are_checked() {
         let expected = LogError::Length { expected: 4, found: 3 };
-        assert_eq!(encode(&[Bytes::from_static(b"log")], &footer(4), Compression::none()), Err(expected));
+        assert_eq!(encode(vec![Bytes::from_static(b"log")], &footer(4), Compression::none()), Err(expected));
         let newer = LogFooter { version: 2, ..footer(0) };
-        let object = encode(&[], &newer, Compression::none()).unwrap();
+        let object = encode(Vec::new(), &newer, Compression::none()).unwrap();
         assert_eq!(read(&object, 9), Err(LogError::FutureVersion { version: 2 }));
         let claim = [&[0][..], &u32::MAX.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
         assert_eq!(read(&claim, 9), Err(BlockError::TooLong { bytes: u32::MAX.into() }.into()));

@@ -9,6 +9,8 @@ use crate::model::{CommitIndex, IndexedCommit, Lsn, RestorePoint, Timestamp};
 const SPACING_TIME: Duration = Duration::from_secs(1);
 /// … and for so much log.
 const SPACING_BYTES: u64 = 1 << 20;
+/// A log backup is cut before its index outgrows what a reader accepts.
+const RESTORE_POINTS_MAX: usize = 10_000;
 
 /// Builds the commit index of one log backup.
 #[derive(Debug, Default)]
@@ -31,6 +33,11 @@ impl IndexBuilder {
             }
             _ => {}
         }
+    }
+
+    /// Whether the log backup must be cut for the index's sake.
+    pub(super) fn is_full(&self) -> bool {
+        self.index.restore_points.len() >= RESTORE_POINTS_MAX
     }
 
     /// The latest commit or abort time so far.

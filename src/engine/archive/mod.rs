@@ -44,17 +44,18 @@ impl Default for ArchiveSettings {
 }
 
 impl ArchiveSettings {
-    /// The longest time between two log backups: what a disaster may cost. Five minutes by default; a second works.
+    /// The longest time between two log backups: what a disaster may cost. Five minutes by default; a second works, and less
+    /// than 10 ms counts as that.
     #[must_use]
     pub fn cadence(self, cadence: Duration) -> Self {
-        Self { cadence, ..self }
+        Self { cadence: cadence.max(Duration::from_millis(10)), ..self }
     }
 
     /// A log backup is cut as soon as it holds `bytes_max` bytes of log. 16 MiB by default; about three times as much memory
     /// is used.
     #[must_use]
     pub fn bytes_max(self, bytes_max: u64) -> Self {
-        Self { bytes_max, ..self }
+        Self { bytes_max: bytes_max.max(1), ..self }
     }
 
     /// How log is compressed.
@@ -119,8 +120,8 @@ impl Archiver {
     ///
     /// # Errors
     /// After one nothing is lost: call it again, after a while if the error is [`ErrorKind::Unavailable`].
-    /// [`ErrorKind::InvalidInput`] if the source is another server; [`ErrorKind::Corrupt`] if its log is damaged: then
-    /// what was received since the last log backup is still kept by the server.
+    /// [`ErrorKind::InvalidInput`] if the source is another server; [`ErrorKind::Corrupt`] if its log is damaged, or
+    /// goes on otherwise than the archived one: everything before that is stored.
     pub async fn run(&self, stop: impl Future<Output = ()> + Send) -> Result<()> {
         let mut stop = std::pin::pin!(futures::FutureExt::fuse(stop));
         let mut start = None;
@@ -133,6 +134,7 @@ impl Archiver {
             match session.run(stop.as_mut()).await? {
                 SessionEnd::Stopped => return Ok(()),
                 SessionEnd::Timeline(next) => start = Some(next),
+                SessionEnd::Failed(error) => return Err(error),
             }
         }
     }
@@ -149,7 +151,7 @@ impl Archiver {
         let archived = start.or_else(|| position::archived_end(&catalog, identity.incarnation, history));
         let first = position::first(history, kept, identity.segment_size);
         let wanted = archived.unwrap_or(first);
-        let (position, mut stream) = match self.source.stream(wanted.timeline, wanted.lsn).await {
+        let (position, stream) = match self.source.stream(wanted.timeline, wanted.lsn).await {
             Ok(stream) => (wanted, stream),
             Err(error) if error.kind() == PortErrorKind::NotFound && wanted.lsn < first.lsn => {
                 self.tell_of_gap(wanted, first);
@@ -158,8 +160,6 @@ impl Archiver {
             Err(error) => return Err(error).context(|| format!("following the log from {}", wanted.lsn)),
         };
         let Position { timeline, lsn } = position;
-        // An archiver that was killed may not have come to say it.
-        stream.acknowledge(lsn).await.context(|| format!("acknowledging log up to {lsn}"))?;
         self.settings.observer.tell(&ArchiveEvent::Following { timeline, lsn });
         let decoder = self.decoder(identity, history, &catalog, position).await?;
         let compression = self.settings.compression;
@@ -193,7 +193,9 @@ impl Archiver {
             Ok(None) => Ok(WalDecoder::new(whose, position.lsn)),
             // Archived log that cannot be read must not keep new log from being archived: verification then starts at the
             // next record that begins on a page of its own.
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::InvalidInput) =>
+            {
                 Ok(WalDecoder::new(whose, position.lsn))
             }
             Err(error) => Err(error),
@@ -213,7 +215,10 @@ impl Archiver {
         };
         let footer = log_stream::read_footer(&self.server, last).await?;
         let (mut decoder, from) = match footer.resume_lsn {
-            Some(resume) => (start(resume)?, resume),
+            Some(resume) => match footer.last_record_lsn {
+                Some(last) => (start(resume)?.following(last), resume),
+                None => (start(resume)?, resume),
+            },
             // The rest of a record that began before archiving did is still going on: all of it must be passed over.
             None => {
                 let first = position::run_start(logs, position.lsn);
@@ -271,28 +276,25 @@ impl Archiver {
             let Some(file) = self.history_file(timeline).await? else { continue };
             let name = self.server.layout.history(identity.incarnation, timeline);
             match self.server.vault.put(&name, file.clone(), PutMode::Create).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    self.compare_history(&name, timeline, &file).await?
-                }
+                Err(error) if error.kind() == ErrorKind::Conflict => self.compare(timeline, &name, &file).await?,
                 stored => drop(stored?),
             }
         }
         Ok(())
     }
 
-    /// Two standbys that were promoted without knowing of each other give their timelines the same number.
-    async fn compare_history(&self, name: &ObjectKey, timeline: TimelineId, file: &[u8]) -> Result<()> {
-        let archived = self.server.vault.get(name, RECORD_BYTES_MAX).await?;
+    /// A restore, or two promotions that knew nothing of each other, can give one number to two timelines.
+    async fn compare(&self, timeline: TimelineId, name: &ObjectKey, file: &[u8]) -> Result<()> {
         let parse = |file: &[u8]| history::parse(timeline, file).map_err(|error| Error::corrupt(name, error));
-        let (archived, found) = (parse(&archived)?, parse(file)?);
-        if archived.stretches().eq(found.stretches()) {
+        let (ours, theirs) = (parse(&self.server.vault.get(name, RECORD_BYTES_MAX).await?)?, parse(file)?);
+        if ours.stretches().eq(theirs.stretches()) {
             return Ok(());
         }
         let context = format!(
-            "timeline {timeline} of the server begins at {}, but the one that is archived begins at {}: these are two \
-             promotions with the same number; protect this server under another name",
-            found.begin(),
-            archived.begin()
+            "the server's timeline {timeline} began at {}, but that of the backups at {}: it is another branch with the \
+             same number; protect it under a name of its own",
+            theirs.begin(),
+            ours.begin()
         );
         Err(Error::new(ErrorKind::InvalidInput, context))
     }

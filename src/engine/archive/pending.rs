@@ -1,24 +1,37 @@
 //! A log backup in the making.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::index::IndexBuilder;
 use super::position::Position;
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Context, Error, ErrorKind, Result};
+use crate::engine::log_stream;
 use crate::engine::repository::ServerRepository;
 use crate::format::block::Compression;
-use crate::format::log::{self, LogFooter};
+use crate::format::log::{self, LOG_BLOCK_BYTES, LogFooter};
 use crate::format::wal::WalRecord;
-use crate::model::{Incarnation, LogBackup, Lsn, SegmentSize, Timestamp, WalRange};
+use crate::model::{Incarnation, LogBackup, Lsn, SegmentSize, StoredObject, Timestamp, WalRange};
 use crate::port::{ExecutorExt, PutMode};
 
 /// Log that was received and verified, but is not stored yet.
+///
+/// It is copied out of the buffers that it came in: many small messages, each of which keeps a large buffer alive, would
+/// take a multiple of their size.
 #[derive(Debug)]
 pub(super) struct Pending {
     start: Position,
-    chunks: Vec<Bytes>,
+    blocks: Vec<Bytes>,
+    block: BytesMut,
     bytes: u64,
     index: IndexBuilder,
+}
+
+/// What is known of the log at the end of a log backup.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Knowledge {
+    pub(super) resume_lsn: Option<Lsn>,
+    pub(super) last_record_lsn: Option<Lsn>,
+    pub(super) complete_through: Option<Timestamp>,
 }
 
 /// Whose log it is, and how it is stored.
@@ -31,47 +44,73 @@ pub(super) struct LogFormat {
 
 impl Pending {
     pub(super) fn new(start: Position) -> Self {
-        Self { start, chunks: Vec::new(), bytes: 0, index: IndexBuilder::default() }
+        Self { start, blocks: Vec::new(), block: BytesMut::new(), bytes: 0, index: IndexBuilder::default() }
     }
 
-    pub(super) fn push(&mut self, bytes: Bytes) {
+    /// Takes log, and the records that end in it.
+    pub(super) fn push(&mut self, mut bytes: &[u8], records: Vec<WalRecord>) {
         self.bytes += bytes.len() as u64;
-        self.chunks.push(bytes);
-    }
-
-    pub(super) fn note(&mut self, record: WalRecord) {
-        self.index.add(record);
+        while !bytes.is_empty() {
+            let (part, rest) = bytes.split_at(bytes.len().min(LOG_BLOCK_BYTES - self.block.len()));
+            self.block.extend_from_slice(part);
+            bytes = rest;
+            if self.block.len() == LOG_BLOCK_BYTES {
+                self.blocks.push(self.block.split().freeze());
+            }
+        }
+        records.into_iter().for_each(|record| self.index.add(record));
     }
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Whether its index has as much as a log backup takes.
+    pub(super) fn index_is_full(&self) -> bool {
+        self.index.is_full()
+    }
+
     pub(super) fn end(&self) -> Position {
         Position { lsn: self.start.lsn.saturating_add(self.bytes), ..self.start }
     }
 
-    /// Stores the log, which is complete through `complete_through`, and of which decoding goes on at `resume_lsn`.
+    /// Stores the log.
     pub(super) async fn store(
         self,
         server: ServerRepository,
         format: LogFormat,
-        resume_lsn: Option<Lsn>,
-        complete_through: Option<Timestamp>,
+        knowledge: Knowledge,
     ) -> Result<LogBackup> {
         let LogFormat { incarnation, segment_size, compression } = format;
-        let wal = WalRange::new(self.start.timeline, self.start.lsn, self.end().lsn).expect("bytes are not negative");
-        let max_commit_time = self.index.max_time();
+        let Knowledge { resume_lsn, last_record_lsn, complete_through } = knowledge;
+        let end = self.end().lsn;
+        let Self { start, mut blocks, block, index, .. } = self;
+        blocks.extend(Some(block.freeze()).filter(|block| !block.is_empty()));
+        let wal = WalRange::new(start.timeline, start.lsn, end).expect("bytes are not negative");
+        let max_commit_time = index.max_time();
         let name = server.layout.log(incarnation, wal, max_commit_time, complete_through);
         let mut footer = LogFooter::new(wal, segment_size);
-        footer.resume_lsn = resume_lsn;
-        (footer.records, footer.index) = self.index.finish();
-        let chunks = self.chunks;
-        let encode = move || log::encode(&chunks, &footer, compression);
+        (footer.resume_lsn, footer.last_record_lsn) = (resume_lsn, last_record_lsn);
+        (footer.records, footer.index) = index.finish();
+        let encode = move || log::encode(blocks, &footer, compression);
         let plain = server.vault.executor.run(encode).await?.map_err(|error| Error::corrupt(&name, error))?;
-        let (object, _) = server.vault.put(&name, plain, PutMode::Create).await?;
-        let mut log = LogBackup::new(incarnation, wal, object);
+        let mut log = LogBackup::new(incarnation, wal, StoredObject::new(name, 0));
         (log.max_commit_time, log.complete_through) = (max_commit_time, complete_through);
-        Ok(log)
+        put(&server, log, plain).await
     }
+}
+
+/// Stores a log backup, or finds that it is stored: a predecessor that was cut off may have come that far.
+async fn put(server: &ServerRepository, mut log: LogBackup, plain: Bytes) -> Result<LogBackup> {
+    let name = log.object.key.clone();
+    match server.vault.put(&name, plain, PutMode::Create).await {
+        Ok((object, _)) => log.object = object,
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            let meta = server.vault.storage.head(&name).await.context(|| format!("looking up {name}"))?;
+            log.object.bytes = meta.bytes;
+            log_stream::read_footer(server, &log).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(log)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FusedFuture};
 use futures::{FutureExt, select_biased};
 
-use super::pending::{LogFormat, Pending};
+use super::pending::{Knowledge, LogFormat, Pending};
 use super::position::Position;
 use super::{ArchiveEvent, ArchiveSettings};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
@@ -22,6 +22,8 @@ pub(super) enum SessionEnd {
     Stopped,
     /// The timeline ended; the log goes on there.
     Timeline(Position),
+    /// Nothing more can be received.
+    Failed(Error),
 }
 
 /// The log of one timeline on its way from the server into the repository.
@@ -34,9 +36,9 @@ pub(super) struct Session {
     stream: Box<dyn WalStream>,
     decoder: WalDecoder,
     pending: Pending,
-    /// The server's clock, as of a moment when all its log was received.
-    complete_through: Option<Timestamp>,
-    /// What of it is stored or being stored.
+    /// As of the end of what is pending: the decoder itself goes on, and may fail, inside a chunk.
+    knowledge: Knowledge,
+    /// Through when the log is stored, or being stored.
     complete_stored: Option<Timestamp>,
     /// When the log backup that is being gathered was begun.
     begun: Duration,
@@ -48,7 +50,7 @@ pub(super) struct Session {
 enum Step {
     Stop,
     Stored(Result<LogBackup>),
-    Received(WalEvent),
+    Received(Result<WalEvent>),
 }
 
 impl Session {
@@ -61,6 +63,7 @@ impl Session {
         start: Position,
     ) -> Self {
         let begun = server.clock.elapsed();
+        let knowledge = Knowledge::of(&decoder, None);
         Self {
             server,
             settings,
@@ -68,7 +71,7 @@ impl Session {
             stream,
             decoder,
             pending: Pending::new(start),
-            complete_through: None,
+            knowledge,
             complete_stored: None,
             begun,
             upload: None,
@@ -88,17 +91,27 @@ impl Session {
                     return Ok(end);
                 }
             }
-            match self.step(stop.as_mut()).await? {
-                Step::Stop => self.end = Some(SessionEnd::Stopped),
-                Step::Stored(stored) => self.stored(stored?).await?,
-                Step::Received(event) => self.received(event)?,
+            let received = match self.step(stop.as_mut()).await {
+                Step::Stop => {
+                    self.end = Some(SessionEnd::Stopped);
+                    Ok(())
+                }
+                Step::Stored(stored) => {
+                    self.stored(stored?).await?;
+                    Ok(())
+                }
+                Step::Received(event) => event.and_then(|event| self.received(event)),
+            };
+            // What was received before is good, and may be all that is left of the server.
+            if let Err(error) = received {
+                self.end = Some(SessionEnd::Failed(error));
             }
         }
     }
 
     /// Waits for the first thing that happens.
-    async fn step(&mut self, stop: Pin<&mut (impl FusedFuture<Output = ()> + Send)>) -> Result<Step> {
-        let reading = self.end.is_none() && (self.upload.is_none() || self.pending.bytes() < self.settings.bytes_max);
+    async fn step(&mut self, stop: Pin<&mut (impl FusedFuture<Output = ()> + Send)>) -> Step {
+        let reading = self.end.is_none() && (self.upload.is_none() || !self.is_full());
         let ending = self.end.is_some();
         // What is due, but has nothing to store, waits for something.
         let wait = Some(self.until_due()).filter(|wait| !wait.is_zero()).unwrap_or(self.settings.cadence);
@@ -107,9 +120,9 @@ impl Session {
         let next = self.stream.next(wait);
         let mut next = if reading { next.fuse() } else { futures::future::Fuse::terminated() };
         select_biased! {
-            () = stop => Ok(Step::Stop),
-            stored = upload => Ok(Step::Stored(stored)),
-            event = next => event.map(Step::Received).context(|| "receiving log"),
+            () = stop => Step::Stop,
+            stored = upload => Step::Stored(stored),
+            event = next => Step::Received(event.context(|| "receiving log")),
         }
     }
 
@@ -117,13 +130,15 @@ impl Session {
         match event {
             WalEvent::Data { start, bytes } => {
                 self.expect(start)?;
-                let Self { decoder, pending, .. } = self;
-                let refused = |error| Error::corrupt("the server's log", error);
-                decoder.feed(&bytes, |record| pending.note(record)).map_err(refused)?;
-                self.pending.push(bytes);
+                let mut records = Vec::new();
+                let fed = self.decoder.feed(&bytes, |record| records.push(record));
+                fed.map_err(|error| Error::corrupt("the server's log", error))?;
+                self.pending.push(&bytes, records);
+                self.knowledge = Knowledge::of(&self.decoder, self.knowledge.complete_through);
             }
             WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end().lsn => {
-                self.complete_through = self.complete_through.max(Some(at));
+                // The latest observation, not the greatest time: a clock that was set back may be right.
+                self.knowledge.complete_through = Some(at);
             }
             WalEvent::TimelineEnd { next: timeline, switch: lsn } => {
                 self.expect(lsn)?;
@@ -142,9 +157,12 @@ impl Session {
     }
 
     fn is_due(&self) -> bool {
-        let something = self.pending.bytes() > 0 || self.complete_through > self.complete_stored;
-        let full = self.pending.bytes() >= self.settings.bytes_max;
-        full || something && (self.end.is_some() || self.until_due().is_zero())
+        let something = self.pending.bytes() > 0 || self.knowledge.complete_through != self.complete_stored;
+        self.is_full() || something && (self.end.is_some() || self.until_due().is_zero())
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.bytes() >= self.settings.bytes_max || self.pending.index_is_full()
     }
 
     fn until_due(&self) -> Duration {
@@ -157,8 +175,8 @@ impl Session {
         let next = Pending::new(self.pending.end());
         let pending = std::mem::replace(&mut self.pending, next);
         let (server, format) = (self.server.clone(), self.format);
-        self.upload = Some(pending.store(server, format, self.decoder.resume_point(), self.complete_through).boxed());
-        self.complete_stored = self.complete_through;
+        self.upload = Some(pending.store(server, format, self.knowledge).boxed());
+        self.complete_stored = self.knowledge.complete_through;
         self.begun = self.server.clock.elapsed();
     }
 
@@ -167,6 +185,17 @@ impl Session {
         self.upload = None;
         let end = log.wal.end;
         self.settings.observer.tell(&ArchiveEvent::Stored(log));
-        self.stream.acknowledge(end).await.context(|| format!("acknowledging log up to {end}"))
+        match self.end {
+            // There is nobody left to tell; the next session will.
+            Some(SessionEnd::Timeline(_) | SessionEnd::Failed(_)) => Ok(()),
+            _ => self.stream.acknowledge(end).await.context(|| format!("acknowledging log up to {end}")),
+        }
+    }
+}
+
+impl Knowledge {
+    fn of(decoder: &WalDecoder, complete_through: Option<Timestamp>) -> Self {
+        let (resume_lsn, last_record_lsn) = (decoder.resume_point(), decoder.last_record());
+        Self { resume_lsn, last_record_lsn, complete_through }
     }
 }

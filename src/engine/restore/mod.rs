@@ -6,6 +6,7 @@ mod manifest;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
 use self::feed::Segments;
@@ -15,11 +16,12 @@ use self::manifest::ManifestStream;
 use super::error::{Context, Error, ErrorKind, Result};
 use super::progress::{Observer, Progress};
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
+use crate::format::history;
 use crate::format::layout::CatalogEntry;
 use crate::format::manifest::{ManifestHead, ManifestLine};
-use crate::model::{Snapshot, SnapshotKind};
+use crate::model::{Snapshot, SnapshotKind, StoredObject, TimelineId};
 use crate::plan::RestorePlan;
-use crate::port::{RecoverySettings, RestoreTarget};
+use crate::port::{RecoverySettings, RestoreTarget, StorageExt};
 
 /// How a restore is executed.
 #[derive(Clone, Debug, Default)]
@@ -134,17 +136,36 @@ impl Restore {
         Ok(Some((group, manifest)))
     }
 
+    /// Stages the history of the timeline to recover along, and those of all timelines that are known beside it: PostgreSQL
+    /// gives the new server the first number of which it finds no history, and that must not be one of the source's.
     async fn stage_histories(&self) -> Result<()> {
-        for object in self.plan.histories() {
-            let foreign = |error| Error::corrupt("the plan", error);
-            let CatalogEntry::History { timeline, .. } = self.server.layout.parse_catalog(object).map_err(foreign)?
-            else {
-                return Err(Error::new(ErrorKind::InvalidInput, format!("{} is no timeline history", object.key)));
-            };
-            let file = self.server.vault.get(&object.key, RECORD_BYTES_MAX).await?;
-            let staged = self.target.history(timeline, file).await;
-            staged.context(|| format!("staging the history of timeline {timeline}"))?;
+        let timeline = self.plan.timeline();
+        if timeline != TimelineId::FIRST {
+            self.stage_history(timeline, history::print(self.plan.path()).into()).await?;
+        }
+        let directory = self.server.layout.histories(self.plan.incarnation());
+        let listed = self.server.vault.storage.list_all(Some(&directory)).await;
+        for object in listed.context(|| format!("listing {directory}"))? {
+            let object = StoredObject::new(object.key, object.bytes);
+            if let Ok(CatalogEntry::History { timeline, .. }) = self.server.layout.parse_catalog(&object) {
+                self.stage_history(timeline, self.history_file(&object).await?).await?;
+            }
         }
         Ok(())
+    }
+
+    /// A history file. One that the plan does not need may be damaged: then its number is all that matters.
+    async fn history_file(&self, object: &StoredObject) -> Result<Bytes> {
+        match self.server.vault.get(&object.key, RECORD_BYTES_MAX).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt && !self.plan.histories().contains(object) => {
+                Ok(Bytes::from_static(b"# the history of this timeline is damaged\n"))
+            }
+            file => file,
+        }
+    }
+
+    async fn stage_history(&self, timeline: TimelineId, file: Bytes) -> Result<()> {
+        let staged = self.target.history(timeline, file).await;
+        staged.context(|| format!("staging the history of timeline {timeline}"))
     }
 }

@@ -95,6 +95,19 @@ impl WalDecoder {
         Ok(Self::in_phase(identity, start, Phase::Head, Some(start)))
     }
 
+    /// The same decoder, which was told that the record before its first one began at `record`: the first one must say so too.
+    /// This proves that it is the continuation, and not another server's log with a record at the same place.
+    #[must_use]
+    pub fn following(self, record: Lsn) -> Self {
+        Self { previous: Some(record), ..self }
+    }
+
+    /// Where the last whole record began, if one is known.
+    #[must_use]
+    pub const fn last_record(&self) -> Option<Lsn> {
+        self.previous
+    }
+
     const fn in_phase(identity: WalIdentity, position: Lsn, phase: Phase, resume: Option<Lsn>) -> Self {
         Self {
             identity,
