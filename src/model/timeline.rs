@@ -163,6 +163,12 @@ impl TimelineHistory {
         begins.zip(ends).map(|(begin, (timeline, end))| (timeline, begin, end))
     }
 
+    /// The histories of all timelines on the way to this one, oldest first, and its own.
+    pub fn timelines(&self) -> impl Iterator<Item = Self> + '_ {
+        let past = |(index, (timeline, ..))| Self { timeline, ancestors: self.ancestors[..index].to_vec() };
+        self.stretches().enumerate().map(past)
+    }
+
     /// The timeline that wrote the byte at `lsn`, on the way to this timeline.
     #[must_use]
     pub fn timeline_at(&self, lsn: Lsn) -> TimelineId {
@@ -204,6 +210,8 @@ mod tests {
             assert_eq!(history.timeline_at(at(lsn)), tli(timeline), "at {lsn}");
         }
         assert_eq!(history.begin(), at(200));
+        let pasts: Vec<_> = history.timelines().map(|past| (past.timeline(), past.ancestors().len())).collect();
+        assert_eq!(pasts, [(tli(1), 0), (tli(3), 1), (tli(5), 2)]);
     }
 
     #[test]

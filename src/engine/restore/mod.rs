@@ -4,6 +4,7 @@ mod feed;
 mod files;
 mod manifest;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -139,25 +140,28 @@ impl Restore {
     /// Stages the history of the timeline to recover along, and those of all timelines that are known beside it: PostgreSQL
     /// gives the new server the first number of which it finds no history, and that must not be one of the source's.
     async fn stage_histories(&self) -> Result<()> {
-        let timeline = self.plan.timeline();
-        if timeline != TimelineId::FIRST {
-            self.stage_history(timeline, history::print(self.plan.path()).into()).await?;
-        }
+        let path = self.plan.path();
+        let own: BTreeMap<_, _> = path.timelines().map(|past| (past.timeline(), history::print(&past))).collect();
         let directory = self.server.layout.histories(self.plan.incarnation());
         let listed = self.server.vault.storage.list_all(Some(&directory)).await;
         for object in listed.context(|| format!("listing {directory}"))? {
             let object = StoredObject::new(object.key, object.bytes);
-            if let Ok(CatalogEntry::History { timeline, .. }) = self.server.layout.parse_catalog(&object) {
-                self.stage_history(timeline, self.history_file(&object).await?).await?;
+            if let Ok(CatalogEntry::History { timeline, .. }) = self.server.layout.parse_catalog(&object)
+                && !own.contains_key(&timeline)
+            {
+                self.stage_history(timeline, self.foreign_history(&object).await?).await?;
             }
+        }
+        for (timeline, file) in own.into_iter().filter(|(timeline, _)| *timeline != TimelineId::FIRST) {
+            self.stage_history(timeline, file.into()).await?;
         }
         Ok(())
     }
 
-    /// A history file. One that the plan does not need may be damaged: then its number is all that matters.
-    async fn history_file(&self, object: &StoredObject) -> Result<Bytes> {
+    /// The history file of a timeline that the plan does not touch. If it is damaged, its number is still taken.
+    async fn foreign_history(&self, object: &StoredObject) -> Result<Bytes> {
         match self.server.vault.get(&object.key, RECORD_BYTES_MAX).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt && !self.plan.histories().contains(object) => {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
                 Ok(Bytes::from_static(b"# the history of this timeline is damaged\n"))
             }
             file => file,
