@@ -270,7 +270,7 @@ impl ServerRepository {
     }
 
     /// Writes a fact of the catalog, once and for ever.
-    pub(crate) async fn write_record<R: Record>(&self, name: &ObjectKey, record: &R) -> Result<()> {
+    pub(crate) async fn write_record<R: Record + Sync>(&self, name: &ObjectKey, record: &R) -> Result<()> {
         self.vault.put(name, encode(record)?, PutMode::Create).await?;
         Ok(())
     }
