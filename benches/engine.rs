@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use futures::executor::block_on;
 use pitr::adapter::{MemoryKey, MemoryStorage, OsEntropy, SystemClock, ThreadPool};
 use pitr::engine::{Archiver, Repository, Restore, ServerRepository, Snapshotter};
 use pitr::format::seal::WrappingKey;
@@ -17,6 +16,10 @@ const FILE_BYTES: u64 = 16 << 20;
 const FILES: u64 = 8;
 const SMALL_FILES: u64 = 4_000;
 const SMALL_FILE_BYTES: u64 = 16 << 10;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
 
 fn repository() -> ServerRepository {
     let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(OsEntropy::new()));

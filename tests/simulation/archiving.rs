@@ -1,19 +1,16 @@
 //! The archiver loses nothing, whatever fails and whenever it is killed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use pitr::engine::ErrorKind;
-use pitr::model::{Lsn, TimelineId};
-use pitr::port::{PortError, SourceIdentity, WalEvent, WalSource, WalStream};
-use pitr::testing::{Fault, Habits, Operation, SeededEntropy, SimulatedServer};
+use pitr::port::WalSource;
+use pitr::testing::{Fault, Habits, Operation, SeededEntropy};
 
+use crate::sources::{Counting, Hasty};
 use crate::truth::check;
 use crate::world::{Outcome, World, explain};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const NEVER: u64 = u64::MAX;
 
 /// Numbers that follow from a seed.
@@ -31,8 +28,8 @@ fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
 fn live(seed: u64) -> World {
     let mut number = numbers(seed);
     let mut habits = Habits::eventful(40 + u32::try_from(number(80)).unwrap());
-    habits.loses_log_one_in = [0, 0, 30][seed as usize % 3];
-    let mut world = World::eventful(seed, habits, [None, Some(40)][seed as usize % 2]);
+    habits.loses_log_one_in = if seed.is_multiple_of(3) { 30 } else { 0 };
+    let mut world = World::eventful(seed, habits, seed.is_multiple_of(2).then_some(40));
     world.bytes_max = 4096 << number(8);
     world.archive(|| 5 + number(400));
     world
@@ -43,6 +40,27 @@ fn nothing_that_was_acknowledged_is_ever_missing() {
     for seed in 0..SEEDS {
         check(&live(seed)).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     }
+}
+
+/// What is received and not stored yet is bounded: one log backup that is stored, one that is gathered, and a message.
+#[test]
+fn no_more_log_is_held_than_the_settings_allow() {
+    const MESSAGE_BYTES_MAX: u64 = 48 << 10;
+    let mut most = 0;
+    for seed in 0..20 {
+        let mut habits = Habits::default();
+        habits.deeds = 200;
+        let world = World::eventful(seed, habits, None);
+        let counting = Counting::new(world.source.clone());
+        let held = counting.held();
+        world.archive_from(&(Arc::new(counting) as Arc<dyn WalSource>), &mut || NEVER);
+        let now_and_most = *held.lock().unwrap();
+        assert_eq!(now_and_most.0, 0, "some log is held for ever");
+        most = most.max(now_and_most.1);
+    }
+    let bytes_max = World::new(0).bytes_max;
+    assert!(most > bytes_max, "the test must gather log while a log backup is stored: {most} bytes");
+    assert!(most <= 2 * (bytes_max + MESSAGE_BYTES_MAX), "{most} bytes were held");
 }
 
 /// Put the number of a seed that failed here.
@@ -150,45 +168,4 @@ fn an_archiver_that_acknowledges_before_it_stores_is_found_out() {
         check(&world).is_err()
     });
     assert!(found, "the checker must find lost log");
-}
-
-/// Whoever follows the log of this server acknowledges it at once.
-#[derive(Debug)]
-struct Hasty(SimulatedServer);
-
-#[derive(Debug)]
-struct HastyStream(Box<dyn WalStream>);
-
-#[async_trait]
-impl WalSource for Hasty {
-    async fn identify(&self) -> Result<SourceIdentity, PortError> {
-        WalSource::identify(&self.0).await
-    }
-
-    async fn reserve(&self) -> Result<Lsn, PortError> {
-        self.0.reserve().await
-    }
-
-    async fn timeline_history(&self, timeline: TimelineId) -> Result<Bytes, PortError> {
-        self.0.timeline_history(timeline).await
-    }
-
-    async fn stream(&self, timeline: TimelineId, start: Lsn) -> Result<Box<dyn WalStream>, PortError> {
-        Ok(Box::new(HastyStream(self.0.stream(timeline, start).await?)))
-    }
-}
-
-#[async_trait]
-impl WalStream for HastyStream {
-    async fn next(&mut self, wait: Duration) -> Result<WalEvent, PortError> {
-        let event = self.0.next(wait).await?;
-        if let WalEvent::Data { start, bytes, .. } = &event {
-            self.0.acknowledge(start.saturating_add(bytes.len() as u64)).await?;
-        }
-        Ok(event)
-    }
-
-    async fn acknowledge(&mut self, durable: Lsn) -> Result<(), PortError> {
-        self.0.acknowledge(durable).await
-    }
 }

@@ -3,5 +3,7 @@
 
 mod archiving;
 mod snapshots;
+mod sources;
 mod truth;
+#[allow(dead_code, reason = "shared with the test of repositories")]
 mod world;

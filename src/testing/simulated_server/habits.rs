@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::State;
+use super::{SEGMENT_SIZE, State};
 use crate::model::Lsn;
 
 /// What a [`SimulatedServer`](super::SimulatedServer) does by itself while it is asked for log. By default nothing.
@@ -23,10 +23,12 @@ pub struct Habits {
 
 /// The longest record, so that some fill several pages.
 const RECORD_BYTES_MAX: u64 = 40_000;
-const IDLE_MAX: Duration = Duration::from_secs(120);
-const CLOCK_STEP_MAX: Duration = Duration::from_secs(600);
+const IDLE_MICROS_MAX: u64 = 120_000_000;
+const CLOCK_STEP_MICROS_MAX: u64 = 600_000_000;
 /// Commit records bear the time of a moment before they were written: at most so long before.
-const COMMIT_DELAY_MAX: Duration = Duration::from_millis(300);
+const COMMIT_DELAY_MICROS_MAX: u64 = 300_000;
+/// How long a transaction takes at most.
+const TRANSACTION_MICROS_MAX: u64 = 2_000_000;
 const LAG_MAX: u64 = 200_000;
 
 impl Habits {
@@ -87,21 +89,21 @@ impl State {
     pub(super) fn lose_log(&mut self) {
         let first_unacknowledged = self.slot.take().unwrap_or(self.kept);
         let end = self.log.flush_lsn();
-        self.kept = end.align_down(super::SEGMENT_SIZE.bytes()).max(self.kept);
+        self.kept = end.align_down(SEGMENT_SIZE.bytes()).max(self.kept);
         if first_unacknowledged < self.kept {
             self.lost.push(first_unacknowledged..self.kept);
         }
     }
 
     fn transaction(&mut self) {
-        let pause = self.below(2_000_000);
+        let pause = self.below(TRANSACTION_MICROS_MAX);
         self.pass(Duration::from_micros(pause));
         for _ in 0..self.below(4) {
             let long = self.one_in(6);
             let bytes = self.below(if long { RECORD_BYTES_MAX } else { 300 });
             self.log.fill(usize::try_from(bytes).expect("records are short"));
         }
-        let delay = self.below(COMMIT_DELAY_MAX.as_micros() as u64);
+        let delay = self.below(COMMIT_DELAY_MICROS_MAX);
         let time = self.now().saturating_sub(Duration::from_micros(delay));
         if self.one_in(8) {
             self.log.abort(time);
@@ -118,12 +120,12 @@ impl State {
     }
 
     fn idle(&mut self) {
-        let pause = self.below(IDLE_MAX.as_micros() as u64);
+        let pause = self.below(IDLE_MICROS_MAX);
         self.pass(Duration::from_micros(pause));
     }
 
     fn step_clock(&mut self) {
-        let most = CLOCK_STEP_MAX.as_micros() as u64;
+        let most = CLOCK_STEP_MICROS_MAX;
         let step = self.below(2 * most).cast_signed() - most.cast_signed();
         self.ahead = self.ahead.saturating_add(step);
         self.observe_clock();

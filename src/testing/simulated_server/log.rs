@@ -129,7 +129,7 @@ impl ServerLog {
     /// Goes on, on a new timeline, where a record ends that is at most `lag` bytes before the end, and after the current
     /// timeline's own beginning.
     pub(super) fn promote(&mut self, lag: u64, now: Timestamp) {
-        let next = TimelineId::new(self.timelines.len() as u32 + 1).expect("timelines count from 1");
+        let next = TimelineId::new(self.current.as_u32() + 1).expect("timelines count from 1");
         let parent = &self.timelines[&self.current];
         let earliest = (parent.wal.end().saturating_sub(lag)).max(parent.history.begin().as_u64() + 1);
         let Some(last) = parent.records.iter().find(|record| record.end >= earliest).cloned() else { return };

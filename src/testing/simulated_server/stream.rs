@@ -26,10 +26,10 @@ impl WalSource for SimulatedServer {
         pause().await;
         let mut state = self.state();
         state.connection()?;
-        let (kept, end) = (state.kept, state.log.flush_lsn());
-        let redo = kept.saturating_add(state.below(end.bytes_since(kept)));
-        let slot = *state.slot.get_or_insert(redo);
-        state.kept = state.kept.max(slot);
+        let slot = match state.slot {
+            Some(slot) => slot,
+            None => state.create_slot(),
+        };
         Ok(slot)
     }
 
@@ -66,6 +66,17 @@ struct End {
 }
 
 impl State {
+    /// A slot that keeps log from some checkpoint on; what is in older segments is thrown away.
+    fn create_slot(&mut self) -> Lsn {
+        let (kept, end) = (self.kept, self.log.flush_lsn());
+        let redo = kept.saturating_add(self.below(end.bytes_since(kept)));
+        (self.slot, self.kept) = (Some(redo), redo);
+        if kept < self.oldest() {
+            self.lost.push(kept..self.oldest());
+        }
+        redo
+    }
+
     /// The end of `timeline` in the server's past; `None` if it never was on it, or no longer.
     fn end_of(&self, timeline: TimelineId) -> Option<End> {
         let history = self.log.history(self.log.current())?;
@@ -107,7 +118,7 @@ impl SimulatedStream {
         if let Some(next) = end.next {
             return Ok(WalEvent::timeline_end(next, end.lsn));
         }
-        let waited = state.below(wait.as_micros() as u64 + 1);
+        let waited = state.below(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX).saturating_add(1));
         state.pass(Duration::from_micros(waited));
         Ok(WalEvent::Idle)
     }
