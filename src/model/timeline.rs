@@ -165,8 +165,8 @@ impl TimelineHistory {
 
     /// The histories of all timelines on the way to this one, oldest first, and its own.
     pub fn timelines(&self) -> impl Iterator<Item = Self> + '_ {
-        let past = |(index, (timeline, ..))| Self { timeline, ancestors: self.ancestors[..index].to_vec() };
-        self.stretches().enumerate().map(past)
+        let timelines = self.stretches().map(|(timeline, ..)| timeline);
+        timelines.enumerate().map(|(index, timeline)| Self { timeline, ancestors: self.ancestors[..index].to_vec() })
     }
 
     /// The timeline that wrote the byte at `lsn`, on the way to this timeline.
