@@ -5,12 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pitr::format::wal::{WalDecoder, WalIdentity};
 use pitr::model::{Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, TimelineHistory, TimelineId};
-
-#[path = "../tests/support/synthetic_wal.rs"]
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "shared with tests")]
-mod synthetic_wal;
-
-use synthetic_wal::SyntheticWal;
+use pitr::testing::SyntheticWal;
 
 /// How much log each run decodes, a segment of the default size.
 const LOG_BYTES: u64 = 16 << 20;

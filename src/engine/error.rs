@@ -51,10 +51,10 @@ impl Error {
         Self::new(ErrorKind::Corrupt, format!("{object} is damaged")).caused_by(source)
     }
 
-    /// `object` cannot be opened. Another key or a newer version is no damage.
+    /// `object` cannot be opened. A newer version is no damage; another server's key is, since the server's own key was proved
+    /// to be the right one when it was unwrapped.
     pub(crate) fn open(object: impl fmt::Display, source: OpenError) -> Self {
         let kind = match source {
-            OpenError::WrongKey { .. } => ErrorKind::Denied,
             OpenError::FutureVersion { .. } | OpenError::UnknownAlgorithm { .. } => ErrorKind::InvalidInput,
             _ => ErrorKind::Corrupt,
         };

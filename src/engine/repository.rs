@@ -11,7 +11,7 @@ use crate::format::layout::{self, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::format::seal::{ServerKey, WrappedKey};
 use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec};
-use crate::port::{Clock, Environment, KeyProvider, PutMode, Storage, StorageExt};
+use crate::port::{Clock, Environment, KeyProvider, PortErrorKind, PutMode, Storage, StorageExt};
 
 /// No record, history or wrapped key is longer.
 pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -42,8 +42,13 @@ impl Repository {
         let key = self.create_key(&spec.name, &layout).await?;
         let vault = self.vault(key);
         let record = ServerRecord::new(spec);
-        vault.put(&layout.record(), encode(&record)?, PutMode::Create).await?;
-        Ok(self.open(record.spec.name, vault))
+        match vault.put(&layout.record(), encode(&record)?, PutMode::Create).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let context = format!("a server {} is protected in {} already", record.spec.name, self.storage);
+                Err(Error::new(ErrorKind::Conflict, context).caused_by(error))
+            }
+            stored => stored.map(|_| self.open(record.spec.name, vault)),
+        }
     }
 
     /// The server `name`.
@@ -53,8 +58,7 @@ impl Repository {
     /// its key is wrapped with.
     pub async fn server(&self, name: &ServerName) -> Result<ServerRepository> {
         let layout = ServerLayout::new(name);
-        let unknown = || Error::new(ErrorKind::NotFound, format!("no server {name} is protected in {}", self.storage));
-        let key = self.find_key(name, &layout).await?.ok_or_else(unknown)?;
+        let Some(key) = self.find_key(name, &layout).await? else { return Err(self.without_key(name, &layout).await?) };
         let server = self.open(name.clone(), self.vault(key));
         server.record().await?;
         Ok(server)
@@ -78,8 +82,22 @@ impl Repository {
         let found = self.storage.find(&layout.key(), RECORD_BYTES_MAX).await.context(reading)?;
         let Some((bytes, _)) = found else { return Ok(None) };
         let wrapped = WrappedKey::parse(&bytes).map_err(|error| Error::corrupt(layout.key(), error))?;
-        let key = self.keys.unwrap(name, &wrapped).await.context(|| format!("unwrapping the key of server {name}"))?;
-        Ok(Some(key))
+        match self.keys.unwrap(name, &wrapped).await {
+            Err(error) if error.kind() == PortErrorKind::Invalid => Err(Error::corrupt(layout.key(), error)),
+            unwrapped => unwrapped.map(Some).context(|| format!("opening server {name}")),
+        }
+    }
+
+    /// Why `name` has no key.
+    async fn without_key(&self, name: &ServerName, layout: &ServerLayout) -> Result<Error> {
+        let record = self.storage.find(&layout.record(), RECORD_BYTES_MAX).await;
+        let found = record.context(|| format!("looking for the record of server {name}"))?.is_some();
+        let context = if found {
+            format!("{} is missing: without it nothing of server {name} can be opened", layout.key())
+        } else {
+            format!("no server {name} is protected in {}", self.storage)
+        };
+        Ok(Error::new(ErrorKind::NotFound, context))
     }
 
     /// Makes a key, or takes the one that an interrupted call left.
@@ -132,19 +150,15 @@ impl ServerRepository {
 
     /// Lets backups of `incarnation` in, if it is the server's own: the first one is taken on trust.
     pub(crate) async fn admit(&self, incarnation: Incarnation) -> Result<()> {
-        let record = self.record().await?;
-        if record.incarnations.contains(&incarnation) {
-            return Ok(());
-        }
-        if let Some(known) = record.incarnations.last() {
+        let foreign = |known: &Incarnation| {
             let context = format!(
                 "server {} is {known}, but the source is {incarnation}: it is another server, or was upgraded; \
                  admit the new incarnation explicitly",
                 self.name
             );
-            return Err(Error::new(ErrorKind::InvalidInput, context));
-        }
-        self.admit_incarnation(incarnation).await
+            Err(Error::new(ErrorKind::InvalidInput, context))
+        };
+        self.admit_if(incarnation, |record| record.incarnations.last().map_or(Ok(()), foreign)).await
     }
 
     /// Accepts that the server was upgraded by `pg_upgrade` or initialized anew: from now on backups of `incarnation` are
@@ -153,11 +167,16 @@ impl ServerRepository {
     /// # Errors
     /// If the server's record cannot be changed.
     pub async fn admit_incarnation(&self, incarnation: Incarnation) -> Result<()> {
+        self.admit_if(incarnation, |_| Ok(())).await
+    }
+
+    async fn admit_if(&self, incarnation: Incarnation, may: impl Fn(&ServerRecord) -> Result<()> + Sync) -> Result<()> {
         loop {
             let (mut record, version) = self.versioned_record().await?;
             if record.incarnations.contains(&incarnation) {
                 return Ok(());
             }
+            may(&record)?;
             record.incarnations.push(incarnation);
             let replaced = self.vault.put(&self.layout.record(), encode(&record)?, version).await;
             match replaced {

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::block::Codec;
+use super::digest::Digest;
 use crate::model::{FileEntry, SnapshotId, Tablespace};
 
 /// The version that this pitr writes.
@@ -95,63 +96,6 @@ impl From<(u32, u64, u32, u32, Codec, Digest)> for BlockRef {
 impl From<BlockRef> for (u32, u64, u32, u32, Codec, Digest) {
     fn from(block: BlockRef) -> Self {
         (block.pack, block.offset, block.stored_bytes, block.plain_bytes, block.codec, block.digest)
-    }
-}
-
-/// A SHA-256, written as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// The digest of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self(sha2::Sha256::digest(bytes).into())
-    }
-}
-
-impl std::fmt::Display for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::str::FromStr for Digest {
-    type Err = crate::model::ParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || crate::model::ParseError::new("digest", text, "64 hexadecimal digits");
-        let mut digest = [0; 32];
-        let pairs = text.as_bytes().chunks_exact(2);
-        if pairs.len() != digest.len() || !pairs.remainder().is_empty() {
-            return Err(error());
-        }
-        for (byte, pair) in digest.iter_mut().zip(pairs) {
-            let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|nibble| u8::try_from(nibble).ok());
-            let (high, low) = (nibble(pair[0]).ok_or_else(error)?, nibble(pair[1]).ok_or_else(error)?);
-            *byte = high << 4 | low;
-        }
-        Ok(Self(digest))
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -390,3 +334,6 @@ fn check_blocks(file: &ManifestFile) -> Result<(), ManifestError> {
 fn check_counts(expected: ManifestEnd, found: ManifestEnd) -> Result<(), ManifestError> {
     if found == expected { Ok(()) } else { Err(ManifestError::Counts { expected, found }) }
 }
+
+#[cfg(test)]
+mod tests;

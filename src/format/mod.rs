@@ -7,6 +7,7 @@
 pub mod backup_label;
 pub mod backup_manifest;
 pub mod block;
+pub mod digest;
 pub mod history;
 mod input;
 pub mod layout;

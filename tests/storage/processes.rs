@@ -1,6 +1,7 @@
 //! Several processes that share a directory, that are killed, and whose disk is full.
 //!
 //! The processes are this test program again, told what to do by their environment.
+#![allow(clippy::print_stderr, reason = "a process reports on its standard error how far it came")]
 
 use std::env;
 use std::fs::{self, File};

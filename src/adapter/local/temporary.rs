@@ -16,8 +16,8 @@ use crate::port::PortError;
 pub(super) struct Temporary {
     path: PathBuf,
     file: File,
-    /// Whether it was renamed: then its first name may be another's by now.
-    renamed: AtomicBool,
+    /// Whether its name was given up: then it may be another's by now.
+    gone: AtomicBool,
 }
 
 impl Temporary {
@@ -25,7 +25,7 @@ impl Temporary {
         let directory = directory(root);
         fs::create_dir_all(&directory).map_err(failed("make", &directory))?;
         let (path, file) = create_new(&directory).map_err(failed("create a file in", &directory))?;
-        let temporary = Self { path, file, renamed: AtomicBool::new(false) };
+        let temporary = Self { path, file, gone: AtomicBool::new(false) };
         temporary.file.try_lock().map_err(|error| failed("lock", &temporary.path)(error.into()))?;
         Ok(temporary)
     }
@@ -51,19 +51,21 @@ impl Temporary {
     /// Gives the file the name `target`, whatever has it.
     pub(super) fn rename(&self, target: &Path) -> Result<(), PortError> {
         fs::rename(&self.path, target).map_err(failed("replace", target))?;
-        self.renamed.store(true, Ordering::Relaxed);
+        self.gone.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     /// Removes the file, which is also done when it is dropped; here it is told if it cannot be.
     pub(super) fn remove(&self) -> Result<(), PortError> {
-        fs::remove_file(&self.path).map_err(failed("remove", &self.path))
+        fs::remove_file(&self.path).map_err(failed("remove", &self.path))?;
+        self.gone.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.renamed.load(Ordering::Relaxed) {
+        if !self.gone.load(Ordering::Relaxed) {
             // If it cannot be removed now, a later opening of the store does it.
             let _ = fs::remove_file(&self.path);
         }

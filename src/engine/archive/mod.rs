@@ -16,11 +16,11 @@ use self::session::{Session, SessionEnd};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::log_stream::{self, LogStream};
 use super::progress::Observer;
-use super::repository::ServerRepository;
+use super::repository::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::block::Compression;
 use crate::format::history;
 use crate::format::wal::{WalDecoder, WalIdentity};
-use crate::model::{Branch, Catalog, LogBackup, Lsn, TimelineHistory, TimelineId, WalRange};
+use crate::model::{Branch, Catalog, LogBackup, Lsn, ObjectKey, TimelineHistory, TimelineId, WalRange};
 use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
 
 /// How log is cut into log backups.
@@ -207,13 +207,20 @@ impl Archiver {
         if begins {
             return start(position.lsn).map(Some);
         }
-        let logs = || catalog.logs(Branch::new(whose.incarnation, position.timeline)).iter();
-        let Some(last) = logs().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
+        let logs = catalog.logs(Branch::new(whose.incarnation, position.timeline));
+        let Some(last) = logs.iter().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
             return Ok(None);
         };
-        let Some(resume) = log_stream::read_footer(&self.server, last).await?.resume_lsn else { return Ok(None) };
-        let mut decoder = start(resume)?;
-        for log in logs().filter(|log| log.wal.end > resume && log.wal.start < position.lsn) {
+        let footer = log_stream::read_footer(&self.server, last).await?;
+        let (mut decoder, from) = match footer.resume_lsn {
+            Some(resume) => (start(resume)?, resume),
+            // The rest of a record that began before archiving did is still going on: all of it must be passed over.
+            None => {
+                let first = position::run_start(logs, position.lsn);
+                (WalDecoder::new(whose.clone(), first), first)
+            }
+        };
+        for log in logs.iter().filter(|log| log.wal.end > from && log.wal.start < position.lsn) {
             self.feed(&mut decoder, log).await?;
         }
         Ok((decoder.position() == position.lsn).then_some(decoder))
@@ -263,11 +270,30 @@ impl Archiver {
         for (timeline, ..) in history.stretches() {
             let Some(file) = self.history_file(timeline).await? else { continue };
             let name = self.server.layout.history(identity.incarnation, timeline);
-            match self.server.vault.put(&name, file, PutMode::Create).await {
-                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
-                _ => {}
+            match self.server.vault.put(&name, file.clone(), PutMode::Create).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    self.compare_history(&name, timeline, &file).await?
+                }
+                stored => drop(stored?),
             }
         }
         Ok(())
+    }
+
+    /// Two standbys that were promoted without knowing of each other give their timelines the same number.
+    async fn compare_history(&self, name: &ObjectKey, timeline: TimelineId, file: &[u8]) -> Result<()> {
+        let archived = self.server.vault.get(name, RECORD_BYTES_MAX).await?;
+        let parse = |file: &[u8]| history::parse(timeline, file).map_err(|error| Error::corrupt(name, error));
+        let (archived, found) = (parse(&archived)?, parse(file)?);
+        if archived.stretches().eq(found.stretches()) {
+            return Ok(());
+        }
+        let context = format!(
+            "timeline {timeline} of the server begins at {}, but the one that is archived begins at {}: these are two \
+             promotions with the same number; protect this server under another name",
+            found.begin(),
+            archived.begin()
+        );
+        Err(Error::new(ErrorKind::InvalidInput, context))
     }
 }

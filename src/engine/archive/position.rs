@@ -1,6 +1,8 @@
 //! Where to go on archiving.
 
-use crate::model::{Branch, Catalog, Incarnation, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId};
+use crate::model::{
+    Branch, Catalog, Incarnation, LogBackup, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId,
+};
 
 /// A position on a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,4 +37,10 @@ pub(super) fn archived_end(catalog: &Catalog, incarnation: Incarnation, history:
 pub(super) fn first(history: &TimelineHistory, kept: Lsn, segment_size: SegmentSize) -> Position {
     let lsn = SegmentNumber::containing(kept, segment_size).start(segment_size);
     Position { timeline: history.timeline_at(lsn), lsn }
+}
+
+/// Where the log begins that reaches `end` without a hole; `logs` are in order of their starts.
+pub(super) fn run_start(logs: &[LogBackup], end: Lsn) -> Lsn {
+    let extend = |start: Lsn, log: &LogBackup| if log.wal.end >= start { start.min(log.wal.start) } else { start };
+    logs.iter().rev().filter(|log| log.wal.start < end).fold(end, extend)
 }

@@ -13,7 +13,8 @@ use crate::engine::progress::{Observer, Progress};
 use crate::engine::repository::ServerRepository;
 use crate::engine::vault::VaultReader;
 use crate::format::block::{self, BlockError};
-use crate::format::manifest::{BlockRef, Digest, ManifestFile};
+use crate::format::digest::Digest;
+use crate::format::manifest::{BlockRef, ManifestFile};
 use crate::model::SnapshotId;
 use crate::port::RestoreTarget;
 

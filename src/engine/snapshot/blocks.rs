@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, FutureExt};
 
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::format::block::{self, BlockError, Compression, EncodedBlock};
-use crate::format::manifest::Digest;
+use crate::format::digest::Digest;
 use crate::model::FileEntry;
 use crate::port::{Executor, ExecutorExt, PortError, SnapshotEnd, SnapshotEvent, SnapshotStream};
 

@@ -6,7 +6,8 @@ use crate::engine::error::Result;
 use crate::engine::repository::ServerRepository;
 use crate::engine::vault::VaultWriter;
 use crate::format::block::EncodedBlock;
-use crate::format::manifest::{BlockRef, Digest};
+use crate::format::digest::Digest;
+use crate::format::manifest::BlockRef;
 use crate::model::SnapshotId;
 
 /// A pack is ended at the first block that reaches this size.

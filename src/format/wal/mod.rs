@@ -47,7 +47,7 @@ mod xact;
 mod xlog;
 
 #[cfg(test)]
-#[path = "../../../tests/support/synthetic_wal.rs"]
+#[path = "../../testing/synthetic_wal.rs"]
 #[allow(unreachable_pub, dead_code, reason = "shared with benches and other tests")]
 mod synthetic_wal;
 #[cfg(test)]

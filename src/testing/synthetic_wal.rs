@@ -3,29 +3,48 @@
 const PAGE: u64 = 8192;
 const FIRST_IS_CONTINUATION: u16 = 1;
 const LONG_HEADER: u16 = 2;
-pub const FIRST_IS_OVERWRITE: u16 = 8;
+/// The flag of a page that begins with a record where the rest of a lost one should be.
+const FIRST_IS_OVERWRITE: u16 = 8;
 
 /// A stretch of log that grows by records.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SyntheticWal {
+    /// The position of the first byte.
     pub start: u64,
+    /// The log.
     pub bytes: Vec<u8>,
+    /// What every page begins with: tells the major version.
     pub magic: u16,
+    /// The system identifier that the next segments' headers say.
     pub system_id: u64,
+    /// The size of a segment.
     pub segment_bytes: u64,
-    /// What the next pages' headers say.
+    /// The timeline that the next pages' headers say.
     pub timeline: u32,
     previous: u64,
 }
 
 impl SyntheticWal {
     /// Empty log of PostgreSQL 15 on timeline 1 from `start` on, a multiple of 8.
+    #[must_use]
     pub fn new(start: u64) -> Self {
         let (magic, system_id, segment_bytes) = (0xD110, 7_301_234_567_890_123_456, 1 << 20);
         Self { start, bytes: Vec::new(), magic, system_id, segment_bytes, timeline: 1, previous: 0 }
     }
 
+    /// What a promotion at `switch` makes of it: a copy from the start of that segment to there, to go on as `timeline` behind
+    /// the record at `previous`.
+    #[must_use]
+    pub fn promoted(&self, switch: u64, previous: u64, timeline: u32) -> Self {
+        let start = (switch - switch % self.segment_bytes).max(self.start);
+        let index = |lsn: u64| usize::try_from(lsn - self.start).expect("synthetic log is short");
+        let bytes = self.bytes[index(start)..index(switch)].to_vec();
+        Self { start, bytes, timeline, previous, ..*self }
+    }
+
     /// The position behind the last byte.
+    #[must_use]
     pub fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }

@@ -1,0 +1,25 @@
+//! A log backup says the same in any chunks, and what is read can be written and read again.
+#![no_main]
+
+use bytes::Bytes;
+use pitr::format::block::Compression;
+use pitr::format::log::{LogError, LogFooter, LogReader, encode};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((&chunk_bytes, object)) = input.split_last() else { return };
+    let whole = read(object, usize::MAX);
+    assert_eq!(read(object, 1 + usize::from(chunk_bytes)), whole);
+    if let Ok((log, footer)) = whole {
+        let again = encode(&[log.clone().into()], &footer, Compression::none()).expect("what was read can be written");
+        assert_eq!(read(&again, usize::MAX), Ok((log, footer)));
+    }
+});
+
+fn read(object: &[u8], chunk_bytes: usize) -> Result<(Vec<u8>, LogFooter), LogError> {
+    let mut reader = LogReader::new();
+    let mut log: Vec<Bytes> = Vec::new();
+    for chunk in object.chunks(chunk_bytes) {
+        log.extend(reader.feed(chunk)?);
+    }
+    Ok((log.concat(), reader.finish()?))
+}

@@ -1,0 +1,17 @@
+//! A record that is read prints back to one that reads the same.
+#![no_main]
+
+use pitr::format::record::{Record, ServerRecord, decode, encode};
+use pitr::model::Snapshot;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    round_trip::<ServerRecord>(input);
+    round_trip::<Snapshot>(input);
+});
+
+fn round_trip<R: Record + PartialEq + std::fmt::Debug>(input: &[u8]) {
+    if let Ok(record) = decode::<R>(input) {
+        let printed = encode(&record).expect("what was read can be written");
+        assert_eq!(decode::<R>(&printed), Ok(record));
+    }
+}

@@ -1,0 +1,117 @@
+//! Tests of manifests as text.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn head() -> ManifestHead {
+    ManifestHead::new("20261123T210908Z-0a1b2c3d".parse().unwrap(), vec![Tablespace::new(16_385, "/fast/disk")])
+}
+
+fn directory() -> FileEntry {
+    FileEntry::new("base/1", 0, 0o700, 1_700_000_000)
+}
+
+fn file() -> ManifestFile {
+    let block = |offset, stored, plain, codec| BlockRef::new(3, offset, stored, plain, codec, Digest::of(b"abc"));
+    let blocks = vec![block(0, 70, 1 << 20, Codec::Zstd), block(70, 24, 24, Codec::Stored)];
+    ManifestFile::new(FileEntry::new("base/1/1259", (1 << 20) + 24, 0o600, -1), blocks)
+}
+
+fn sample() -> Vec<u8> {
+    let (mut writer, head) = ManifestWriter::begin(head());
+    let mut text = head.to_vec();
+    text.extend(writer.directory(directory()));
+    text.extend(writer.file(file()));
+    text.extend(writer.file(ManifestFile::new(FileEntry::new("empty", 0, 0o600, 0), Vec::new())));
+    text.extend(writer.end());
+    text
+}
+
+fn read(text: &[u8], chunk: usize) -> Result<(Vec<ManifestLine>, ManifestEnd), ManifestError> {
+    let mut reader = ManifestReader::new();
+    let mut lines = Vec::new();
+    for bytes in text.chunks(chunk) {
+        lines.extend(reader.feed(bytes)?);
+    }
+    Ok((lines, reader.finish()?))
+}
+
+fn reason(text: &str) -> String {
+    read(text.as_bytes(), usize::MAX).unwrap_err().to_string()
+}
+
+/// The text of version 1, byte for byte: it must stay readable for ever.
+#[test]
+fn the_text_is_the_one_that_is_documented() {
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let lines = [
+        r#"{"head":{"version":1,"snapshot":"20261123T210908Z-0a1b2c3d","tablespaces":[{"oid":16385,"path":"/fast/disk"}]}}"#,
+        r#"{"directory":{"path":"base/1","bytes":0,"mode":448,"modified":1700000000}}"#,
+        &format!(
+            r#"{{"file":{{"path":"base/1/1259","bytes":1048600,"mode":384,"modified":-1,"blocks":[[3,0,70,1048576,1,"{digest}"],[3,70,24,24,0,"{digest}"]]}}}}"#
+        ),
+        r#"{"file":{"path":"empty","bytes":0,"mode":384,"modified":0,"blocks":[]}}"#,
+        r#"{"end":{"directories":1,"files":2,"bytes":1048600}}"#,
+    ];
+    let text = lines.map(|line| format!("{line}\n")).concat();
+    assert_eq!(String::from_utf8(sample()).unwrap(), text);
+}
+
+#[test]
+fn what_was_written_is_read_in_any_chunks() {
+    let text = sample();
+    let whole = read(&text, text.len()).unwrap();
+    assert_eq!(whole.0.len(), 5);
+    assert_eq!(whole.0[0], ManifestLine::Head(head()));
+    assert_eq!(whole.0[2], ManifestLine::File(file()));
+    assert_eq!((whole.1.directories, whole.1.files, whole.1.bytes), (1, 2, 1_048_600));
+    for chunk in [1, 7, 100] {
+        assert_eq!(read(&text, chunk).as_ref(), Ok(&whole));
+    }
+}
+
+#[test]
+fn every_truncation_and_extension_is_noticed() {
+    let text = sample();
+    for length in 0..text.len() {
+        assert_eq!(read(&text[..length], 64), Err(ManifestError::Truncated), "{length} of {} bytes", text.len());
+    }
+    for more in ["x", "\n", "{}\n"] {
+        assert_eq!(read(&[&text[..], more.as_bytes()].concat(), 64), Err(ManifestError::Extended), "{more:?}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let text = String::from_utf8(sample()).unwrap();
+    let line = |number: usize| format!("{}\n", text.lines().nth(number).unwrap());
+    assert!(reason(&text.replace("\"version\":1", "\"version\":2")).contains("upgrade"));
+    assert!(reason(&text.replace(",70,1048576,", ",70,1048577,")).contains("hold 1048601 bytes"));
+    assert!(reason(&text.replace("\"files\":2", "\"files\":3")).contains("its end says"));
+    assert!(reason(&text.replace("[3,0,70,", "[3,0,")).contains("line 3"));
+    assert!(reason(&text.replace("1048576,1,", "1048576,9,")).contains("codec 9"));
+    assert!(reason(&text.replace(&line(1), &line(0))).contains("second head"));
+    assert!(reason(&text.replace(&line(0), "")).contains("line 1"));
+    assert!(reason(&text.replace("directory", "socket")).contains("line 2"));
+}
+
+#[test]
+fn a_line_without_end_is_given_up() {
+    let mut reader = ManifestReader::new();
+    let chunk = vec![b' '; 1 << 20];
+    let error = (0..100).find_map(|_| reader.feed(&chunk).err()).unwrap();
+    assert!(error.to_string().contains("too long"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_file_survives(path in "\\PC*", modified: i64, mode: u32, plain in prop::collection::vec(any::<u32>(), 0..5)) {
+        let bytes = plain.iter().map(|bytes| u64::from(*bytes)).sum();
+        let block = |bytes: &u32| BlockRef::new(*bytes, u64::from(*bytes), 1, *bytes, Codec::Stored, Digest::of(b""));
+        let file = ManifestFile::new(FileEntry::new(path, bytes, mode, modified), plain.iter().map(block).collect());
+        let (mut writer, head) = ManifestWriter::begin(head());
+        let text = [head, writer.file(file.clone()), writer.end()].concat();
+        prop_assert_eq!(&read(&text, 50).unwrap().0[1], &ManifestLine::File(file));
+    }
+}

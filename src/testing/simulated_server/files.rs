@@ -1,0 +1,159 @@
+//! The files of a simulated server.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{SimulatedServer, State, pause};
+use crate::model::{FileEntry, Tablespace};
+use crate::port::{
+    PortError, SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream, SourceIdentity,
+};
+use crate::testing::entropy::SplitMix64;
+
+/// What stands in the data directory and the tablespaces of a simulated server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerFiles {
+    /// The tablespaces outside the data directory.
+    pub tablespaces: Vec<Tablespace>,
+    /// Directories, each after the one that it stands in.
+    pub directories: Vec<FileEntry>,
+    /// Files by path.
+    pub files: BTreeMap<String, (FileEntry, Bytes)>,
+    /// The server's own manifest of a base backup.
+    pub manifest: Bytes,
+}
+
+const TABLESPACES: [u32; 2] = [16_385, 16_390];
+const DIRECTORIES: [&str; 10] = [
+    "base",
+    "base/1",
+    "base/5",
+    "global",
+    "pg_tblspc",
+    "pg_tblspc/16385",
+    "pg_tblspc/16385/PG_15_202209061",
+    "pg_tblspc/16390",
+    "pg_tblspc/16390/PG_15_202209061",
+    "pg_wal",
+];
+/// Some that are special, and how long they are.
+const FILES: [(&str, u64); 8] = [
+    ("PG_VERSION", 3),
+    ("backup_label", 227),
+    ("base/1/1259", (3 << 20) + 8192),
+    ("base/1/2619", 0),
+    ("base/1/2620", 1 << 20),
+    ("global/pg_control", 8192),
+    ("pg_tblspc/16385/PG_15_202209061/16386", 40_960),
+    ("pg_tblspc/16390/PG_15_202209061/16391", 0),
+];
+const SMALL_FILES: u64 = 120;
+
+impl ServerFiles {
+    pub(super) fn random(random: &mut SplitMix64) -> Self {
+        let special = FILES.iter().map(|(path, bytes)| ((*path).to_owned(), *bytes));
+        let small = (0..SMALL_FILES).map(|n| (format!("base/5/{}", 16_400 + n), random.next() % 9_000));
+        let sizes: Vec<_> = special.chain(small).collect();
+        Self::with(random, sizes)
+    }
+
+    /// So many files of so many bytes.
+    pub(super) fn alike(random: &mut SplitMix64, count: u64, bytes: u64) -> Self {
+        Self::with(random, (0..count).map(|n| (format!("base/5/{}", 16_400 + n), bytes)))
+    }
+
+    fn with(random: &mut SplitMix64, sizes: impl IntoIterator<Item = (String, u64)>) -> Self {
+        let entry = |path: &str, bytes, mode| FileEntry::new(path, bytes, mode, 1_700_000_000);
+        let mut file =
+            |(path, bytes): (String, u64)| (path.clone(), (entry(&path, bytes, 0o600), content(random, bytes)));
+        let files = sizes.into_iter().map(&mut file).collect();
+        Self {
+            tablespaces: TABLESPACES.map(|oid| Tablespace::new(oid, format!("/tablespaces/{oid}"))).to_vec(),
+            directories: DIRECTORIES.map(|path| entry(path, 0, 0o700)).to_vec(),
+            files,
+            manifest: content(random, 5_000),
+        }
+    }
+
+    /// What a base backup brings, in messages of any length.
+    fn events(&self, random: &mut SplitMix64) -> VecDeque<SnapshotEvent> {
+        let mut events: VecDeque<_> = self.directories.iter().cloned().map(SnapshotEvent::Directory).collect();
+        for (entry, content) in self.files.values() {
+            events.push_back(SnapshotEvent::File(entry.clone()));
+            events.extend(messages(content.clone(), random).map(SnapshotEvent::Data));
+        }
+        events.extend(messages(self.manifest.clone(), random).map(SnapshotEvent::Manifest));
+        events
+    }
+}
+
+/// Bytes of which half repeat, so that they compress, but not to nothing.
+fn content(random: &mut SplitMix64, bytes: u64) -> Bytes {
+    let words = (0..bytes.div_ceil(16)).flat_map(|word| [random.next().to_le_bytes(), (word / 512).to_le_bytes()]);
+    let content: Vec<u8> = words.flatten().collect();
+    Bytes::from(content).split_to(usize::try_from(bytes).expect("simulated files are short"))
+}
+
+fn messages(mut content: Bytes, random: &mut SplitMix64) -> impl Iterator<Item = Bytes> + '_ {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(1 + random.next() % (400 << 10)).expect("messages are short");
+        (!content.is_empty()).then(|| content.split_to(length.min(content.len())))
+    })
+}
+
+#[async_trait]
+impl SnapshotSource for SimulatedServer {
+    async fn identify(&self) -> Result<SourceIdentity, PortError> {
+        pause().await;
+        let mut state = self.state();
+        state.connection()?;
+        Ok(state.identity())
+    }
+
+    async fn begin(&self, _label: &str) -> Result<Box<dyn SnapshotStream>, PortError> {
+        pause().await;
+        let mut state = self.state();
+        state.connection()?;
+        let bytes = state.files.files.values().map(|(entry, _)| entry.bytes).sum();
+        let tablespaces = state.files.tablespaces.clone();
+        let start = SnapshotStart::new(state.log.flush_lsn(), state.log.current(), tablespaces, bytes);
+        let State { files, random, .. } = &mut *state;
+        let events = files.events(random);
+        Ok(Box::new(SimulatedBackup { server: self.clone(), start, events, ended: false }))
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedBackup {
+    server: SimulatedServer,
+    start: SnapshotStart,
+    events: VecDeque<SnapshotEvent>,
+    ended: bool,
+}
+
+#[async_trait]
+impl SnapshotStream for SimulatedBackup {
+    fn start(&self) -> &SnapshotStart {
+        &self.start
+    }
+
+    async fn next(&mut self) -> Result<Option<SnapshotEvent>, PortError> {
+        pause().await;
+        let mut state = self.server.state();
+        state.connection()?;
+        if let Some(event) = self.events.pop_front() {
+            state.live();
+            return Ok(Some(event));
+        }
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(None);
+        }
+        let lsn = state.log.backup_end();
+        state.pass(Duration::from_millis(1));
+        Ok(Some(SnapshotEvent::End(SnapshotEnd::new(lsn, state.log.current(), state.now()))))
+    }
+}

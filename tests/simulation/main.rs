@@ -1,0 +1,7 @@
+//! The engine before a simulated server and a storage that fails, for hundreds of seeds: what must never be lost, is not.
+#![allow(clippy::unwrap_used, reason = "a test may end at whatever it does not expect")]
+
+mod archiving;
+mod snapshots;
+mod truth;
+mod world;
