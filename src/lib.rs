@@ -53,7 +53,7 @@
 //! | `local` | a directory as storage (Unix) |
 //! | `postgres` | a running server as source, a data directory as target; needs tokio |
 //! | `zstd` | compression; without it blocks are stored as they are |
-//! | `testing` | conformance suites, a faulty storage, a manual clock |
+//! | `testing` | conformance suites, a faulty storage, a simulated server, a manual clock |
 //! | `full` | all of these |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
