@@ -1,7 +1,6 @@
 //! A log backup says the same in any chunks, and what is read can be written and read again.
 #![no_main]
 
-use bytes::Bytes;
 use pitr::format::block::Compression;
 use pitr::format::log::{LogError, LogFooter, LogReader, encode};
 
@@ -17,9 +16,9 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
 
 fn read(object: &[u8], chunk_bytes: usize) -> Result<(Vec<u8>, LogFooter), LogError> {
     let mut reader = LogReader::new();
-    let mut log: Vec<Bytes> = Vec::new();
+    let mut log = Vec::new();
     for chunk in object.chunks(chunk_bytes) {
-        log.extend(reader.feed(chunk)?);
+        log.extend(reader.feed(chunk)?.concat());
     }
-    Ok((log.concat(), reader.finish()?))
+    Ok((log, reader.finish()?))
 }

@@ -137,8 +137,9 @@ impl ServerLayout {
     /// If it is no name that this version writes.
     pub fn parse_catalog(&self, object: &StoredObject) -> Result<CatalogEntry, ParseError> {
         let error = || ParseError::new("catalog entry", &object.key, "the name of a log backup, snapshot or history");
-        let relative = object.key.as_str().strip_prefix(self.catalog().as_str()).ok_or_else(error)?;
-        let mut parts = relative.split('/').skip(1);
+        let inside = object.key.as_str().strip_prefix(self.root.as_str());
+        let relative = inside.and_then(|inside| inside.strip_prefix("/catalog/")).ok_or_else(error)?;
+        let mut parts = relative.split('/');
         let mut part = || parts.next().ok_or_else(error);
         let incarnation = part()?.parse()?;
         let entry = match part()? {

@@ -75,7 +75,8 @@ impl Snapshotter {
     /// size.
     ///
     /// # Errors
-    /// Then there is no snapshot; packs that were finished stay behind, unreferenced. [`ErrorKind::InvalidInput`] if the
+    /// Then there is no snapshot; packs that were finished stay behind, unreferenced. Only where the answer to the very last
+    /// write was lost, the snapshot may be there after all, whole. [`ErrorKind::InvalidInput`] if the
     /// source is another server, or changed its timeline meanwhile.
     pub async fn take(&self) -> Result<SnapshotReport> {
         let identity = self.source.identify().await.context(|| "identifying the server")?;
