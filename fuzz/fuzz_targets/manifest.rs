@@ -24,12 +24,12 @@ fn read(text: &[u8], chunk_bytes: usize) -> Result<Vec<ManifestLine>, ManifestEr
 
 fn print(lines: &[ManifestLine]) -> Vec<u8> {
     let [ManifestLine::Head(head), rest @ ..] = lines else { panic!("a manifest begins with its head") };
-    let (mut writer, first) = ManifestWriter::begin(head.clone());
+    let (mut writer, first) = ManifestWriter::begin(head.clone()).expect("a head that was read");
     let mut whole = first.to_vec();
     for line in rest {
         match line {
-            ManifestLine::Directory(entry) => whole.extend(writer.directory(entry.clone())),
-            ManifestLine::File(file) => whole.extend(writer.file(file.clone())),
+            ManifestLine::Directory(entry) => whole.extend(writer.directory(entry.clone()).expect("it was read")),
+            ManifestLine::File(file) => whole.extend(writer.file(file.clone()).expect("it was read")),
             ManifestLine::End(end) => assert_eq!(*end, writer.counts()),
             other => panic!("{other:?} stands in the middle"),
         }

@@ -6,13 +6,13 @@
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::block::Codec;
+use super::block::{BLOCK_BYTES_MAX, Codec};
 use super::digest::Digest;
 use crate::model::{FileEntry, SnapshotId, Tablespace};
 
 /// The version that this pitr writes.
 const VERSION: u32 = 1;
-/// A relation segment of 1 GiB in blocks of 4 KiB would fit.
+/// The longest line, without its end. A relation segment of 1 GiB in blocks of 4 KiB would fit.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// The first line of a manifest.
@@ -139,6 +139,17 @@ pub enum ManifestLine {
     End(ManifestEnd),
 }
 
+impl ManifestLine {
+    /// What the line is of, for people.
+    fn subject(&self) -> String {
+        match self {
+            Self::Head(_) => "its head".to_owned(),
+            Self::Directory(entry) | Self::File(ManifestFile { entry, .. }) => format!("{:?}", entry.path),
+            Self::End(_) => "its end".to_owned(),
+        }
+    }
+}
+
 /// Why bytes are no manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -156,6 +167,30 @@ pub enum ManifestError {
         line: u64,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A line that no reader would take: of a file with hundreds of thousands of blocks, which is none of PostgreSQL's.
+    #[error(
+        "the line of {what} in the snapshot manifest has {bytes} bytes, {LINE_BYTES_MAX} are allowed: \
+         keep such large files out of the data directory"
+    )]
+    TooLong {
+        /// What the line is of.
+        what: String,
+        /// The line's length.
+        bytes: u64,
+    },
+    /// A block that no writer makes. Its reader would have to allocate whatever it claims.
+    #[error(
+        "a block of {path:?} has {plain_bytes} bytes, stored as {stored_bytes}: {BLOCK_BYTES_MAX} are allowed, \
+         and it must not grow"
+    )]
+    Block {
+        /// The file.
+        path: String,
+        /// The length that is claimed in the file.
+        plain_bytes: u32,
+        /// The length that is claimed in the pack.
+        stored_bytes: u32,
     },
     /// The blocks of a file do not add up to it.
     #[error("the blocks of {path:?} hold {found} bytes, the file has {expected}")]
@@ -191,20 +226,29 @@ pub struct ManifestWriter {
 
 impl ManifestWriter {
     /// A writer, and the head's line.
-    #[must_use]
-    pub fn begin(head: ManifestHead) -> (Self, Bytes) {
-        let line = print(&ManifestLine::Head(head));
-        (Self::default(), line)
+    ///
+    /// # Errors
+    /// [`ManifestError::TooLong`] if there are more tablespaces than a line holds.
+    pub fn begin(head: ManifestHead) -> Result<(Self, Bytes), ManifestError> {
+        let line = print(&ManifestLine::Head(head))?;
+        Ok((Self::default(), line))
     }
 
     /// The line of a directory.
-    pub fn directory(&mut self, entry: FileEntry) -> Bytes {
-        self.line(ManifestLine::Directory(entry))
+    ///
+    /// # Errors
+    /// [`ManifestError::TooLong`] if its name is longer than a line.
+    pub fn directory(&mut self, entry: FileEntry) -> Result<Bytes, ManifestError> {
+        self.line(&ManifestLine::Directory(entry))
     }
 
     /// The line of a file.
-    pub fn file(&mut self, file: ManifestFile) -> Bytes {
-        self.line(ManifestLine::File(file))
+    ///
+    /// # Errors
+    /// If [`ManifestReader`] would refuse it: the line would be too long, or the blocks are not those of the file.
+    pub fn file(&mut self, file: ManifestFile) -> Result<Bytes, ManifestError> {
+        check_blocks(&file)?;
+        self.line(&ManifestLine::File(file))
     }
 
     /// The counts so far.
@@ -216,19 +260,23 @@ impl ManifestWriter {
     /// The last line.
     #[must_use]
     pub fn end(self) -> Bytes {
-        print(&ManifestLine::End(self.counts))
+        print(&ManifestLine::End(self.counts)).expect("three numbers fit in a line")
     }
 
-    fn line(&mut self, line: ManifestLine) -> Bytes {
-        self.counts.count(&line);
-        print(&line)
+    fn line(&mut self, line: &ManifestLine) -> Result<Bytes, ManifestError> {
+        let text = print(line)?;
+        self.counts.count(line);
+        Ok(text)
     }
 }
 
-fn print(line: &ManifestLine) -> Bytes {
+fn print(line: &ManifestLine) -> Result<Bytes, ManifestError> {
     let mut text = serde_json::to_vec(line).expect("lines of a manifest hold nothing that JSON cannot");
+    if text.len() > LINE_BYTES_MAX {
+        return Err(ManifestError::TooLong { what: line.subject(), bytes: text.len() as u64 });
+    }
     text.push(b'\n');
-    text.into()
+    Ok(text.into())
 }
 
 /// Reads a manifest as it arrives. Keeps at most one line.
@@ -258,12 +306,11 @@ impl ManifestReader {
             self.buffered.extend_from_slice(&rest[..newline]);
             rest.advance(newline + 1);
             let line = self.buffered.split();
+            self.check_length(&line)?;
             lines.push(self.line(&line)?);
         }
         self.buffered.extend_from_slice(rest);
-        if self.buffered.len() > LINE_BYTES_MAX {
-            return Err(self.malformed("it is too long"));
-        }
+        self.check_length(&self.buffered)?;
         Ok(lines)
     }
 
@@ -303,6 +350,12 @@ impl ManifestReader {
         Ok(line)
     }
 
+    /// Of a line, or of as much of it as arrived.
+    fn check_length(&self, line: &[u8]) -> Result<(), ManifestError> {
+        let within = line.len() <= LINE_BYTES_MAX;
+        if within { Ok(()) } else { Err(self.malformed("it is too long")) }
+    }
+
     fn malformed(&self, reason: impl std::fmt::Display) -> ManifestError {
         ManifestError::Malformed { line: self.lines, reason: reason.to_string() }
     }
@@ -325,10 +378,14 @@ fn check_version(head: &[u8]) -> Result<(), ManifestError> {
 }
 
 fn check_blocks(file: &ManifestFile) -> Result<(), ManifestError> {
-    let expected = file.entry.bytes;
+    let FileEntry { ref path, bytes: expected, .. } = file.entry;
+    let wrong =
+        |block: &&BlockRef| block.plain_bytes as usize > BLOCK_BYTES_MAX || block.stored_bytes > block.plain_bytes;
+    if let Some(&BlockRef { plain_bytes, stored_bytes, .. }) = file.blocks.iter().find(wrong) {
+        return Err(ManifestError::Block { path: path.clone(), plain_bytes, stored_bytes });
+    }
     let found = file.blocks.iter().map(|block| u64::from(block.plain_bytes)).sum();
-    let path = || file.entry.path.clone();
-    if found == expected { Ok(()) } else { Err(ManifestError::Blocks { path: path(), expected, found }) }
+    if found == expected { Ok(()) } else { Err(ManifestError::Blocks { path: path.clone(), expected, found }) }
 }
 
 fn check_counts(expected: ManifestEnd, found: ManifestEnd) -> Result<(), ManifestError> {

@@ -12,7 +12,7 @@ use super::progress::{Observer, Progress};
 use super::repository::ServerRepository;
 use super::vault::VaultWriter;
 use crate::format::block::Compression;
-use crate::format::manifest::{BlockRef, ManifestFile, ManifestHead, ManifestWriter};
+use crate::format::manifest::{BlockRef, ManifestError, ManifestFile, ManifestHead, ManifestWriter};
 use crate::model::{Snapshot, SnapshotId, SnapshotKind, StoredObject, Timestamp, WalRange};
 use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart, SourceIdentity};
 
@@ -156,7 +156,8 @@ struct Writing {
 impl Writing {
     async fn begin(snapshotter: &Snapshotter, id: &SnapshotId, start: &SnapshotStart) -> Result<Self> {
         let Snapshotter { server, settings, .. } = snapshotter;
-        let (lines, head) = ManifestWriter::begin(ManifestHead::new(id.clone(), start.tablespaces.clone()));
+        let head = ManifestHead::new(id.clone(), start.tablespaces.clone());
+        let (lines, head) = ManifestWriter::begin(head).map_err(unlisted)?;
         let manifest = server.vault.create(&server.layout.manifest(id)).await?.write(&head).await?;
         let packs = PackWriter::new(server.clone(), id.clone());
         let progress = Progress { bytes_total: start.bytes_estimate, ..Progress::default() };
@@ -167,7 +168,7 @@ impl Writing {
         loop {
             match pieces.next().await? {
                 Piece::Directory(entry) => {
-                    let line = self.lines.directory(entry);
+                    let line = self.lines.directory(entry).map_err(unlisted)?;
                     self.manifest = self.manifest.write(&line).await?;
                 }
                 Piece::Block(block, digest) => {
@@ -176,7 +177,8 @@ impl Writing {
                     self.observer.tell(&self.progress);
                 }
                 Piece::File(entry) => {
-                    let line = self.lines.file(ManifestFile::new(entry, std::mem::take(&mut self.blocks)));
+                    let file = ManifestFile::new(entry, std::mem::take(&mut self.blocks));
+                    let line = self.lines.file(file).map_err(unlisted)?;
                     self.manifest = self.manifest.write(&line).await?;
                     self.progress.files += 1;
                 }
@@ -192,4 +194,9 @@ impl Writing {
         let manifest = self.manifest.write(&self.lines.end()).await?.finish().await?;
         Ok(Written { end, manifest, logical_bytes, pack_bytes })
     }
+}
+
+/// The server holds something that no manifest can tell.
+fn unlisted(error: ManifestError) -> Error {
+    Error::new(ErrorKind::InvalidInput, "listing the files of the snapshot").caused_by(error)
 }

@@ -19,11 +19,11 @@ fn file() -> ManifestFile {
 }
 
 fn sample() -> Vec<u8> {
-    let (mut writer, head) = ManifestWriter::begin(head());
+    let (mut writer, head) = ManifestWriter::begin(head()).unwrap();
     let mut text = head.to_vec();
-    text.extend(writer.directory(directory()));
-    text.extend(writer.file(file()));
-    text.extend(writer.file(ManifestFile::new(FileEntry::new("empty", 0, 0o600, 0), Vec::new())));
+    text.extend(writer.directory(directory()).unwrap());
+    text.extend(writer.file(file()).unwrap());
+    text.extend(writer.file(ManifestFile::new(FileEntry::new("empty", 0, 0o600, 0), Vec::new())).unwrap());
     text.extend(writer.end());
     text
 }
@@ -96,22 +96,60 @@ fn what_contradicts_itself_is_refused() {
     assert!(reason(&text.replace("directory", "socket")).contains("line 2"));
 }
 
+/// Whoever fetches a block reserves what the manifest claims of it.
+#[test]
+fn a_block_that_no_writer_makes_is_refused() {
+    let text = String::from_utf8(sample()).unwrap();
+    for (block, plain_bytes, stored_bytes) in
+        [(",70,4194305,", 4_194_305, 70), (",1048577,1048576,", 1 << 20, 1_048_577), (",4294967295,24,", 24, u32::MAX)]
+    {
+        let claimed = text.replace(if plain_bytes == 24 { ",24,24," } else { ",70,1048576," }, block);
+        let expected = ManifestError::Block { path: "base/1/1259".to_owned(), plain_bytes, stored_bytes };
+        assert_eq!(read(claimed.as_bytes(), usize::MAX), Err(expected), "{block}");
+    }
+    let wrong = ManifestFile::new(FileEntry::new("base/1/1259", 25, 0o600, -1), file().blocks);
+    assert!(matches!(ManifestWriter::default().file(wrong), Err(ManifestError::Blocks { expected: 25, .. })));
+}
+
+#[test]
+fn no_line_is_written_that_is_too_long_to_be_read() {
+    let named = |length: usize| FileEntry::new("x".repeat(length), 0, 0o700, 0);
+    let (mut writer, head) = ManifestWriter::begin(head()).unwrap();
+    let around = writer.directory(named(0)).unwrap().len() - 1;
+    let longest = writer.directory(named(LINE_BYTES_MAX - around)).unwrap();
+    let counts = writer.counts();
+    let error = writer.directory(named(LINE_BYTES_MAX - around + 1)).unwrap_err();
+    assert!(matches!(error, ManifestError::TooLong { bytes, .. } if bytes == LINE_BYTES_MAX as u64 + 1));
+    assert_eq!(writer.counts(), counts, "what is not written does not count");
+    let text = [head, longest, writer.end()].concat();
+    let error = read(&text, 1 << 20).unwrap_err();
+    assert!(matches!(error, ManifestError::Counts { .. }), "the longest line itself is read: {error}");
+}
+
 #[test]
 fn a_line_without_end_is_given_up() {
     let mut reader = ManifestReader::new();
     let chunk = vec![b' '; 1 << 20];
     let error = (0..100).find_map(|_| reader.feed(&chunk).err()).unwrap();
     assert!(error.to_string().contains("too long"), "{error}");
+    let whole = [vec![b' '; LINE_BYTES_MAX + 1], vec![b'\n']].concat();
+    let error = ManifestReader::new().feed(&whole).unwrap_err();
+    assert!(error.to_string().contains("too long"), "in one piece too: {error}");
 }
 
 proptest! {
     #[test]
-    fn any_file_survives(path in "\\PC*", modified: i64, mode: u32, plain in prop::collection::vec(any::<u32>(), 0..5)) {
+    fn any_file_survives(
+        path in "\\PC*",
+        modified: i64,
+        mode: u32,
+        plain in prop::collection::vec(1..=4_194_304_u32, 0..5),
+    ) {
         let bytes = plain.iter().map(|bytes| u64::from(*bytes)).sum();
         let block = |bytes: &u32| BlockRef::new(*bytes, u64::from(*bytes), 1, *bytes, Codec::Stored, Digest::of(b""));
         let file = ManifestFile::new(FileEntry::new(path, bytes, mode, modified), plain.iter().map(block).collect());
-        let (mut writer, head) = ManifestWriter::begin(head());
-        let text = [head, writer.file(file.clone()), writer.end()].concat();
+        let (mut writer, head) = ManifestWriter::begin(head()).unwrap();
+        let text = [head, writer.file(file.clone()).unwrap(), writer.end()].concat();
         prop_assert_eq!(&read(&text, 50).unwrap().0[1], &ManifestLine::File(file));
     }
 }
