@@ -171,14 +171,14 @@ mod tests {
     #[test]
     fn the_segment_of_a_switch_has_the_newer_timelines_name() {
         let size = SegmentSize::MIN;
-        let at = |megabytes: f64| Lsn::new((megabytes * 1_048_576.0) as u64);
+        let at = |kibibytes: u64| Lsn::new(kibibytes << 10);
         let two = TimelineId::new(2).unwrap();
-        let path = TimelineHistory::new(two, vec![TimelineSwitch::new(TimelineId::FIRST, at(2.5), "")]).unwrap();
-        let names = |end| Segments::new(path.clone(), size, at(end)).names(at(1.0));
+        let path = TimelineHistory::new(two, vec![TimelineSwitch::new(TimelineId::FIRST, at(2560), "")]).unwrap();
+        let names = |end| Segments::new(path.clone(), size, at(end)).names(at(1024));
         let (first, second) = ("000000010000000000000001", "000000020000000000000002");
-        assert_eq!(names(2.75), [first, second]);
-        assert_eq!(names(2.5), [first, "000000010000000000000002"], "nothing of the newer timeline is staged");
-        assert_eq!(names(3.0), [first, second]);
-        assert_eq!(names(3.1), [first, second, "000000020000000000000003"]);
+        assert_eq!(names(2816), [first, second]);
+        assert_eq!(names(2560), [first, "000000010000000000000002"], "nothing of the newer timeline is staged");
+        assert_eq!(names(3072), [first, second]);
+        assert_eq!(names(3200), [first, second, "000000020000000000000003"]);
     }
 }
