@@ -1,5 +1,6 @@
 //! Damage to any object of a repository is noticed, named, and harms nothing else.
 #![allow(clippy::unwrap_used, reason = "a test may end at whatever it does not expect")]
+#![allow(clippy::print_stdout, reason = "what errors say is for people to judge: run with --nocapture")]
 
 use std::sync::Arc;
 

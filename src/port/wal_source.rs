@@ -96,7 +96,8 @@ pub enum WalEvent {
         /// The bytes.
         bytes: Bytes,
     },
-    /// At some moment that was not before `at` on the server's own clock, its flush LSN was not beyond `flush_lsn`.
+    /// At some moment that was not before `at` on the server's own clock, it was on the timeline that is followed, and its
+    /// flush LSN was not beyond `flush_lsn`.
     ///
     /// So whoever has the log up to `flush_lsn` has everything that was committed by `at`. The source must be sure of it: a
     /// clock reading that merely travelled with an LSN is no proof (docs/DESIGN.md, "How complete_through is known").

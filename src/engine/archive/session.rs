@@ -11,7 +11,7 @@ use super::position::Position;
 use super::{ArchiveEvent, ArchiveSettings};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::repository::ServerRepository;
-use crate::format::wal::WalDecoder;
+use crate::format::wal::{WalDecoder, WalRecord, WalRecordDetail};
 use crate::model::{LogBackup, Lsn, Timestamp};
 use crate::port::{WalEvent, WalStream};
 
@@ -133,8 +133,8 @@ impl Session {
                 let mut records = Vec::new();
                 let fed = self.decoder.feed(&bytes, |record| records.push(record));
                 fed.map_err(|error| Error::corrupt("the server's log", error))?;
+                self.knowledge = Knowledge::of(&self.decoder, self.still_complete_through(&records));
                 self.pending.push(&bytes, records);
-                self.knowledge = Knowledge::of(&self.decoder, self.knowledge.complete_through);
             }
             WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end().lsn => {
                 // The latest observation, not the greatest time: a clock that was set back may be right.
@@ -147,6 +147,13 @@ impl Session {
             WalEvent::Observed { .. } | WalEvent::Idle => {}
         }
         Ok(())
+    }
+
+    /// A commit that comes after the observation, but has an earlier time, says that the clock was set back: then it is
+    /// unknown through when the log is complete, until the clock is observed again.
+    fn still_complete_through(&self, records: &[WalRecord]) -> Option<Timestamp> {
+        let refuted = |complete: &Timestamp| records.iter().filter_map(ended_at).any(|time| time <= *complete);
+        self.knowledge.complete_through.filter(|complete| !refuted(complete))
     }
 
     /// The source goes on where the received log ends, or something went wrong between here and there.
@@ -190,6 +197,14 @@ impl Session {
             Some(SessionEnd::Timeline(_) | SessionEnd::Failed(_)) => Ok(()),
             _ => self.stream.acknowledge(end).await.context(|| format!("acknowledging log up to {end}")),
         }
+    }
+}
+
+/// When the transaction ended of which `record` is the end.
+fn ended_at(record: &WalRecord) -> Option<Timestamp> {
+    match record.detail {
+        WalRecordDetail::Commit { time, .. } | WalRecordDetail::Abort { time, .. } => Some(time),
+        _ => None,
     }
 }
 

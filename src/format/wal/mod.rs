@@ -48,7 +48,12 @@ mod xlog;
 
 #[cfg(test)]
 #[path = "../../testing/synthetic_wal.rs"]
-#[allow(unreachable_pub, dead_code, reason = "shared with benches and other tests")]
+#[allow(
+    clippy::duplicate_mod,
+    unreachable_pub,
+    dead_code,
+    reason = "pure code cannot name `testing`, which has it too"
+)]
 mod synthetic_wal;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Timestamp;
 use crate::model::{PostgresMajor, SegmentSize, SystemId, TimelineSwitch, WalRange};
 
 fn tli(number: u32) -> TimelineId {
