@@ -1,5 +1,6 @@
 //! The validated index of one server's artifacts.
 
+mod current;
 mod error;
 mod max_tree;
 mod timeline_log;
@@ -14,7 +15,6 @@ pub(crate) use timeline_log::{Piece, TimelineLog};
 
 use super::{
     Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredObject, TimelineHistory, TimelineId,
-    Timestamp,
 };
 
 /// What the planner orders and retention keeps or expires.
@@ -155,26 +155,6 @@ impl Catalog {
         self.branches.keys().copied()
     }
 
-    /// The branch that the server was on last: of the newest incarnation the current timeline.
-    ///
-    /// This is the branch whose end was seen at the latest time: the server's clock at its last log backup (or the latest
-    /// commit in that, if the clock was not observed) or at its last snapshot, whichever lies further in the log. Of
-    /// branches that ended at the same time it is the one with the highest timeline. Numbers alone would not do: a
-    /// promotion that was abandoned has a higher timeline than the server's.
-    #[must_use]
-    pub fn current(&self) -> Option<Branch> {
-        let seen = |&branch: &Branch| Some((self.last_seen(branch)?, branch.timeline, branch));
-        self.branches.keys().filter_map(seen).max().map(|(.., branch)| branch)
-    }
-
-    /// The timeline of `incarnation` that the server was on last; see [`Catalog::current`].
-    #[must_use]
-    pub fn current_timeline(&self, incarnation: Incarnation) -> Option<TimelineId> {
-        let mine = self.branches.keys().filter(|branch| branch.incarnation == incarnation);
-        let seen = |&branch: &Branch| Some((self.last_seen(branch)?, branch.timeline));
-        mine.filter_map(seen).max().map(|(_, timeline)| timeline)
-    }
-
     /// All snapshots, by ID.
     pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
         self.snapshots.values().map(|linked| &linked.snapshot)
@@ -235,13 +215,6 @@ impl Catalog {
         }
         chain.reverse();
         chain
-    }
-
-    fn last_seen(&self, branch: Branch) -> Option<Timestamp> {
-        let record = self.branches.get(&branch)?;
-        let last = record.snapshots.last().and_then(|id| self.snapshot(id));
-        let snapshot = last.map(|snapshot| (snapshot.wal.end, snapshot.consistent_at));
-        snapshot.max(record.log.last_seen()).map(|(_, at)| at)
     }
 }
 

@@ -215,6 +215,21 @@ proptest! {
         }
     }
 
+    /// Whatever clocks say: nothing is archived that goes on after the end of the current branch, and one there is as soon
+    /// as anything is.
+    #[test]
+    fn nothing_follows_the_current_branch(steps in steps(false, true)) {
+        let world = World::after(&steps);
+        let current = catalog(&world).current();
+        let pasts: Vec<_> = (0..world.timelines.len()).map(|timeline| world.archived_past(timeline)).collect();
+        prop_assert_eq!(current.is_some(), pasts.iter().any(Option::is_some));
+        let number = (0..pasts.len()).find(|&number| Some(world.branch(number)) == current);
+        let Some(end) = number.and_then(|number| pasts[number].as_ref()) else { return Ok(()) };
+        for past in pasts.iter().flatten() {
+            prop_assert!(past == end || !past.starts_with(end), "{:?} goes on after {:?}", past, current);
+        }
+    }
+
     /// The order in which artifacts are found does not matter, nor finding them twice.
     #[test]
     fn order_and_duplicates_do_not_matter(steps in steps(false, true), turn in 0..100_usize) {

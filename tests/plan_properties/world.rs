@@ -197,6 +197,18 @@ impl World {
         path
     }
 
+    /// Every unit of log on the way to where the last artifact of a timeline ends, each as the timeline that wrote it and its
+    /// number; `None` if there is no artifact.
+    pub(crate) fn archived_past(&self, timeline: usize) -> Option<Vec<(usize, u64)>> {
+        let logs = self.logs.iter().map(|log| log.wal);
+        let all = logs.chain(self.snapshots.iter().map(|snapshot| snapshot.wal));
+        let last = all.filter(|wal| wal.timeline == self.timelines[timeline].id).map(|wal| wal.end).max()?;
+        let units = |(number, begin, end): (usize, Lsn, Lsn)| {
+            (begin.as_u64() / UNIT..end.min(last).as_u64() / UNIT).map(move |unit| (number, unit))
+        };
+        Some(self.path(timeline).into_iter().flat_map(units).collect())
+    }
+
     /// All commits on the way to the end of a timeline, in log order.
     pub(crate) fn commits(&self, timeline: usize) -> Vec<(Lsn, Timestamp)> {
         let stretch = |(number, begin, end): (usize, Lsn, Lsn)| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{PostgresMajor, SegmentSize, SystemId, TimelineSwitch, WalRange};
+use crate::model::{PostgresMajor, SegmentSize, SystemId, TimelineSwitch, Timestamp, WalRange};
 
 fn tli(number: u32) -> TimelineId {
     TimelineId::new(number).unwrap()
@@ -87,6 +87,24 @@ fn the_current_branch_is_the_one_seen_last() {
     artifacts.push(snapshot.into());
     assert_eq!(Catalog::new(artifacts).unwrap().current(), Some(branch(2)), "a snapshot was taken there since");
     assert_eq!(Catalog::default().current(), None);
+}
+
+#[test]
+fn a_branch_that_was_left_is_not_current_whatever_the_clocks_say() {
+    let current = |artifacts: &[Artifact]| Catalog::new(artifacts.iter().cloned()).unwrap().current();
+    let (old, promoted) = (log(1, 0, 10, 100), history(3, &[(1, 10), (2, 15)], "3"));
+    let mut artifacts: Vec<Artifact> = vec![old.into(), promoted.into(), history(2, &[(1, 10)], "2").into()];
+    assert_eq!(current(&artifacts), Some(branch(1)), "nothing is known of what came after");
+    artifacts.push(log(2, 5, 10, 1).into());
+    assert_eq!(current(&artifacts), Some(branch(1)), "a copy of the old log is not beyond the switch");
+    artifacts.push(log(3, 15, 20, 50).into());
+    assert_eq!(current(&artifacts), Some(branch(3)), "18 s behind, but further");
+    artifacts.push(log(1, 10, 12, 101).into());
+    assert_eq!(current(&artifacts), Some(branch(1)), "a real fork: the promotion was abandoned");
+    let mut unseen = log(3, 20, 30, 0);
+    unseen.complete_through = None;
+    let unseen = [log(1, 0, 10, 100).into(), history(3, &[(1, 10)], "3").into(), unseen.into()];
+    assert_eq!(current(&unseen), Some(branch(3)), "without any clock too");
 }
 
 #[test]
