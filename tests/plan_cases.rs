@@ -113,6 +113,8 @@ struct Plan {
     stop: Option<String>,
     timeline: Option<TimelineId>,
     histories: Option<Vec<String>>,
+    /// The history file to make, since none is stored: its lines that are not empty, without the tabs.
+    unstored_history: Option<Vec<String>>,
     idle_since: Option<String>,
     idle_until: Option<String>,
     faster_than: Option<String>,
@@ -277,6 +279,9 @@ impl Plan {
         same(self.timeline.as_ref(), &plan.timeline(), "timeline", asked);
         let histories: Vec<_> = plan.histories().iter().map(|history| history.key.to_string()).collect();
         same(self.histories.as_ref(), &histories, "histories", asked);
+        let history = plan.unstored_history().map(|history| pitr::format::history::print(history).replace('\t', " "));
+        let lines = |file: String| file.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(history.map(lines), self.unstored_history, "history to make, for {asked}");
         let (since, until) = match plan.answer() {
             Answer::IdleTail { last_commit, archived_until, .. } => (last_commit, Some(archived_until)),
             _ => (None, None),

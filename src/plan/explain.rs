@@ -31,6 +31,9 @@ impl fmt::Display for RestorePlan {
         writeln!(f, "            {}", Because(self.choice()))?;
         explain_logs(f, self.logs())?;
         self.histories().iter().try_for_each(|history| writeln!(f, "  history   {}", history.key))?;
+        if let Some(history) = self.unstored_history() {
+            writeln!(f, "  history   of timeline {}, not stored: made from what is known", history.timeline())?;
+        }
         self.explain_stop(f)?;
         let cost = self.cost();
         let (fetch, replay) = (Size(cost.bytes_to_fetch), Size(cost.wal_bytes_to_replay));

@@ -163,13 +163,25 @@ impl RestorePlan {
     }
 
     /// The timeline histories to stage: PostgreSQL reads only that of the timeline to recover along, and none for
-    /// timeline 1. Empty too if it is not stored; [`Self::path`] is what such a file would say.
+    /// timeline 1. Empty too if it is not stored; then [`Self::unstored_history`] is to be staged.
     #[must_use]
     pub fn histories(&self) -> &[StoredObject] {
         &self.histories
     }
 
-    /// How the timeline descends from those before it.
+    /// The history to print and stage because PostgreSQL needs one ("recovery target timeline does not exist"), and none is
+    /// stored. `None` if one is, and for timeline 1.
+    ///
+    /// If a descendant's history is stored, this is what it tells, reasons and all. If nothing is known of the ancestors
+    /// there are none in it, which prints as an empty file. PostgreSQL takes that (`readTimeLineHistory` in
+    /// `access/transam/timeline.c`): such a plan needs log of this timeline only.
+    #[must_use]
+    pub fn unstored_history(&self) -> Option<&TimelineHistory> {
+        let needed = self.timeline() != TimelineId::FIRST && self.histories.is_empty();
+        needed.then_some(&self.path)
+    }
+
+    /// How the timeline descends from those before it, as far as is known.
     #[must_use]
     pub fn path(&self) -> &TimelineHistory {
         &self.path
