@@ -60,8 +60,10 @@ fn overlapping_logs_are_cut_into_the_fewest_pieces() {
 }
 
 #[test]
-fn the_last_observation_of_the_clock_counts() {
-    let log = TimelineLog::new(vec![log(1, 0, 10, 100), log(1, 10, 10, 300), log(1, 10, 20, 200)]);
+fn the_observation_furthest_in_the_log_counts_and_there_the_latest() {
+    let idle = [log(1, 10, 10, 150), log(1, 10, 10, 300), log(1, 10, 10, 250)];
+    let logs = [log(1, 0, 10, 100), log(1, 10, 20, 200)].into_iter().chain(idle);
+    let log = TimelineLog::new(logs.collect());
     let observed = |lsn| log.observed_by(Lsn::new(lsn));
     assert_eq!(
         (observed(9), observed(10), observed(19), observed(20)),

@@ -107,7 +107,8 @@ impl TimelineLog {
         self.commits.first_above(pieces, limit)
     }
 
-    /// The server's clock when it was last observed with the log ending at or before `lsn`.
+    /// The server's clock when it was last observed with the log ending at or before `lsn`: of the observations furthest in
+    /// the log, the latest.
     pub(crate) fn observed_by(&self, lsn: Lsn) -> Option<Timestamp> {
         let seen = self.observations.partition_point(|&(end, _)| end <= lsn);
         Some(self.observations[seen.checked_sub(1)?].1)
@@ -149,7 +150,13 @@ fn partition(backups: &[LogBackup], furthest: &[usize]) -> (Vec<PieceStart>, Vec
     (pieces, runs)
 }
 
-/// The last observation wins over earlier and later ones: a clock that once ran ahead does not count for ever.
+/// By end, then time, so that of the observations up to a position the last one is that of the furthest end, and of several
+/// with that end the latest. So a clock that once ran ahead counts no more when log follows.
+///
+/// The order in which observations with one end were made is not known, and need not be. Each says of its own that the log
+/// did not go on; an idle server makes a new one every so often, and only the latest moves the window on. If its clock was
+/// set back meanwhile, an instant between the two readings comes twice, and before the next commit both times the state is
+/// the same. The first commit after that ends further on, as does the next observation, which then counts alone.
 fn observations(backups: &[LogBackup]) -> Vec<(Lsn, Timestamp)> {
     let seen = |backup: &LogBackup| Some((backup.wal.end, backup.complete_through?));
     let mut observations: Vec<_> = backups.iter().filter_map(seen).collect();
