@@ -1,6 +1,5 @@
 use super::*;
-use crate::model::Timestamp;
-use crate::model::{PostgresMajor, SegmentSize, SystemId, TimelineSwitch, WalRange};
+use crate::model::{PostgresMajor, SegmentSize, SystemId, TimelineSwitch, Timestamp, WalRange};
 
 fn tli(number: u32) -> TimelineId {
     TimelineId::new(number).unwrap()
