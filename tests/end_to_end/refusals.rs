@@ -126,9 +126,10 @@ async fn instants_that_cannot_be_reached_are_refused_with_those_that_can() {
     assert!(error.to_string().contains("offset"), "{error}");
 
     let logs = catalog.logs(catalog.current().unwrap());
-    let with_commits = |log: &&LogBackup| log.max_commit_time.is_some();
-    let (lost, later) =
-        (logs.iter().filter(with_commits).nth(2).unwrap(), logs.iter().filter(with_commits).nth(4).unwrap());
+    let consistent = catalog.snapshots().next().unwrap().wal.end;
+    let after = |log: &&LogBackup| log.wal.start >= consistent && log.max_commit_time.is_some();
+    let (lost, later) = (logs.iter().find(after).unwrap(), logs.iter().rfind(after).unwrap());
+    assert!(lost.wal.end <= later.wal.start, "too little log");
     fs::remove_file(stored_file(&stand, &lost.object.key)).unwrap();
     let catalog = stand.catalog().await;
     let request = RestoreRequest::new(Target::time(later.max_commit_time.unwrap()));
