@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::pump::{Delivery, Pump};
-use self::question::Question;
-use super::connect::{connect, connect_to};
+use self::question::{Question, Way};
+use super::connect::connect;
 use super::connection::Connection;
 use super::message::{Message, ProtocolError};
 use super::observe::{self, Observer};
@@ -90,15 +90,10 @@ async fn observation(
     start: Lsn,
 ) -> Result<(Observer, Question), PortError> {
     let wal_writer_delay: TimeSetting = connection.show("wal_writer_delay").await?;
-    let mut second = connect_to(&server.config, connection.endpoint()).await?;
-    let same = second.identify_system().await?;
-    if !second.is_primary() || (same.system_id, same.timeline) != (system.system_id, system.timeline) {
-        let context = format!("two connections to the {} reach two servers", connection.endpoint());
-        return Err(PortError::new(PortErrorKind::Unavailable, context));
-    }
+    let question = Question::open(Way::of(&server.config, connection, system)).await?;
     let interval = server.stream.observe_interval;
     let observer = Observer::new(observe::margin(wal_writer_delay.0), interval, start);
-    Ok((observer, Question::new(second)))
+    Ok((observer, question))
 }
 
 async fn first(connection: &mut Connection, silence_max: Duration) -> Result<Message, PortError> {

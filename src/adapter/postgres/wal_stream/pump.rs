@@ -68,7 +68,7 @@ pub(super) struct Pump {
 /// What the task wakes up for.
 enum Wake {
     Message(Result<Message, PortError>),
-    FlushLsn(Result<Lsn, PortError>),
+    FlushLsn(Option<Lsn>),
     Acknowledged,
     AnswerDue,
     StatusDue,
@@ -124,7 +124,7 @@ impl Pump {
             };
             let flow = match next {
                 Wake::Message(message) => self.handle(message?).await?,
-                Wake::FlushLsn(flush_lsn) => self.answer(flush_lsn?),
+                Wake::FlushLsn(flush_lsn) => self.answer(flush_lsn),
                 Wake::Acknowledged => self.send_status(false).await?,
                 Wake::AnswerDue => self.answer_server().await?,
                 Wake::StatusDue => self.send_status(!self.reply_awaited).await?,
@@ -204,8 +204,8 @@ impl Pump {
         }
     }
 
-    fn answer(&mut self, flush_lsn: Lsn) -> ControlFlow<()> {
-        if let Some((observer, _)) = &mut self.observation {
+    fn answer(&mut self, flush_lsn: Option<Lsn>) -> ControlFlow<()> {
+        if let (Some((observer, _)), Some(flush_lsn)) = (&mut self.observation, flush_lsn) {
             observer.answer(flush_lsn);
         }
         self.deliver_observation();
@@ -285,7 +285,7 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-async fn question(observation: &mut Option<(Observer, Question)>) -> Result<Lsn, PortError> {
+async fn question(observation: &mut Option<(Observer, Question)>) -> Option<Lsn> {
     match observation {
         Some((_, question)) => question.answer().await,
         None => std::future::pending().await,
