@@ -203,6 +203,10 @@ async fn a_timeline_ends_where_the_next_begins() {
             }
         };
         assert_eq!((following, switch), (timeline(2), end));
+        // The task that owned the connection may take a while to end.
+        sleep(Duration::from_millis(200)).await;
+        stream.acknowledge(switch).await.expect("what was received is stored after the end");
+        assert_eq!(end_of(&mut stream).await, PortErrorKind::Unavailable, "nothing follows the end");
         let history = source.timeline_history(timeline(2)).await.unwrap();
         let file = fs::read(cluster.data().join("pg_wal/00000002.history")).unwrap();
         assert_eq!(history, file);
@@ -212,6 +216,7 @@ async fn a_timeline_ends_where_the_next_begins() {
         read_until(&mut stream, switch, cluster.lsn("pg_current_wal_flush_lsn()")).await;
         drop(stream);
         let mut ended = source.stream(timeline(1), switch).await.unwrap();
+        ended.acknowledge(switch).await.unwrap();
         assert_eq!(next(&mut ended).await, WalEvent::timeline_end(timeline(2), switch));
     }
 }

@@ -73,7 +73,10 @@ async fn try_open(server: &PostgresServer, timeline: TimelineId, start: Lsn) -> 
     let room = Arc::new(Semaphore::new(usize::try_from(settings.buffer_bytes_max.max(1)).unwrap_or(1)));
     let stream = ReplicationStream { events: received, acknowledge };
     match started {
-        Started::Ended(next) => pump::send_end(&events, next),
+        Started::Ended(next) => {
+            pump::send_end(&events, next);
+            tokio::spawn(pump::take_acknowledgements(acknowledged));
+        }
         Started::Streaming => {
             let pump = Pump::new(connection, observation, start, events, acknowledged, room, settings);
             tokio::spawn(pump.run(first));

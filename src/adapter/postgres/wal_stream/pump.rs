@@ -46,6 +46,11 @@ pub(super) fn send_end(events: &UnboundedSender<Result<Delivery, PortError>>, ne
     let _ = events.send(Ok(Delivery { event, _room: None }));
 }
 
+/// After the end of a timeline nobody needs acknowledgements, but they are no error, until the consumer is gone.
+pub(super) async fn take_acknowledgements(mut acknowledged: watch::Receiver<Lsn>) {
+    while acknowledged.changed().await.is_ok() {}
+}
+
 pub(super) struct Pump {
     connection: Connection,
     observation: Option<(Observer, Question)>,
@@ -106,11 +111,18 @@ impl Pump {
 
     /// Runs until the consumer is gone, the timeline ends or something fails.
     pub(super) async fn run(mut self, first: Option<Message>) {
-        if let Err(error) = self.stream(first).await {
-            // If nobody listens any more, nobody needs to know.
-            let _ = self.events.send(Err(error));
+        let ended = self.stream(first).await;
+        let Self { connection, events, acknowledged, .. } = self;
+        match ended {
+            Ok(()) => drop(tokio::spawn(take_acknowledgements(acknowledged))),
+            Err(error) => {
+                drop(acknowledged);
+                // If nobody listens any more, nobody needs to know.
+                let _ = events.send(Err(error));
+            }
         }
-        self.connection.close().await;
+        drop(events);
+        connection.close().await;
     }
 
     async fn stream(&mut self, first: Option<Message>) -> Result<(), PortError> {
