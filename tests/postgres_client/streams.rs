@@ -9,7 +9,7 @@ use pitr::model::{Lsn, SegmentNumber, SegmentSize};
 use pitr::port::{PortErrorKind, WalEvent, WalSource, WalStream};
 use tokio::time::sleep;
 
-use crate::support::{Cluster, command, follow, next, oldest, read_until, run, timeline, versions};
+use crate::support::{Cluster, command, follow, next, oldest, read_until, run, timeline, version, versions};
 
 #[tokio::test]
 async fn a_server_says_who_it_is() {
@@ -137,6 +137,25 @@ async fn log_that_was_removed_is_a_gap() {
         assert_eq!(error.kind(), PortErrorKind::NotFound, "{error:?}");
         let error = source.stream(timeline(1), Lsn::MAX).await.unwrap_err();
         assert_eq!(error.kind(), PortErrorKind::Invalid, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_was_idle_for_too_long_is_made_anew() {
+    // Older versions have no such limit.
+    for bin in versions().into_iter().filter(|bin| version(bin) >= 18) {
+        let cluster = Cluster::start(&bin, &["idle_replication_slot_timeout = 1s", "wal_keep_size = 1GB"]);
+        let source = cluster.source();
+        let (stream, start) = follow(&source).await;
+        drop(stream);
+        eventually(&cluster, "select count(*) from pg_replication_slots where active", "0").await;
+        sleep(Duration::from_secs(2)).await;
+        cluster.sql("create table t (i int); checkpoint");
+        eventually(&cluster, "select invalidation_reason from pg_replication_slots", "idle_timeout").await;
+        source.reserve().await.unwrap();
+        let mut stream = source.stream(timeline(1), start).await.unwrap();
+        read_until(&mut stream, start, cluster.lsn("pg_current_wal_flush_lsn()")).await;
+        assert_eq!(cluster.sql("select active, invalidation_reason from pg_replication_slots"), "t|");
     }
 }
 
