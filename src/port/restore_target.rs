@@ -59,6 +59,10 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     /// # Errors
     /// If it cannot be said; recovery then keeps waiting.
     async fn end_of_wal(&self) -> Result<(), PortError>;
+
+    /// Says that the log will not be completed: recovery fails instead of waiting or taking it for the end of the log.
+    /// Without effect after [`end_of_wal`](Self::end_of_wal).
+    fn abandon(&self);
 }
 
 /// A file that is being written, from its start to its end.

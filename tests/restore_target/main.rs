@@ -126,7 +126,7 @@ async fn a_feeder_that_gives_up_stops_recovery() {
         let server = LocalServer::new(install, room.path("new"));
         let mut running = server.launch().await.unwrap();
         feed_until_taken(&source, &target, &room.path("new")).await;
-        drop(target);
+        target.abandon();
         assert_stopped(running.ready().await, "whoever stages the log is gone");
         assert_stopped(server.start().await.map(drop), "whoever stages the log is gone");
         assert_not_promoted(&room.path("new"));

@@ -48,8 +48,8 @@ const CONFIGURATION: [(&str, &str); 3] = [
 /// - `postgresql.auto.conf` keeps its lines; two blocks are added. One is for the recovery alone. The other detaches the
 ///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions.
 /// - The log is staged in `pitr_wal` inside the data directory. PostgreSQL takes segments from there without a copy. It waits for a
-///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, before
-///   [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
+///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, or the log is
+///   [`abandon`](RestoreTarget::abandon)ed, before [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
 /// - A recovery that is interrupted may be started again while this value lives, or after the end was declared.
 ///
 /// Its methods must be awaited inside a tokio runtime, on whose blocking threads files are written: a wait for the disk
@@ -178,6 +178,12 @@ impl RestoreTarget for DataDirectory {
 
     async fn end_of_wal(&self) -> Result<(), PortError> {
         self.prepared()?.staging.end().await
+    }
+
+    fn abandon(&self) {
+        if let Some(prepared) = self.prepared.get() {
+            prepared.staging.abandon();
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Staging {
     ahead_max: usize,
     /// Segments that are being written. They are counted under a lock, so that two do not take the last place.
     in_flight: Arc<Mutex<usize>>,
-    _feeder: Feeder,
+    feeder: Mutex<Option<Feeder>>,
 }
 
 impl Staging {
@@ -43,7 +43,14 @@ impl Staging {
         }
         let feeder = Feeder::lock(directory.join("feeder"), owner)?;
         let data_directory = data_directory.to_owned();
-        Ok(Self { directory, data_directory, owner, ahead_max, in_flight: Arc::default(), _feeder: feeder })
+        Ok(Self {
+            directory,
+            data_directory,
+            owner,
+            ahead_max,
+            in_flight: Arc::default(),
+            feeder: Mutex::new(Some(feeder)),
+        })
     }
 
     /// Writes the history file of `timeline`.
@@ -81,6 +88,11 @@ impl Staging {
     pub(super) async fn end(&self) -> Result<(), PortError> {
         let (path, owner) = (self.directory.join("end"), self.owner);
         blocking(move || disk::replace_file(&path, b"", owner)).await
+    }
+
+    /// Lets go of the lock: recovery fails when it asks for what is not staged, unless the end was said.
+    pub(super) fn abandon(&self) {
+        drop(self.feeder.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     async fn place(&self) -> Result<Option<Slot>, PortError> {
