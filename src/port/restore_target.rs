@@ -51,7 +51,8 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     /// wants no more.
     ///
     /// # Errors
-    /// If it cannot be staged.
+    /// If it cannot be staged, or recovery has failed: [`Unavailable`](super::PortErrorKind::Unavailable) if the server has
+    /// ended before it had recovered.
     async fn segment(&self, name: &str) -> Result<Option<Box<dyn FileWriter>>, PortError>;
 
     /// Says that no further segment comes: whoever asks for one now has reached the end of the log.

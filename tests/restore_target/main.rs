@@ -134,6 +134,36 @@ async fn a_feeder_that_gives_up_stops_recovery() {
 }
 
 #[tokio::test]
+async fn a_server_that_gives_up_stops_its_feeder() {
+    let (room, install) = (Room::new(), installs().remove(0));
+    let source = Source::make(&install, &room).await;
+    let target = data_directory(room.path("new")).segments_ahead(NonZeroUsize::new(1).unwrap());
+    write_files(&source.copy, &source.tablespaces, &target).await;
+    target.commit(&source.settings(RecoveryTarget::EndOfWal)).await.unwrap();
+    let running = LocalServer::new(install, room.path("new")).launch().await.unwrap();
+    for (name, bytes) in &source.segments[..2] {
+        assert!(stage(&target, name, bytes).await);
+    }
+    // It has taken the first: so it was seen while the second waited for a place.
+    running.stop(StopMode::Immediate).await.unwrap();
+    let (third, bytes) = &source.segments[2];
+    let segment = target.segment(third);
+    let waited = tokio::time::timeout(Duration::from_secs(30), segment).await.expect("it does not wait for ever");
+    let error = match waited {
+        Ok(writer) => {
+            // The second was taken, too.
+            let mut writer = writer.unwrap();
+            writer.write(bytes.clone()).await.unwrap();
+            writer.finish().await.unwrap();
+            target.segment(&source.segments[3].0).await.unwrap_err()
+        }
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), PortErrorKind::Unavailable, "{error}");
+    assert_not_promoted(&room.path("new"));
+}
+
+#[tokio::test]
 async fn a_feeder_that_is_killed_stops_recovery() {
     if let Some(room) = std::env::var_os(CHILD) {
         return feed_until_killed(Path::new(&room)).await;

@@ -2,6 +2,7 @@
 
 mod disk;
 mod layout;
+mod postmaster;
 mod settings;
 mod staging;
 mod writer;

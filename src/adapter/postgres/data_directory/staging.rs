@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::super::OsUser;
 use super::disk::{self, Draft, blocking, failed};
 use super::layout::STAGING;
+use super::postmaster;
 use super::writer::StagedSegment;
 use crate::model::{SegmentSize, TimelineId};
 use crate::port::{PortError, PortErrorKind, RecoverySettings};
@@ -20,6 +23,8 @@ use crate::port::{PortError, PortErrorKind, RecoverySettings};
 const RESTORE_COMMAND: &str = include_str!("restore_command.sh");
 /// How often it is looked whether recovery has taken a segment.
 const POLL: Duration = Duration::from_millis(20);
+/// How long a server that has ended before it had recovered may take to be started again.
+const RESTART_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The directory `pitr_wal` of a data directory. As long as it lives, recovery knows that more segments may come.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub(super) struct Staging {
     /// Segments that are being written. They are counted under a lock, so that two do not take the last place.
     in_flight: Arc<Mutex<usize>>,
     feeder: Mutex<Option<Feeder>>,
+    /// Whether a server was seen in the data directory: before, it is waited for.
+    began: AtomicBool,
 }
 
 impl Staging {
@@ -50,6 +57,7 @@ impl Staging {
             ahead_max,
             in_flight: Arc::default(),
             feeder: Mutex::new(Some(feeder)),
+            began: AtomicBool::default(),
         })
     }
 
@@ -96,13 +104,31 @@ impl Staging {
     }
 
     async fn place(&self) -> Result<Option<Slot>, PortError> {
-        while !has_recovered(&self.data_directory)? {
+        let mut seen = Instant::now();
+        loop {
+            // Asked before looking for the end of recovery: a server that has recovered may end, too.
+            if self.server_is_awaited() {
+                seen = Instant::now();
+            }
+            if has_recovered(&self.data_directory)? {
+                return Ok(None);
+            }
             if let Some(slot) = self.free_place()? {
                 return Ok(Some(slot));
             }
+            if seen.elapsed() > RESTART_TIME_MAX {
+                let context = format!("the server in {} ended before it had recovered", self.data_directory.display());
+                return Err(PortError::new(PortErrorKind::Unavailable, context));
+            }
             tokio::time::sleep(POLL).await;
         }
-        Ok(None)
+    }
+
+    /// Whether the server runs, or was not started yet.
+    fn server_is_awaited(&self) -> bool {
+        let runs = postmaster::runs(&self.data_directory);
+        let began = self.began.fetch_or(runs, Ordering::Relaxed);
+        runs || !began
     }
 
     fn free_place(&self) -> Result<Option<Slot>, PortError> {
