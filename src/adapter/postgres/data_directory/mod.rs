@@ -253,12 +253,17 @@ fn finish_recovery(root: &Path) -> Result<(), PortError> {
     }
 }
 
-/// Makes a directory; parents that have to be made belong to `owner` too, who must be able to pass through them.
+/// Makes a directory, durably; parents that have to be made belong to `owner` too, who must be able to pass through them.
 fn make_with_parents(path: &Path, owner: Option<OsUser>) -> Result<(), PortError> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+    if path.exists() {
+        return disk::make_directory(path, 0o700, owner);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.exists()) {
         make_with_parents(parent, owner)?;
     }
-    disk::make_directory(path, 0o700, owner)
+    disk::make_directory(path, 0o700, owner)?;
+    parent.map_or(Ok(()), disk::sync_directory)
 }
 
 fn read_if_any(path: &Path) -> Result<Vec<u8>, PortError> {
