@@ -6,6 +6,7 @@
 mod source;
 
 use std::fs;
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -59,6 +60,9 @@ async fn recover(
     steps: i64,
 ) -> Recovered {
     write_files(&source.copy, &source.tablespaces, target).await;
+    let foreign = "hba_file = '/nowhere/hba'\nident_file = '/nowhere/ident'\nexternal_pid_file = '/nowhere/pid'\n";
+    let mut conf = fs::OpenOptions::new().append(true).open(path.join("postgresql.conf")).unwrap();
+    conf.write_all(foreign.as_bytes()).unwrap();
     target.commit(&source.settings(recovery)).await.unwrap();
     let server = LocalServer::new(source.install.clone(), path).setting("fsync", "off");
     let (running, ()) = tokio::join!(server.start(), source.feed(target, 0, Duration::ZERO));
@@ -83,6 +87,13 @@ async fn check_detached(running: &RunningServer, source: &Source, path: &Path) {
     let client = connect(running).await;
     let archive_mode: String = client.query_one("SHOW archive_mode", &[]).await.unwrap().get(0);
     assert_eq!(archive_mode, "off");
+    for (name, file) in [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")] {
+        let used: String = client.query_one(&format!("SHOW {name}"), &[]).await.unwrap().get(0);
+        assert_eq!(Path::new(&used), path.join(file));
+    }
+    let log = running.log_since_start().unwrap();
+    assert!(!log.contains("external PID file"), "{log}");
+    assert!(path.join("postmaster.pid.external").exists());
     let space = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'";
     let space: String = client.query_one(space, &[]).await.unwrap().get(0);
     assert_eq!(space, format!("{}-tablespaces/{}", path.display(), source.tablespaces[0].oid));

@@ -47,7 +47,8 @@ const CONFIGURATION: [(&str, &str); 3] = [
 /// - Each file is synced when it is finished. [`commit`](RestoreTarget::commit) syncs the directories and renames
 ///   `global/pg_control` in place at last.
 /// - `postgresql.auto.conf` keeps its lines; two blocks are added. One is for the recovery alone. The other detaches the
-///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions.
+///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions,
+///   no file of the source for its process ID and, where `postgresql.conf` itself names them, none for access rules.
 /// - The log is staged in `pitr_wal` inside the data directory. PostgreSQL takes segments from there without a copy. It waits for a
 ///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, or the log is
 ///   [`abandon`](RestoreTarget::abandon)ed, before [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
@@ -232,7 +233,8 @@ impl Prepared {
             }
         }
         let auto_conf = root.join("postgresql.auto.conf");
-        let content = settings::with_recovery(&read_if_any(&auto_conf)?, recovery);
+        let own_files = settings::own_access_files(&read_if_any(&root.join("postgresql.conf"))?, root)?;
+        let content = settings::with_recovery(&read_if_any(&auto_conf)?, &own_files, recovery);
         disk::replace_file(&auto_conf, &content, self.owner)?;
         disk::replace_file(&root.join("recovery.signal"), b"", self.owner)
     }
