@@ -24,9 +24,6 @@ use super::OsUser;
 use crate::model::{FileEntry, Tablespace, TimelineId};
 use crate::port::{FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
 
-/// Segments that wait for recovery at a time: 256 MiB of the usual size.
-const SEGMENTS_AHEAD: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
-
 /// What PostgreSQL does not start without, for servers that keep their configuration elsewhere, as Debian's do.
 const CONFIGURATION: [(&str, &str); 3] = [
     ("postgresql.conf", "# pitr: the backup had no postgresql.conf: all defaults\n"),
@@ -61,7 +58,7 @@ pub struct DataDirectory {
     path: PathBuf,
     tablespaces: BTreeMap<u32, PathBuf>,
     owner: Option<OsUser>,
-    segments_ahead: NonZeroUsize,
+    segments_ahead: Option<NonZeroUsize>,
     prepared: OnceLock<Arc<Prepared>>,
 }
 
@@ -81,7 +78,7 @@ impl DataDirectory {
             path: path.into(),
             tablespaces: BTreeMap::new(),
             owner: None,
-            segments_ahead: SEGMENTS_AHEAD,
+            segments_ahead: None,
             prepared: OnceLock::new(),
         }
     }
@@ -99,10 +96,11 @@ impl DataDirectory {
         Self { owner: Some(user), ..self }
     }
 
-    /// Stages up to `count` segments that recovery has not taken yet; 16 unless set.
+    /// Stages up to `count` segments that recovery has not taken yet; unless set, as many as have 256 MiB, but at
+    /// least 2.
     #[must_use]
     pub fn segments_ahead(self, count: NonZeroUsize) -> Self {
-        Self { segments_ahead: count, ..self }
+        Self { segments_ahead: Some(count), ..self }
     }
 
     /// Tidies up after a recovery: removes its settings from `postgresql.auto.conf`, and what is left of the staged log.
@@ -139,7 +137,7 @@ impl DataDirectory {
 #[async_trait]
 impl RestoreTarget for DataDirectory {
     async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError> {
-        let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead.get());
+        let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead);
         let prepared = blocking(move || Prepared::create(layout, owner, ahead)).await?;
         let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is prepared already");
         self.prepared.set(Arc::new(prepared)).map_err(|_| twice())
@@ -190,7 +188,7 @@ impl RestoreTarget for DataDirectory {
 }
 
 impl Prepared {
-    fn create(layout: Layout, owner: Option<OsUser>, ahead: usize) -> Result<Self, PortError> {
+    fn create(layout: Layout, owner: Option<OsUser>, ahead: Option<NonZeroUsize>) -> Result<Self, PortError> {
         layout.check()?;
         for directory in layout.directories() {
             if !disk::is_empty_or_absent(directory)? {
