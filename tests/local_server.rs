@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use pitr::adapter::postgres::{InitOptions, LocalServer, LocalServerError, PgInstall, StopMode};
@@ -75,6 +75,11 @@ async fn a_server_that_does_not_start_says_why() {
         Err(error @ LocalServerError::Ended { .. }) => assert!(error.to_string().contains("shared_buffers"), "{error}"),
         other => panic!("it started: {other:?}"),
     }
+    let precious = room.path().join("precious");
+    fs::create_dir_all(precious.join("file")).unwrap();
+    let owner = fs::metadata(&precious).unwrap().uid();
+    LocalServer::new(install(), &precious).init(&InitOptions::default()).await.unwrap_err();
+    assert_eq!(fs::metadata(&precious).unwrap().uid(), owner, "what is somebody else's stays theirs");
     let taken = server.init(&InitOptions::default()).await.unwrap_err();
     assert!(taken.to_string().contains("exists but is not empty"), "{taken}");
 }

@@ -51,7 +51,8 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     /// wants no more.
     ///
     /// # Errors
-    /// If it cannot be staged.
+    /// If it cannot be staged, or recovery has failed: [`Unavailable`](super::PortErrorKind::Unavailable) if the server has
+    /// ended before it had recovered.
     async fn segment(&self, name: &str) -> Result<Option<Box<dyn FileWriter>>, PortError>;
 
     /// Says that no further segment comes: whoever asks for one now has reached the end of the log.
@@ -59,6 +60,10 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     /// # Errors
     /// If it cannot be said; recovery then keeps waiting.
     async fn end_of_wal(&self) -> Result<(), PortError>;
+
+    /// Says that the log will not be completed: recovery fails instead of waiting or taking it for the end of the log.
+    /// Without effect after [`end_of_wal`](Self::end_of_wal).
+    fn abandon(&self);
 }
 
 /// A file that is being written, from its start to its end.

@@ -50,7 +50,8 @@ pub trait WalStream: Debug + Send {
     async fn next(&mut self, wait: Duration) -> Result<WalEvent, PortError>;
 
     /// Tells the server that everything before `durable` is safely stored: it may forget it, and report it to whoever waits
-    /// for a synchronous commit. Never goes back. Returns as soon as the message is on its way.
+    /// for a synchronous commit. Never goes back. Returns as soon as the message is on its way. Without effect once the timeline
+    /// has ended, which is no error: what is received before the end may be stored after it.
     ///
     /// # Errors
     /// As [`next`](Self::next).

@@ -31,6 +31,8 @@ pub struct RestoredServer {
     pub segments: BTreeMap<String, Bytes>,
     /// Whether the end of the log was said.
     pub ended: bool,
+    /// Whether the log was abandoned before its end was said.
+    pub abandoned: bool,
 }
 
 impl MemoryTarget {
@@ -119,6 +121,11 @@ impl RestoreTarget for MemoryTarget {
     async fn end_of_wal(&self) -> Result<(), PortError> {
         self.server().ended = true;
         Ok(())
+    }
+
+    fn abandon(&self) {
+        let mut server = self.server();
+        server.abandoned |= !server.ended;
     }
 }
 

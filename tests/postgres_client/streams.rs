@@ -9,7 +9,7 @@ use pitr::model::{Lsn, SegmentNumber, SegmentSize};
 use pitr::port::{PortErrorKind, WalEvent, WalSource, WalStream};
 use tokio::time::sleep;
 
-use crate::support::{Cluster, command, follow, next, oldest, read_until, run, timeline, versions};
+use crate::support::{Cluster, command, follow, next, oldest, read_until, run, timeline, version, versions};
 
 #[tokio::test]
 async fn a_server_says_who_it_is() {
@@ -141,6 +141,25 @@ async fn log_that_was_removed_is_a_gap() {
 }
 
 #[tokio::test]
+async fn a_slot_that_was_idle_for_too_long_is_made_anew() {
+    // Older versions have no such limit.
+    for bin in versions().into_iter().filter(|bin| version(bin) >= 18) {
+        let cluster = Cluster::start(&bin, &["idle_replication_slot_timeout = 1s", "wal_keep_size = 1GB"]);
+        let source = cluster.source();
+        let (stream, start) = follow(&source).await;
+        drop(stream);
+        eventually(&cluster, "select count(*) from pg_replication_slots where active", "0").await;
+        sleep(Duration::from_secs(2)).await;
+        cluster.sql("create table t (i int); checkpoint");
+        eventually(&cluster, "select invalidation_reason from pg_replication_slots", "idle_timeout").await;
+        source.reserve().await.unwrap();
+        let mut stream = source.stream(timeline(1), start).await.unwrap();
+        read_until(&mut stream, start, cluster.lsn("pg_current_wal_flush_lsn()")).await;
+        assert_eq!(cluster.sql("select active, invalidation_reason from pg_replication_slots"), "t|");
+    }
+}
+
+#[tokio::test]
 async fn a_killed_server_is_unavailable() {
     let cluster = Cluster::start(&oldest(), &[]);
     let (mut stream, start) = follow(&cluster.source()).await;
@@ -172,6 +191,7 @@ async fn a_server_can_shut_down_without_being_acknowledged() {
         let began = Instant::now();
         tokio::task::block_in_place(|| cluster.down("fast"));
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_secs(2), "it gave the consumer {:?} only", began.elapsed());
         assert_eq!(end_of(&mut stream).await, PortErrorKind::Unavailable);
     }
 }
@@ -202,6 +222,10 @@ async fn a_timeline_ends_where_the_next_begins() {
             }
         };
         assert_eq!((following, switch), (timeline(2), end));
+        // The task that owned the connection may take a while to end.
+        sleep(Duration::from_millis(200)).await;
+        stream.acknowledge(switch).await.expect("what was received is stored after the end");
+        assert_eq!(end_of(&mut stream).await, PortErrorKind::Unavailable, "nothing follows the end");
         let history = source.timeline_history(timeline(2)).await.unwrap();
         let file = fs::read(cluster.data().join("pg_wal/00000002.history")).unwrap();
         assert_eq!(history, file);
@@ -211,6 +235,7 @@ async fn a_timeline_ends_where_the_next_begins() {
         read_until(&mut stream, switch, cluster.lsn("pg_current_wal_flush_lsn()")).await;
         drop(stream);
         let mut ended = source.stream(timeline(1), switch).await.unwrap();
+        ended.acknowledge(switch).await.unwrap();
         assert_eq!(next(&mut ended).await, WalEvent::timeline_end(timeline(2), switch));
     }
 }

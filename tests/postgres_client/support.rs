@@ -30,6 +30,12 @@ pub(crate) fn oldest() -> PathBuf {
     std::env::var_os("PITR_PG15_BIN").map_or_else(|| "/usr/lib/postgresql/15/bin".into(), PathBuf::from)
 }
 
+/// The major version of the programs in `bin`.
+pub(crate) fn version(bin: &Path) -> u32 {
+    let text = run(Command::new(bin.join("postgres")).arg("--version"));
+    text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok()).unwrap()
+}
+
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout == b"0\n"

@@ -6,6 +6,7 @@
 mod source;
 
 use std::fs;
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -59,6 +60,9 @@ async fn recover(
     steps: i64,
 ) -> Recovered {
     write_files(&source.copy, &source.tablespaces, target).await;
+    let foreign = "hba_file = '/nowhere/hba'\nident_file = '/nowhere/ident'\nexternal_pid_file = '/nowhere/pid'\n";
+    let mut conf = fs::OpenOptions::new().append(true).open(path.join("postgresql.conf")).unwrap();
+    conf.write_all(foreign.as_bytes()).unwrap();
     target.commit(&source.settings(recovery)).await.unwrap();
     let server = LocalServer::new(source.install.clone(), path).setting("fsync", "off");
     let (running, ()) = tokio::join!(server.start(), source.feed(target, 0, Duration::ZERO));
@@ -83,6 +87,13 @@ async fn check_detached(running: &RunningServer, source: &Source, path: &Path) {
     let client = connect(running).await;
     let archive_mode: String = client.query_one("SHOW archive_mode", &[]).await.unwrap().get(0);
     assert_eq!(archive_mode, "off");
+    for (name, file) in [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")] {
+        let used: String = client.query_one(&format!("SHOW {name}"), &[]).await.unwrap().get(0);
+        assert_eq!(Path::new(&used), path.join(file));
+    }
+    let log = running.log_since_start().unwrap();
+    assert!(!log.contains("external PID file"), "{log}");
+    assert!(path.join("postmaster.pid.external").exists());
     let space = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'";
     let space: String = client.query_one(space, &[]).await.unwrap().get(0);
     assert_eq!(space, format!("{}-tablespaces/{}", path.display(), source.tablespaces[0].oid));
@@ -126,11 +137,41 @@ async fn a_feeder_that_gives_up_stops_recovery() {
         let server = LocalServer::new(install, room.path("new"));
         let mut running = server.launch().await.unwrap();
         feed_until_taken(&source, &target, &room.path("new")).await;
-        drop(target);
+        target.abandon();
         assert_stopped(running.ready().await, "whoever stages the log is gone");
         assert_stopped(server.start().await.map(drop), "whoever stages the log is gone");
         assert_not_promoted(&room.path("new"));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_up_stops_its_feeder() {
+    let (room, install) = (Room::new(), installs().remove(0));
+    let source = Source::make(&install, &room).await;
+    let target = data_directory(room.path("new")).segments_ahead(NonZeroUsize::new(1).unwrap());
+    write_files(&source.copy, &source.tablespaces, &target).await;
+    target.commit(&source.settings(RecoveryTarget::EndOfWal)).await.unwrap();
+    let running = LocalServer::new(install, room.path("new")).launch().await.unwrap();
+    for (name, bytes) in &source.segments[..2] {
+        assert!(stage(&target, name, bytes).await);
+    }
+    // It has taken the first: so it was seen while the second waited for a place.
+    running.stop(StopMode::Immediate).await.unwrap();
+    let (third, bytes) = &source.segments[2];
+    let segment = target.segment(third);
+    let waited = tokio::time::timeout(Duration::from_secs(30), segment).await.expect("it does not wait for ever");
+    let error = match waited {
+        Ok(writer) => {
+            // The second was taken, too.
+            let mut writer = writer.unwrap();
+            writer.write(bytes.clone()).await.unwrap();
+            writer.finish().await.unwrap();
+            target.segment(&source.segments[3].0).await.unwrap_err()
+        }
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), PortErrorKind::Unavailable, "{error}");
+    assert_not_promoted(&room.path("new"));
 }
 
 #[tokio::test]

@@ -49,6 +49,10 @@ pub(super) enum Authentication {
     Unsupported(u32),
 }
 
+/// Bodies shorter than this are copied: a slice keeps alive all that was received together with it, which is much more than
+/// anybody who counts its bytes knows.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
 /// Takes the first whole message off `received`; `None` if there is none yet.
 ///
 /// # Errors
@@ -67,8 +71,9 @@ pub(super) fn take(received: &mut BytesMut, bytes_max: usize) -> Result<Option<M
     if rest.len() < length {
         return Ok(None);
     }
-    let mut body = received.split_to(length + 1).freeze();
-    body.advance(5);
+    let mut message = received.split_to(length + 1);
+    message.advance(5);
+    let body = if message.len() < COPIED_BYTES_MAX { Bytes::copy_from_slice(&message) } else { message.freeze() };
     parse(tag, body).map(Some)
 }
 
@@ -184,6 +189,17 @@ mod tests {
         assert_eq!(take(&mut received, BYTES_MAX), Ok(Some(Message::DataRow(row))));
         assert_eq!(take(&mut received, BYTES_MAX), Ok(Some(Message::ReadyForQuery)));
         assert!(received.is_empty());
+    }
+
+    #[test]
+    fn a_short_message_keeps_no_buffer_alive() {
+        let mut received = BytesMut::with_capacity(BYTES_MAX);
+        let buffer = received.as_ptr();
+        received.extend_from_slice(b"d\0\0\0\x05x");
+        let message = take(&mut received, BYTES_MAX).unwrap();
+        assert_eq!(message, Some(Message::CopyData(Bytes::from_static(b"x"))));
+        received.reserve(BYTES_MAX);
+        assert_eq!(received.as_ptr(), buffer, "the buffer is used again");
     }
 
     #[test]

@@ -21,11 +21,12 @@ const PREFETCH_BYTES_MAX: u64 = 64 << 20;
 
 /// The log that a restored server's recovery asks for.
 ///
-/// Run it while the server recovers: it fetches ahead and stages segments as recovery takes them.
+/// Run it while the server recovers: it fetches ahead and stages segments as recovery takes them. If it is dropped before it
+/// has come to its end, recovery fails.
 #[must_use = "without its log the server does not recover"]
 pub struct WalFeed {
     pub(super) server: ServerRepository,
-    pub(super) target: Arc<dyn RestoreTarget>,
+    pub(super) recovery: Recovery,
     pub(super) logs: Vec<PlannedLog>,
     pub(super) segments: Segments,
     pub(super) observer: Observer<Progress>,
@@ -42,13 +43,20 @@ impl WalFeed {
     ///
     /// # Errors
     /// If log cannot be fetched or staged. Recovery then fails too; it never takes the failure for the end of the log.
-    pub async fn run(self) -> Result<()> {
-        let Self { server, target, logs, segments, observer } = self;
+    pub async fn run(mut self) -> Result<()> {
+        let logs = std::mem::take(&mut self.logs);
+        self.stage(logs).await?;
+        self.recovery.is_fed = true;
+        Ok(())
+    }
+
+    async fn stage(&self, logs: Vec<PlannedLog>) -> Result<()> {
+        let Self { server, recovery, segments, observer, .. } = self;
         let bytes_total = logs.iter().map(|log| log.needed.bytes()).sum();
         let mut progress = Progress { bytes_total, ..Progress::default() };
-        let logs = stream::iter(logs).map(|planned| open(&server, planned)).buffered(LOGS_IN_FLIGHT);
+        let logs = stream::iter(logs).map(|planned| open(server, planned)).buffered(LOGS_IN_FLIGHT);
         let mut logs = std::pin::pin!(logs);
-        let mut stage = Stage { target: &*target, segments: &segments, open: None };
+        let mut stage = Stage { target: &*recovery.target, segments, open: None };
         while let Some((mut log, needed, mut lsn)) = logs.try_next().await? {
             while let Some(bytes) = log.next().await? {
                 let (start, part) = clip(bytes, &mut lsn, needed);
@@ -61,6 +69,27 @@ impl WalFeed {
             log.finish()?;
         }
         stage.end().await
+    }
+}
+
+/// The recovery that waits for the log. Dropped before it is fed, it is told to wait no longer.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    target: Arc<dyn RestoreTarget>,
+    is_fed: bool,
+}
+
+impl Recovery {
+    pub(super) fn waiting(target: Arc<dyn RestoreTarget>) -> Self {
+        Self { target, is_fed: false }
+    }
+}
+
+impl Drop for Recovery {
+    fn drop(&mut self) {
+        if !self.is_fed {
+            self.target.abandon();
+        }
     }
 }
 
@@ -169,6 +198,18 @@ mod tests {
         assert_eq!(next(b"defgh"), (Lsn::new(105), Bytes::from_static(b"fgh")));
         assert_eq!(next(b"ijklmnopqrs"), (Lsn::new(108), Bytes::from_static(b"ijklmno")));
         assert_eq!(next(b"t").1, Bytes::new());
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn a_recovery_that_is_not_fed_is_told() {
+        let target = crate::testing::MemoryTarget::new();
+        let mut recovery = Recovery::waiting(Arc::new(target.clone()));
+        recovery.is_fed = true;
+        drop(recovery);
+        assert!(!target.restored().abandoned);
+        drop(Recovery::waiting(Arc::new(target.clone())));
+        assert!(target.restored().abandoned);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
-use self::feed::Segments;
 pub use self::feed::WalFeed;
+use self::feed::{Recovery, Segments};
 use self::files::{FileRestore, Group};
 use self::manifest::ManifestStream;
 use super::error::{Context, Error, ErrorKind, Result};
@@ -85,7 +85,7 @@ impl Restore {
         );
         self.target.commit(&recovery).await.context(|| "committing the restored files")?;
         let Self { server, target, settings: RestoreSettings { observer }, .. } = self;
-        Ok(WalFeed { server, target, logs, segments, observer })
+        Ok(WalFeed { server, recovery: Recovery::waiting(target), logs, segments, observer })
     }
 
     /// The snapshot to restore, which stands alone: this version takes no others.

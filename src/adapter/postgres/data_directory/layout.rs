@@ -13,13 +13,18 @@ pub(super) const CONTROL: &str = "global/pg_control";
 /// Where it waits until everything else is durable.
 pub(super) const CONTROL_WAITING: &str = "global/pg_control.pitr";
 
+/// The file in which the restored server also writes its process ID, as PostgreSQL knows no way to unset the one that its
+/// source may have named. It lies in the data directory, like every relative path of a server that runs.
+pub(super) const EXTERNAL_PID_FILE: &str = "postmaster.pid.external";
+
 /// Files of a running server, or of another recovery, that would hurt a restored one. `tablespace_map` would make
 /// PostgreSQL point the tablespaces at the directories of the source.
-const FILES_LEFT_OUT: [&str; 12] = [
+const FILES_LEFT_OUT: [&str; 13] = [
     "backup_label.old",
     "current_logfiles",
     "current_logfiles.tmp",
     CONTROL_WAITING,
+    EXTERNAL_PID_FILE,
     "postgresql.auto.conf.tmp",
     "postmaster.opts",
     "postmaster.pid",

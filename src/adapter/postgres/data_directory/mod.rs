@@ -2,6 +2,7 @@
 
 mod disk;
 mod layout;
+mod postmaster;
 mod settings;
 mod staging;
 mod writer;
@@ -23,9 +24,6 @@ use super::OsUser;
 use crate::model::{FileEntry, Tablespace, TimelineId};
 use crate::port::{FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
 
-/// Segments that wait for recovery at a time: 256 MiB of the usual size.
-const SEGMENTS_AHEAD: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
-
 /// What PostgreSQL does not start without, for servers that keep their configuration elsewhere, as Debian's do.
 const CONFIGURATION: [(&str, &str); 3] = [
     ("postgresql.conf", "# pitr: the backup had no postgresql.conf: all defaults\n"),
@@ -46,10 +44,11 @@ const CONFIGURATION: [(&str, &str); 3] = [
 /// - Each file is synced when it is finished. [`commit`](RestoreTarget::commit) syncs the directories and renames
 ///   `global/pg_control` in place at last.
 /// - `postgresql.auto.conf` keeps its lines; two blocks are added. One is for the recovery alone. The other detaches the
-///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions.
+///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions,
+///   no file of the source for its process ID and, where `postgresql.conf` itself names them, none for access rules.
 /// - The log is staged in `pitr_wal` inside the data directory. PostgreSQL takes segments from there without a copy. It waits for a
-///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, before
-///   [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
+///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, or the log is
+///   [`abandon`](RestoreTarget::abandon)ed, before [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
 /// - A recovery that is interrupted may be started again while this value lives, or after the end was declared.
 ///
 /// Its methods must be awaited inside a tokio runtime, on whose blocking threads files are written: a wait for the disk
@@ -59,7 +58,7 @@ pub struct DataDirectory {
     path: PathBuf,
     tablespaces: BTreeMap<u32, PathBuf>,
     owner: Option<OsUser>,
-    segments_ahead: NonZeroUsize,
+    segments_ahead: Option<NonZeroUsize>,
     prepared: OnceLock<Arc<Prepared>>,
 }
 
@@ -79,7 +78,7 @@ impl DataDirectory {
             path: path.into(),
             tablespaces: BTreeMap::new(),
             owner: None,
-            segments_ahead: SEGMENTS_AHEAD,
+            segments_ahead: None,
             prepared: OnceLock::new(),
         }
     }
@@ -97,10 +96,11 @@ impl DataDirectory {
         Self { owner: Some(user), ..self }
     }
 
-    /// Stages up to `count` segments that recovery has not taken yet; 16 unless set.
+    /// Stages up to `count` segments that recovery has not taken yet; unless set, as many as have 256 MiB, but at
+    /// least 2.
     #[must_use]
     pub fn segments_ahead(self, count: NonZeroUsize) -> Self {
-        Self { segments_ahead: count, ..self }
+        Self { segments_ahead: Some(count), ..self }
     }
 
     /// Tidies up after a recovery: removes its settings from `postgresql.auto.conf`, and what is left of the staged log.
@@ -137,7 +137,7 @@ impl DataDirectory {
 #[async_trait]
 impl RestoreTarget for DataDirectory {
     async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError> {
-        let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead.get());
+        let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead);
         let prepared = blocking(move || Prepared::create(layout, owner, ahead)).await?;
         let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is prepared already");
         self.prepared.set(Arc::new(prepared)).map_err(|_| twice())
@@ -179,10 +179,16 @@ impl RestoreTarget for DataDirectory {
     async fn end_of_wal(&self) -> Result<(), PortError> {
         self.prepared()?.staging.end().await
     }
+
+    fn abandon(&self) {
+        if let Some(prepared) = self.prepared.get() {
+            prepared.staging.abandon();
+        }
+    }
 }
 
 impl Prepared {
-    fn create(layout: Layout, owner: Option<OsUser>, ahead: usize) -> Result<Self, PortError> {
+    fn create(layout: Layout, owner: Option<OsUser>, ahead: Option<NonZeroUsize>) -> Result<Self, PortError> {
         layout.check()?;
         for directory in layout.directories() {
             if !disk::is_empty_or_absent(directory)? {
@@ -225,7 +231,8 @@ impl Prepared {
             }
         }
         let auto_conf = root.join("postgresql.auto.conf");
-        let content = settings::with_recovery(&read_if_any(&auto_conf)?, recovery);
+        let own_files = settings::own_access_files(&read_if_any(&root.join("postgresql.conf"))?, root)?;
+        let content = settings::with_recovery(&read_if_any(&auto_conf)?, &own_files, recovery);
         disk::replace_file(&auto_conf, &content, self.owner)?;
         disk::replace_file(&root.join("recovery.signal"), b"", self.owner)
     }
@@ -246,12 +253,17 @@ fn finish_recovery(root: &Path) -> Result<(), PortError> {
     }
 }
 
-/// Makes a directory; parents that have to be made belong to `owner` too, who must be able to pass through them.
+/// Makes a directory, durably; parents that have to be made belong to `owner` too, who must be able to pass through them.
 fn make_with_parents(path: &Path, owner: Option<OsUser>) -> Result<(), PortError> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+    if path.exists() {
+        return disk::make_directory(path, 0o700, owner);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.exists()) {
         make_with_parents(parent, owner)?;
     }
-    disk::make_directory(path, 0o700, owner)
+    disk::make_directory(path, 0o700, owner)?;
+    parent.map_or(Ok(()), disk::sync_directory)
 }
 
 fn read_if_any(path: &Path) -> Result<Vec<u8>, PortError> {

@@ -1,9 +1,11 @@
 //! The lines of `postgresql.auto.conf` that make a restored server recover, and keep it away from its source.
 
-use super::layout::STAGING;
+use std::path::Path;
+
+use super::layout::{EXTERNAL_PID_FILE, STAGING};
 use crate::model::Timestamp;
 use crate::plan::RecoveryTarget;
-use crate::port::RecoverySettings;
+use crate::port::{PortError, PortErrorKind, RecoverySettings};
 
 const BEGIN: &str = "# pitr: recovery settings begin; they are removed when the recovery is finished";
 const END: &str = "# pitr: recovery settings end";
@@ -11,9 +13,9 @@ const DETACHED: &str =
     "# pitr: this server was restored; these settings keep it away from the server that it comes from";
 
 /// Settings of the source with which its copy would do harm: to archive into the source's archive, to follow the source's
-/// primary, to wait for the source's standbys at every commit, or to take changes from the source's publishers under the
-/// source's subscriptions. They stay after the recovery, until the owner sets them anew.
-const DETACHED_SETTINGS: [(&str, &str); 7] = [
+/// primary, to wait for the source's standbys at every commit, to take changes from the source's publishers under the
+/// source's subscriptions, or to overwrite a file of the source. They stay after the recovery, until the owner sets them anew.
+const DETACHED_SETTINGS: [(&str, &str); 8] = [
     ("archive_mode", "off"),
     ("archive_command", ""),
     ("archive_library", ""),
@@ -21,7 +23,11 @@ const DETACHED_SETTINGS: [(&str, &str); 7] = [
     ("primary_slot_name", ""),
     ("synchronous_standby_names", ""),
     ("max_logical_replication_workers", "0"),
+    ("external_pid_file", EXTERNAL_PID_FILE),
 ];
+
+/// Files of the data directory that a configuration can name elsewhere, where they would be the source's own.
+const ACCESS_FILES: [(&str, &str); 2] = [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")];
 
 /// Settings for the recovery alone. Targets that a former restore of the source has left behind are unset before the one
 /// that counts is set: PostgreSQL refuses several. Nobody reads a server that is not there yet; without hot standby,
@@ -39,17 +45,43 @@ const RECOVERY_SETTINGS: [(&str, &str); 10] = [
     ("recovery_target_lsn", ""),
 ];
 
-/// The content of `postgresql.auto.conf`, so that the server recovers as `recovery` says. What stood in it stays; of
+/// The lines that make the server in `root` obey its own access files, if `conf`, its `postgresql.conf`, names others.
+/// PostgreSQL takes relative paths of these from where it is started, so ours are absolute.
+///
+/// # Errors
+/// [`Invalid`](PortErrorKind::Invalid) if such a line is due, and `root` cannot be written in one.
+pub(super) fn own_access_files(conf: &[u8], root: &Path) -> Result<Vec<String>, PortError> {
+    let names: Vec<_> = conf.split(|byte| *byte == b'\n').map(|line| name_of(line).to_ascii_lowercase()).collect();
+    let named = ACCESS_FILES.iter().filter(|(name, _)| names.iter().any(|found| found == name.as_bytes()));
+    let own = named.map(|(name, file)| {
+        let path = root.join(file);
+        let path = path.to_str().filter(|path| !path.contains(['\n', '\r'])).ok_or_else(|| {
+            let context = format!("{} cannot be named in a configuration: restore elsewhere", path.display());
+            PortError::new(PortErrorKind::Invalid, context)
+        })?;
+        Ok(line(name, &path.replace('\\', "\\\\").replace('\'', "''")))
+    });
+    own.collect()
+}
+
+/// The content of `postgresql.auto.conf`, so that the server recovers as `recovery` says, with the lines `own_files` too. What stood in it stays; of
 /// several lines about a setting PostgreSQL obeys the last.
-pub(super) fn with_recovery(auto_conf: &[u8], recovery: &RecoverySettings) -> Vec<u8> {
+pub(super) fn with_recovery(auto_conf: &[u8], own_files: &[String], recovery: &RecoverySettings) -> Vec<u8> {
     let mut text = auto_conf.to_vec();
     if !text.is_empty() && !text.ends_with(b"\n") {
         text.push(b'\n');
     }
     let detached = DETACHED_SETTINGS.map(|(name, value)| line(name, value));
     let cleared = RECOVERY_SETTINGS.map(|(name, value)| line(name, value));
-    let blocks =
-        [&[DETACHED.to_owned()][..], &detached, &[BEGIN.to_owned()], &cleared, &own_lines(recovery), &[END.to_owned()]];
+    let blocks = [
+        &[DETACHED.to_owned()][..],
+        &detached,
+        own_files,
+        &[BEGIN.to_owned()],
+        &cleared,
+        &own_lines(recovery),
+        &[END.to_owned()],
+    ];
     for block in blocks.concat() {
         text.extend_from_slice(block.as_bytes());
         text.push(b'\n');
@@ -99,13 +131,18 @@ fn with_numeric_offset(at: Timestamp) -> String {
     at.to_string().replace('T', " ").replace('Z', "+00")
 }
 
-/// None of our values has a quote or a backslash in it.
+/// The value has no quote or backslash in it that is not doubled.
 fn line(name: &str, value: &str) -> String {
     format!("{name} = '{value}'")
 }
 
+/// The name of the setting in a line of a configuration file; of another line, something that is none.
+fn name_of(line: &[u8]) -> &[u8] {
+    line.trim_ascii().split(|byte| *byte == b'=' || byte.is_ascii_whitespace()).next().unwrap_or_default()
+}
+
 fn sets_recovery(line: &[u8]) -> bool {
-    let name = line.trim_ascii().split(|byte| *byte == b'=' || byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let name = name_of(line);
     let cleared = RECOVERY_SETTINGS.iter().any(|(known, _)| known.as_bytes() == name);
     cleared || matches!(name, b"restore_command" | b"recovery_target_timeline" | b"recovery_target_inclusive")
 }
@@ -122,7 +159,7 @@ mod tests {
     }
 
     fn text(target: RecoveryTarget) -> String {
-        String::from_utf8(with_recovery(SOURCE, &recovery(target))).unwrap()
+        String::from_utf8(with_recovery(SOURCE, &[], &recovery(target))).unwrap()
     }
 
     #[test]
@@ -148,11 +185,24 @@ mod tests {
 
     #[test]
     fn a_finished_recovery_leaves_only_what_detaches_the_server() {
-        let whole = with_recovery(SOURCE, &recovery(RecoveryTarget::EndOfWal));
+        let whole = with_recovery(SOURCE, &[], &recovery(RecoveryTarget::EndOfWal));
         let finished = String::from_utf8(without_recovery(&whole)).unwrap();
-        assert!(finished.contains("work_mem = '8MB'") && finished.ends_with("max_logical_replication_workers = '0'\n"));
+        assert!(
+            finished.contains("work_mem = '8MB'")
+                && finished.ends_with("external_pid_file = 'postmaster.pid.external'\n")
+        );
         assert!(!finished.contains("recovery") && !finished.contains("restore_command"));
         assert_eq!(without_recovery(finished.as_bytes()), finished.as_bytes(), "a second time changes nothing");
+    }
+
+    #[test]
+    fn access_files_of_the_source_are_replaced() {
+        let conf = b"#ident_file = '/etc/ident'\n HBA_FILE='/etc/hba'\n";
+        let lines = own_access_files(conf, Path::new("/new's")).unwrap();
+        assert_eq!(lines, ["hba_file = '/new''s/pg_hba.conf'"]);
+        assert_eq!(own_access_files(b"ident_file /etc/ident", Path::new("/x")).unwrap().len(), 1);
+        assert!(own_access_files(b"work_mem = 1", Path::new("/x\ny")).unwrap().is_empty());
+        assert!(own_access_files(conf, Path::new("/x\ny")).is_err());
     }
 
     #[test]

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::super::OsUser;
 use super::disk::{self, Draft, blocking, failed};
 use super::layout::STAGING;
+use super::postmaster;
 use super::writer::StagedSegment;
 use crate::model::{SegmentSize, TimelineId};
 use crate::port::{PortError, PortErrorKind, RecoverySettings};
@@ -20,6 +24,11 @@ use crate::port::{PortError, PortErrorKind, RecoverySettings};
 const RESTORE_COMMAND: &str = include_str!("restore_command.sh");
 /// How often it is looked whether recovery has taken a segment.
 const POLL: Duration = Duration::from_millis(20);
+/// What is staged ahead of recovery has this size, but recovery shall never wait for a segment that has yet to be begun.
+const BYTES_AHEAD_MAX: u64 = 256 << 20;
+const SEGMENTS_AHEAD_MIN: usize = 2;
+/// How long a server that has ended before it had recovered may take to be started again.
+const RESTART_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The directory `pitr_wal` of a data directory. As long as it lives, recovery knows that more segments may come.
 #[derive(Debug)]
@@ -27,15 +36,21 @@ pub(super) struct Staging {
     directory: PathBuf,
     data_directory: PathBuf,
     owner: Option<OsUser>,
-    ahead_max: usize,
+    ahead_max: Option<NonZeroUsize>,
     /// Segments that are being written. They are counted under a lock, so that two do not take the last place.
     in_flight: Arc<Mutex<usize>>,
-    _feeder: Feeder,
+    feeder: Mutex<Option<Feeder>>,
+    /// Whether a server was seen in the data directory: before, it is waited for.
+    began: AtomicBool,
 }
 
 impl Staging {
     /// Makes the directory, which must not be there: so of two restores into one place, one is refused.
-    pub(super) fn create(data_directory: &Path, owner: Option<OsUser>, ahead_max: usize) -> Result<Self, PortError> {
+    pub(super) fn create(
+        data_directory: &Path,
+        owner: Option<OsUser>,
+        ahead_max: Option<NonZeroUsize>,
+    ) -> Result<Self, PortError> {
         let directory = data_directory.join(STAGING);
         fs::create_dir(&directory).map_err(failed("take possession of", &directory))?;
         for made in [&directory, &directory.join("ready"), &directory.join("handed"), &directory.join("history")] {
@@ -43,7 +58,15 @@ impl Staging {
         }
         let feeder = Feeder::lock(directory.join("feeder"), owner)?;
         let data_directory = data_directory.to_owned();
-        Ok(Self { directory, data_directory, owner, ahead_max, in_flight: Arc::default(), _feeder: feeder })
+        Ok(Self {
+            directory,
+            data_directory,
+            owner,
+            ahead_max,
+            in_flight: Arc::default(),
+            feeder: Mutex::new(Some(feeder)),
+            began: AtomicBool::default(),
+        })
     }
 
     /// Writes the history file of `timeline`.
@@ -71,7 +94,7 @@ impl Staging {
             let context = format!("segment {name:?} is none of those that recovery was told to wait for");
             return Err(PortError::new(PortErrorKind::Invalid, context));
         }
-        let Some(slot) = self.place().await? else { return Ok(None) };
+        let Some(slot) = self.place(expected.segment_size).await? else { return Ok(None) };
         let (from, to) = (self.directory.join(format!("{name}.part")), self.directory.join("ready").join(name));
         let draft = Draft::new(from.clone(), 0o600, self.owner, false);
         Ok(Some(StagedSegment::new(draft, expected.segment_size.bytes(), from, to, slot)))
@@ -83,26 +106,54 @@ impl Staging {
         blocking(move || disk::replace_file(&path, b"", owner)).await
     }
 
-    async fn place(&self) -> Result<Option<Slot>, PortError> {
-        while !has_recovered(&self.data_directory)? {
-            if let Some(slot) = self.free_place()? {
+    /// Lets go of the lock: recovery fails when it asks for what is not staged, unless the end was said.
+    pub(super) fn abandon(&self) {
+        drop(self.feeder.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    async fn place(&self, size: SegmentSize) -> Result<Option<Slot>, PortError> {
+        let mut seen = Instant::now();
+        loop {
+            // Asked before looking for the end of recovery: a server that has recovered may end, too.
+            if self.server_is_awaited() {
+                seen = Instant::now();
+            }
+            if has_recovered(&self.data_directory)? {
+                return Ok(None);
+            }
+            if let Some(slot) = self.free_place(size)? {
                 return Ok(Some(slot));
+            }
+            if seen.elapsed() > RESTART_TIME_MAX {
+                let context = format!("the server in {} ended before it had recovered", self.data_directory.display());
+                return Err(PortError::new(PortErrorKind::Unavailable, context));
             }
             tokio::time::sleep(POLL).await;
         }
-        Ok(None)
     }
 
-    fn free_place(&self) -> Result<Option<Slot>, PortError> {
+    /// Whether the server runs, or was not started yet.
+    fn server_is_awaited(&self) -> bool {
+        let runs = postmaster::runs(&self.data_directory);
+        let began = self.began.fetch_or(runs, Ordering::Relaxed);
+        runs || !began
+    }
+
+    fn free_place(&self, size: SegmentSize) -> Result<Option<Slot>, PortError> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = self.directory.join("ready");
         let staged = fs::read_dir(&ready).map_err(failed("list", &ready))?.count();
-        if staged.saturating_add(*in_flight) >= self.ahead_max {
+        if staged.saturating_add(*in_flight) >= self.ahead_max.map_or_else(|| ahead_of(size), NonZeroUsize::get) {
             return Ok(None);
         }
         *in_flight = in_flight.saturating_add(1);
         Ok(Some(Slot(Arc::clone(&self.in_flight))))
     }
+}
+
+/// How many segments are staged ahead of recovery unless it is set.
+fn ahead_of(size: SegmentSize) -> usize {
+    usize::try_from(BYTES_AHEAD_MAX / size.bytes()).unwrap_or(usize::MAX).max(SEGMENTS_AHEAD_MIN)
 }
 
 /// Whether PostgreSQL has ended its recovery: it removes the file that asked for it (`exitArchiveRecovery` and what follows
@@ -160,4 +211,16 @@ impl Drop for Feeder {
 
 fn is_segment_name(name: &str) -> bool {
     name.len() == 24 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_segments_do_not_take_more_room() {
+        for (mebibytes, ahead) in [(1, 256), (16, 16), (64, 4), (1024, 2)] {
+            assert_eq!(ahead_of(SegmentSize::new(mebibytes << 20).unwrap()), ahead, "{mebibytes} MiB");
+        }
+    }
 }

@@ -122,7 +122,7 @@ impl LocalServer {
 
     fn initdb(&self, options: &InitOptions) -> Result<(), LocalServerError> {
         let user = self.runs_as()?;
-        make_private(&self.data, user)?;
+        give_empty(&self.data, user)?;
         let megabytes = options.segment_size.bytes() >> 20;
         let mut command = self.program("initdb", user);
         command.arg("--pgdata").arg(&self.data).arg(format!("--wal-segsize={megabytes}"));
@@ -198,12 +198,14 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| LocalServerError::Io { context: "finish a piece of work".into(), source: error.into() })?
 }
 
-/// Makes a directory that belongs to `user` alone, if there is none; parents are there.
-fn make_private(path: &Path, user: Option<OsUser>) -> Result<(), LocalServerError> {
+/// Makes a directory that belongs to `user` alone, or gives them one that is empty; parents are there. What is in another is
+/// left to its owner.
+fn give_empty(path: &Path, user: Option<OsUser>) -> Result<(), LocalServerError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(LocalServerError::io(format!("make directory {}", path.display()))(error))
         }
+        Err(_) if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) => Ok(()),
         _ => give(path, user),
     }
 }

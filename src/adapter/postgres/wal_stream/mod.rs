@@ -4,6 +4,7 @@ mod answer;
 mod pump;
 mod question;
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::pump::{Delivery, Pump};
-use self::question::Question;
-use super::connect::{connect, connect_to};
+use self::question::{Question, Way};
+use super::connect::connect;
 use super::connection::Connection;
 use super::message::{Message, ProtocolError};
 use super::observe::{self, Observer};
 use super::replication::{Started, SystemIdentity, TimeSetting};
 use super::server::PostgresServer;
+use super::server_error::ServerError;
 use crate::model::{Lsn, TimelineId};
-use crate::port::{PortError, PortErrorKind, WalEvent, WalStream};
+use crate::port::{PortError, PortErrorKind, WalEvent, WalSource, WalStream};
 
 /// How long the server may take to notice that the stream before was dropped, and to let go of its slot.
 const SLOT_RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -33,10 +35,17 @@ pub(super) async fn open(
     start: Lsn,
 ) -> Result<Box<dyn WalStream>, PortError> {
     let given_up = Instant::now() + SLOT_RELEASE_TIME_MAX;
+    let mut renewed = false;
     loop {
         match try_open(server, timeline, start).await {
             Err(error) if error.kind() == PortErrorKind::Conflict && Instant::now() < given_up => {
                 sleep(SLOT_RELEASE_POLL).await;
+            }
+            // Such a slot still says what it keeps, but nothing can be read by it any more. The log may still be there.
+            Err(error) if is_invalidated(&error) && !renewed => {
+                server.release().await?;
+                server.reserve().await?;
+                renewed = true;
             }
             Err(error) => return Err(error),
             Ok(stream) => return Ok(Box::new(stream)),
@@ -73,13 +82,24 @@ async fn try_open(server: &PostgresServer, timeline: TimelineId, start: Lsn) -> 
     let room = Arc::new(Semaphore::new(usize::try_from(settings.buffer_bytes_max.max(1)).unwrap_or(1)));
     let stream = ReplicationStream { events: received, acknowledge };
     match started {
-        Started::Ended(next) => pump::send_end(&events, next),
+        Started::Ended(next) => {
+            pump::send_end(&events, next);
+            tokio::spawn(pump::take_acknowledgements(acknowledged));
+        }
         Started::Streaming => {
             let pump = Pump::new(connection, observation, start, events, acknowledged, room, settings);
             tokio::spawn(pump.run(first));
         }
     }
     Ok(stream)
+}
+
+/// Whether the slot was invalidated, by `idle_replication_slot_timeout` for example (`ReplicationSlotAcquire` of
+/// `src/backend/replication/slot.c`, from PostgreSQL 18 on). Other functions use the same SQLSTATE for slots that are somebody
+/// else's.
+fn is_invalidated(error: &PortError) -> bool {
+    let server = error.source().and_then(|source| source.downcast_ref::<ServerError>());
+    server.is_some_and(|error| error.code == "55000" && error.routine.as_deref() == Some("ReplicationSlotAcquire"))
 }
 
 /// What it takes to observe the server: its second connection, which must lead to the very same server.
@@ -90,15 +110,10 @@ async fn observation(
     start: Lsn,
 ) -> Result<(Observer, Question), PortError> {
     let wal_writer_delay: TimeSetting = connection.show("wal_writer_delay").await?;
-    let mut second = connect_to(&server.config, connection.endpoint()).await?;
-    let same = second.identify_system().await?;
-    if !second.is_primary() || (same.system_id, same.timeline) != (system.system_id, system.timeline) {
-        let context = format!("two connections to the {} reach two servers", connection.endpoint());
-        return Err(PortError::new(PortErrorKind::Unavailable, context));
-    }
+    let question = Question::open(Way::of(&server.config, connection, system)).await?;
     let interval = server.stream.observe_interval;
     let observer = Observer::new(observe::margin(wal_writer_delay.0), interval, start);
-    Ok((observer, Question::new(second)))
+    Ok((observer, question))
 }
 
 async fn first(connection: &mut Connection, silence_max: Duration) -> Result<Message, PortError> {

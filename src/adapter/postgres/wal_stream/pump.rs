@@ -46,6 +46,11 @@ pub(super) fn send_end(events: &UnboundedSender<Result<Delivery, PortError>>, ne
     let _ = events.send(Ok(Delivery { event, _room: None }));
 }
 
+/// After the end of a timeline nobody needs acknowledgements, but they are no error, until the consumer is gone.
+pub(super) async fn take_acknowledgements(mut acknowledged: watch::Receiver<Lsn>) {
+    while acknowledged.changed().await.is_ok() {}
+}
+
 pub(super) struct Pump {
     connection: Connection,
     observation: Option<(Observer, Question)>,
@@ -68,7 +73,7 @@ pub(super) struct Pump {
 /// What the task wakes up for.
 enum Wake {
     Message(Result<Message, PortError>),
-    FlushLsn(Result<Lsn, PortError>),
+    FlushLsn(Option<Lsn>),
     Acknowledged,
     AnswerDue,
     StatusDue,
@@ -106,11 +111,18 @@ impl Pump {
 
     /// Runs until the consumer is gone, the timeline ends or something fails.
     pub(super) async fn run(mut self, first: Option<Message>) {
-        if let Err(error) = self.stream(first).await {
-            // If nobody listens any more, nobody needs to know.
-            let _ = self.events.send(Err(error));
+        let ended = self.stream(first).await;
+        let Self { connection, events, acknowledged, .. } = self;
+        match ended {
+            Ok(()) => drop(tokio::spawn(take_acknowledgements(acknowledged))),
+            Err(error) => {
+                drop(acknowledged);
+                // If nobody listens any more, nobody needs to know.
+                let _ = events.send(Err(error));
+            }
         }
-        self.connection.close().await;
+        drop(events);
+        connection.close().await;
     }
 
     async fn stream(&mut self, first: Option<Message>) -> Result<(), PortError> {
@@ -124,7 +136,7 @@ impl Pump {
             };
             let flow = match next {
                 Wake::Message(message) => self.handle(message?).await?,
-                Wake::FlushLsn(flush_lsn) => self.answer(flush_lsn?),
+                Wake::FlushLsn(flush_lsn) => self.answer(flush_lsn),
                 Wake::Acknowledged => self.send_status(false).await?,
                 Wake::AnswerDue => self.answer_server().await?,
                 Wake::StatusDue => self.send_status(!self.reply_awaited).await?,
@@ -204,8 +216,8 @@ impl Pump {
         }
     }
 
-    fn answer(&mut self, flush_lsn: Lsn) -> ControlFlow<()> {
-        if let Some((observer, _)) = &mut self.observation {
+    fn answer(&mut self, flush_lsn: Option<Lsn>) -> ControlFlow<()> {
+        if let (Some((observer, _)), Some(flush_lsn)) = (&mut self.observation, flush_lsn) {
             observer.answer(flush_lsn);
         }
         self.deliver_observation();
@@ -285,7 +297,7 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-async fn question(observation: &mut Option<(Observer, Question)>) -> Result<Lsn, PortError> {
+async fn question(observation: &mut Option<(Observer, Question)>) -> Option<Lsn> {
     match observation {
         Some((_, question)) => question.answer().await,
         None => std::future::pending().await,
