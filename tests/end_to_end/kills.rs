@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitr::adapter::postgres::{Config, InitOptions, PostgresServer};
+use pitr::adapter::postgres::{Config, InitOptions, PostgresServer, StopMode};
 use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{ArchiveSettings, Archiver, Repository};
 use pitr::model::Catalog;
@@ -42,6 +42,29 @@ async fn an_archiver_is_killed_again_and_again() {
     check_contiguous(&catalog);
     let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
     assert_eq!(ledger::rows(&restored.client().await).await, ledger);
+}
+
+/// What was received counts, however long the cadence: it may be all that is left of the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_log_of_a_server_that_goes_away_is_stored() {
+    let mut stand = Stand::new(15, &InitOptions::default()).await;
+    let client = stand.client().await;
+    client.batch_execute(ledger::TABLES).await.unwrap();
+    let settings = ArchiveSettings::default().cadence(Duration::from_secs(3600));
+    let archiver = Archiver::new(&stand.server, stand.postgres.clone()).settings(settings);
+    let archiving = tokio::spawn(async move { archiver.run(std::future::pending()).await });
+    let snapshot = stand.snapshot().await;
+    client.batch_execute("INSERT INTO ledger VALUES (pg_current_xact_id()::text::bigint, 0, 42)").await.unwrap();
+    let (end, _) = ledger::position(&stand).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stand.source.take().unwrap().stop(StopMode::Immediate).await.unwrap();
+    archiving.await.unwrap().expect_err("its server is gone");
+    let catalog = stand.catalog().await;
+    let logs = catalog.logs(catalog.current().unwrap());
+    assert!(logs.last().unwrap().wal.end >= end, "{snapshot:?}, {logs:?}");
+    let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
+    let rows = ledger::rows(&restored.client().await).await;
+    assert_eq!(rows.into_values().collect::<Vec<_>>(), [42]);
 }
 
 fn check_contiguous(catalog: &Catalog) {

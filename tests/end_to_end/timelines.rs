@@ -77,6 +77,11 @@ async fn both_sides_of_every_switch_are_restored() {
         let request = RestoreRequest::new(Target::time(chapter.middle)).on_timeline(chapter.timeline);
         check(&mut stand, request, &ledger, &ends, chapter.middle).await;
     }
+    // On the first timeline too, whose child the second one is: a new server takes no number that its source had.
+    let request = RestoreRequest::new(Target::time(first.middle)).on_timeline(first.timeline);
+    let restored = stand.restore(&request).await;
+    assert_eq!(restored.recovered.timeline.as_u32(), 4);
+    restored.discard().await;
     let latest = stand.restore(&RestoreRequest::new(Target::Latest)).await;
     assert_eq!(ledger::rows(&latest.client().await).await, ledger);
     assert!(latest.recovered.timeline > third.timeline, "it writes a timeline of its own");
