@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{PortError, SourceIdentity};
-use crate::model::{FileEntry, Lsn, Tablespace, TimelineId, Timestamp};
+use crate::model::{FileEntry, Incarnation, Lsn, SegmentSize, Tablespace, TimelineId, Timestamp};
 
 /// A server of which a base backup can be taken.
 #[async_trait]
@@ -41,6 +41,10 @@ pub trait SnapshotStream: Debug + Send {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotStart {
+    /// Whose backup it is: asked on the very connection that brings it, as another may lead to another server.
+    pub incarnation: Incarnation,
+    /// The size of its WAL segments.
+    pub segment_size: SegmentSize,
     /// The redo point of its starting checkpoint.
     pub lsn: Lsn,
     /// The timeline then.
@@ -52,10 +56,10 @@ pub struct SnapshotStart {
 }
 
 impl SnapshotStart {
-    /// A backup that begins at `lsn` of `timeline`.
+    /// A backup that begins at `lsn` of `timeline`, of a server that has segments of this size.
     #[must_use]
-    pub const fn new(lsn: Lsn, timeline: TimelineId, tablespaces: Vec<Tablespace>, bytes_estimate: u64) -> Self {
-        Self { lsn, timeline, tablespaces, bytes_estimate }
+    pub const fn new(incarnation: Incarnation, segment_size: SegmentSize, timeline: TimelineId, lsn: Lsn) -> Self {
+        Self { incarnation, segment_size, lsn, timeline, tablespaces: Vec::new(), bytes_estimate: 0 }
     }
 }
 

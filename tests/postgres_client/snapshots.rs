@@ -41,6 +41,8 @@ async fn take(source: &impl SnapshotSource) -> Taken {
             SnapshotEvent::End(end) => {
                 assert_eq!(stream.next().await.unwrap(), None);
                 let start = stream.start().clone();
+                let identity = source.identify().await.unwrap();
+                assert_eq!((start.incarnation, start.segment_size), (identity.incarnation, identity.segment_size));
                 return Taken { start, files, directories, manifest, end };
             }
             event => panic!("{event:?}"),

@@ -14,7 +14,7 @@ use super::vault::VaultWriter;
 use crate::format::block::Compression;
 use crate::format::manifest::{BlockRef, ManifestError, ManifestFile, ManifestHead, ManifestWriter};
 use crate::model::{Snapshot, SnapshotId, SnapshotKind, StoredObject, Timestamp, WalRange};
-use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart, SourceIdentity};
+use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart};
 
 /// How snapshots are taken.
 #[derive(Clone, Debug, Default)]
@@ -79,25 +79,18 @@ impl Snapshotter {
     /// write was lost, the snapshot may be there after all, whole. [`ErrorKind::InvalidInput`] if the
     /// source is another server, or changed its timeline meanwhile.
     pub async fn take(&self) -> Result<SnapshotReport> {
-        let identity = self.source.identify().await.context(|| "identifying the server")?;
-        self.server.admit(identity.incarnation).await?;
         let id = self.new_id()?;
         let stream = self.source.begin(&format!("pitr {id}")).await.context(|| "beginning a base backup")?;
         let start = stream.start().clone();
+        self.server.admit(start.incarnation).await?;
         let executor = Arc::clone(&self.server.vault.executor);
         let reader = BlockReader::new(stream, executor, self.settings.compression);
         let written = Writing::begin(self, &id, &start).await?.run(reader).await?;
-        self.record(id, identity, &start, written).await
+        self.record(id, &start, written).await
     }
 
     /// Puts the snapshot into the catalog.
-    async fn record(
-        &self,
-        id: SnapshotId,
-        identity: SourceIdentity,
-        start: &SnapshotStart,
-        written: Written,
-    ) -> Result<SnapshotReport> {
+    async fn record(&self, id: SnapshotId, start: &SnapshotStart, written: Written) -> Result<SnapshotReport> {
         let Written { end, manifest, logical_bytes, pack_bytes } = written;
         if end.timeline != start.timeline {
             let context =
@@ -108,7 +101,7 @@ impl Snapshotter {
         let wal = WalRange::new(start.timeline, start.lsn, end.lsn).map_err(backwards)?;
         let stored_bytes = pack_bytes + manifest.bytes;
         let kind = SnapshotKind::Full;
-        let SourceIdentity { incarnation, segment_size, .. } = identity;
+        let SnapshotStart { incarnation, segment_size, .. } = *start;
         let consistent_at = end.at;
         let snapshot =
             Snapshot { id, incarnation, wal, segment_size, consistent_at, kind, logical_bytes, stored_bytes, manifest };

@@ -118,9 +118,10 @@ impl SnapshotSource for SimulatedServer {
         pause().await;
         let mut state = self.state();
         state.connection()?;
-        let bytes = state.files.files.values().map(|(entry, _)| entry.bytes).sum();
-        let tablespaces = state.files.tablespaces.clone();
-        let start = SnapshotStart::new(state.log.flush_lsn(), state.log.current(), tablespaces, bytes);
+        let SourceIdentity { incarnation, segment_size, timeline, flush_lsn } = state.identity();
+        let mut start = SnapshotStart::new(incarnation, segment_size, timeline, flush_lsn);
+        start.tablespaces = state.files.tablespaces.clone();
+        start.bytes_estimate = state.files.files.values().map(|(entry, _)| entry.bytes).sum();
         let State { files, random, .. } = &mut *state;
         let events = files.events(random);
         Ok(Box::new(SimulatedBackup { server: self.clone(), start, events, ended: false }))

@@ -16,7 +16,7 @@ use super::message::{Message, ProtocolError, Row};
 use super::replication::{Started, literal};
 use super::server::{Checkpoint, SnapshotSettings};
 use super::server_error::ServerError;
-use crate::model::{Lsn, Tablespace, TimelineId, Timestamp};
+use crate::model::{Lsn, Tablespace, Timestamp};
 use crate::port::{PortError, PortErrorKind, SnapshotEnd, SnapshotEvent, SnapshotStart, SnapshotStream};
 
 const DOING: &str = "the base backup";
@@ -30,12 +30,16 @@ pub(super) async fn begin(
     label: &str,
 ) -> Result<Box<dyn SnapshotStream>, PortError> {
     let mut connection = connect(config).await?;
+    // Here, as each connection may lead to another of several hosts.
+    let identity = connection.identity().await?;
     connection.start(&command(settings, label)).await?;
     let rows = connection.rows(DOING).await?;
     let row = connection.single(rows)?;
     let (lsn, timeline) = (connection.field(&row, 0)?, connection.field(&row, 1)?);
     let places = connection.rows(DOING).await?;
-    let (start, archives) = places_of(&connection, lsn, timeline, &places)?;
+    let mut start = SnapshotStart::new(identity.incarnation, identity.segment_size, timeline, lsn);
+    (start.tablespaces, start.bytes_estimate) = places_of(&connection, &places)?;
+    let archives = Archives::new(&start.tablespaces);
     match connection.receive(DOING).await? {
         Message::CopyOut => {}
         _ => return Err(connection.confused(ProtocolError("no base backup where it was due"))),
@@ -59,12 +63,8 @@ fn command(settings: SnapshotSettings, label: &str) -> String {
 }
 
 /// Reads the rows that say what will be sent: the tablespaces, and the data directory as one without a number and a place.
-fn places_of(
-    connection: &Connection,
-    lsn: Lsn,
-    timeline: TimelineId,
-    places: &[Row],
-) -> Result<(SnapshotStart, Archives), PortError> {
+/// Gives the tablespaces, and how many bytes all of it has.
+fn places_of(connection: &Connection, places: &[Row]) -> Result<(Vec<Tablespace>, u64), PortError> {
     let mut tablespaces = Vec::new();
     let mut kibibytes = 0_u64;
     for place in places {
@@ -73,8 +73,7 @@ fn places_of(
         }
         kibibytes = kibibytes.saturating_add(connection.field(place, 2)?);
     }
-    let archives = Archives::new(&tablespaces);
-    Ok((SnapshotStart::new(lsn, timeline, tablespaces, kibibytes.saturating_mul(1024)), archives))
+    Ok((tablespaces, kibibytes.saturating_mul(1024)))
 }
 
 #[derive(Debug)]
