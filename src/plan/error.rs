@@ -154,7 +154,7 @@ impl fmt::Display for Neighbours<'_> {
             (Some(previous), Some(next)) => write!(f, "possible are {previous} and before, or {next} and after"),
             (Some(previous), None) => write!(f, "possible is {previous} and before"),
             (None, Some(next)) => write!(f, "possible is {next} and after"),
-            (None, None) => f.write_str("nothing else is possible"),
+            (None, None) => f.write_str("only snapshots themselves are possible"),
         }
     }
 }

@@ -75,6 +75,7 @@ impl Around {
     ) -> PlanError {
         let Self { requested, previous, next } = self;
         match (previous, next, waiting, hole) {
+            (None, None, _, Some(missing)) => PlanError::InGap { requested, missing, previous, next },
             (None, None, ..) if path.candidates().next().is_some() => PlanError::OnlySnapshots { requested },
             (None, None, ..) => nothing(path),
             (None, Some(earliest), ..) => {
