@@ -110,6 +110,7 @@ impl SimulatedStream {
         state.connection()?;
         // A position of the timeline that the server is on says nothing about one that it left.
         if self.timeline == state.log.current() && state.one_in(8) {
+            state.observe_clock();
             return Ok(WalEvent::observed(state.log.flush_lsn(), state.now()));
         }
         let end = state.serves(self.timeline, self.position)?;
