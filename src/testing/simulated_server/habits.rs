@@ -87,7 +87,9 @@ impl State {
     }
 
     pub(super) fn lose_log(&mut self) {
-        let first_unacknowledged = self.slot.take().unwrap_or(self.kept);
+        // A slot that was made anew begins later than what was acknowledged to the one before.
+        let acknowledged = self.acknowledged.last().map_or(self.kept, |(_, lsn)| *lsn);
+        let first_unacknowledged = self.slot.take().unwrap_or(self.kept).min(acknowledged);
         let end = self.log.flush_lsn();
         self.kept = end.align_down(SEGMENT_SIZE.bytes()).max(self.kept);
         if first_unacknowledged < self.kept {
