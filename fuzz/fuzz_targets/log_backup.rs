@@ -2,14 +2,15 @@
 #![no_main]
 
 use pitr::format::block::Compression;
-use pitr::format::log::{LogError, LogFooter, LogReader, encode};
+use pitr::format::log::{LOG_BLOCK_BYTES, LogError, LogFooter, LogReader, encode};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((&chunk_bytes, object)) = input.split_last() else { return };
     let whole = read(object, usize::MAX);
     assert_eq!(read(object, 1 + usize::from(chunk_bytes)), whole);
     if let Ok((log, footer)) = whole {
-        let again = encode(&[log.clone().into()], &footer, Compression::none()).expect("what was read can be written");
+        let blocks = log.chunks(LOG_BLOCK_BYTES).map(|block| block.to_vec().into()).collect();
+        let again = encode(blocks, &footer, Compression::none()).expect("what was read can be written");
         assert_eq!(read(&again, usize::MAX), Ok((log, footer)));
     }
 });
