@@ -5,12 +5,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use pitr::format::wal::{WalDecoder, WalError, WalIdentity, WalRecord};
 use pitr::model::{Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, TimelineHistory, TimelineId};
-
-#[path = "../../tests/support/synthetic_wal.rs"]
-#[allow(dead_code, reason = "shared with tests")]
-mod synthetic_wal;
-
-use synthetic_wal::SyntheticWal;
+use pitr::testing::SyntheticWal;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
