@@ -40,8 +40,7 @@ fn object(key: &str, bytes: u64) -> StoredObject {
 }
 
 fn log(number: u64) -> LogBackup {
-    let mut log =
-        LogBackup::new(incarnation(), wal(number, LOG_BYTES), object(&format!("log/{number}"), LOG_BYTES / 3));
+    let mut log = LogBackup::new(incarnation(), wal(number, LOG_BYTES), "log".parse().expect("a key"), LOG_BYTES / 3);
     log.max_commit_time = Some(at(number + 1).saturating_sub(Duration::from_millis(3)));
     log.complete_through = Some(at(number + 1));
     log

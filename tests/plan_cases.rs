@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use pitr::model::{
-    Artifact, Branch, Catalog, Incarnation, IndexedCommit, LogBackup, Lsn, PostgresMajor, SegmentSize, Snapshot,
-    SnapshotKind, StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp,
-    WalRange,
+    Artifact, Branch, Catalog, CommitIndex, Incarnation, IndexedCommit, LogBackup, Lsn, PostgresMajor, SegmentSize,
+    Snapshot, SnapshotKind, StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch,
+    Timestamp, WalRange,
 };
 use pitr::plan::{
-    Answer, PlanError, RecoveryTarget, RestorePlan, RestoreRequest, SnapshotChoice, Target, plan_restore,
+    Answer, Objective, PlanError, RecoveryTarget, RestorePlan, RestoreRequest, SnapshotChoice, Target, plan_restore,
     recovery_window,
 };
 use serde::Deserialize;
@@ -95,6 +96,8 @@ struct Ask {
     end: Option<String>,
     timeline: Option<TimelineId>,
     system_id: Option<u64>,
+    #[serde(default)]
+    objective: Objective,
     plan: Option<Plan>,
     refusal: Option<String>,
     /// The whole explanation.
@@ -166,11 +169,13 @@ impl LogRow {
     /// The number keeps the names of overlapping log backups apart.
     fn artifact(&self, number: usize) -> Artifact {
         let wal = wal(&self.wal);
-        let stored = object(format!("log/{number}"), wal.bytes());
-        let mut backup = LogBackup::new(life(self.system_id), wal, stored);
+        let directory = format!("log/{number}").parse().unwrap();
+        let mut backup = LogBackup::new(life(self.system_id), wal, directory, wal.bytes());
         backup.max_commit_time = self.max_commit.as_deref().map(time);
         backup.complete_through = self.complete_through.as_deref().map(time);
-        backup.index.commits = self.index.iter().map(|(lsn, at)| IndexedCommit::new(*lsn, time(at))).collect();
+        let mut index = CommitIndex::default();
+        index.commits = self.index.iter().map(|(lsn, at)| IndexedCommit::new(*lsn, time(at))).collect();
+        backup.index = (!self.index.is_empty()).then(|| Arc::new(index));
         backup.into()
     }
 }
@@ -181,7 +186,7 @@ impl SeriesRow {
         (0..self.count).map(|number| {
             let start = self.start.saturating_add(number * MIB);
             let wal = WalRange::new(TimelineId::FIRST, start, start.saturating_add(MIB)).unwrap();
-            let mut backup = LogBackup::new(life(first_life()), wal, object(format!("log/series/{number}"), MIB));
+            let mut backup = LogBackup::new(life(first_life()), wal, "log/series".parse().unwrap(), MIB);
             let end = std::time::Duration::from_secs(self.every_seconds * (number + 1));
             backup.complete_through = Some(self.begins.saturating_add(end));
             backup.max_commit_time =
@@ -235,7 +240,8 @@ impl Ask {
             self.snapshot.as_deref().map(|id| Target::Snapshot(id.parse().unwrap())),
             self.end.as_deref().map(|end| if end == "earliest" { Target::Earliest } else { Target::Latest }),
         ];
-        let mut request = RestoreRequest::new(target.into_iter().flatten().next().expect("every case asks something"));
+        let mut request = RestoreRequest::new(target.into_iter().flatten().next().expect("every case asks something"))
+            .for_objective(self.objective);
         if let Some(timeline) = self.timeline {
             request = request.on_timeline(timeline);
         }
@@ -289,7 +295,7 @@ impl Plan {
         assert_eq!(until, self.idle_until.as_deref().map(time), "idle until, for {asked}");
         same(self.idle_since.as_deref().map(time).map(Some).as_ref(), &since, "idle since", asked);
         let faster_than = match plan.choice() {
-            SnapshotChoice::Faster { than, .. } => Some(than.to_string()),
+            SnapshotChoice::Better { than, .. } => Some(than.to_string()),
             _ => None,
         };
         assert_eq!(faster_than, self.faster_than, "faster than, for {asked}");

@@ -154,7 +154,7 @@ impl Stand {
             vec![layout.key(), layout.record(), snapshot.manifest.key.clone(), layout.pack(&snapshot.id, 0)];
         needed.push(layout.snapshot(snapshot.incarnation, &snapshot.id));
         needed.extend(self.plan.histories().iter().map(|history| history.key.clone()));
-        needed.extend([&logs[0], &logs[logs.len() - 1]].map(|log| log.backup.object.key.clone()));
+        needed.extend([&logs[0], &logs[logs.len() - 1]].map(|log| log.backup.key()));
         needed
     }
 }
@@ -178,7 +178,8 @@ fn damage_is_noticed_and_named_and_harms_nothing_else() {
             }
             let inventory = stand.world.finish(stand.world.server.inventory()).unwrap();
             let known = |catalog: &pitr::model::Catalog| {
-                catalog.snapshots().count() + catalog.branches().map(|branch| catalog.logs(branch).len()).sum::<usize>()
+                catalog.snapshots().count()
+                    + catalog.branches().map(|branch| catalog.logs(branch).count()).sum::<usize>()
             };
             assert!(known(&inventory.catalog) + 1 >= known(&whole), "{damage:?} of {key} harms others");
             stand.write(&key, intact.clone());

@@ -1,6 +1,7 @@
 //! Reading a server's catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -73,9 +74,9 @@ impl ServerRepository {
 
     async fn with_index(&self, artifact: Artifact) -> Result<Result<Artifact, Unreadable>> {
         let Artifact::Log(mut log) = artifact else { return Ok(Ok(artifact)) };
-        let key = log.object.key.clone();
+        let key = log.key();
         let read = log_stream::read_footer(self, &log).await.map(|footer| {
-            log.index = footer.index;
+            log.index = Some(Arc::new(footer.index));
             log.into()
         });
         blame(key, read)

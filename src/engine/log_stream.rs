@@ -17,7 +17,7 @@ const TAIL_BYTES: u64 = 4096;
 
 /// What `log` of `server` says of itself, without its log.
 pub(crate) async fn read_footer(server: &ServerRepository, log: &LogBackup) -> Result<LogFooter> {
-    let name = &log.object.key;
+    let name = &log.key();
     let damaged = |error| Error::corrupt(name, error);
     let object = server.vault.open(name).await?;
     let end = object.bytes();
@@ -42,7 +42,7 @@ pub(crate) struct LogStream {
 impl LogStream {
     /// Opens `log` of `server`.
     pub(crate) async fn open(server: &ServerRepository, log: LogBackup) -> Result<Self> {
-        let sealed = server.vault.stream(&log.object.key).await?;
+        let sealed = server.vault.stream(&log.key()).await?;
         let executor = Arc::clone(&server.vault.executor);
         Ok(Self { log, executor, sealed, reader: LogReader::new(), ready: VecDeque::new() })
     }
@@ -61,8 +61,8 @@ impl LogStream {
 
     /// What it says of itself, once it was read whole.
     pub(crate) fn finish(self) -> Result<LogFooter> {
-        let (name, expected) = (&self.log.object.key, self.log.wal);
-        let footer = self.reader.finish().map_err(|error| Error::corrupt(name, error))?;
+        let (name, expected) = (self.log.key(), self.log.wal);
+        let footer = self.reader.finish().map_err(|error| Error::corrupt(&name, error))?;
         if footer.wal == expected {
             return Ok(footer);
         }
@@ -80,7 +80,7 @@ impl LogStream {
             })
             .await?;
         self.reader = reader;
-        let read = read.map_err(|error| Error::corrupt(&self.log.object.key, error))?;
+        let read = read.map_err(|error| Error::corrupt(self.log.key(), error))?;
         self.ready.extend(read.into_iter().filter(|bytes| !bytes.is_empty()));
         Ok(true)
     }

@@ -4,14 +4,11 @@
 //! to the content: an object under a name that lies does not open.
 
 use crate::model::{
-    Incarnation, LogBackup, Lsn, ObjectKey, ParseError, ServerName, SnapshotId, StoredObject, TimelineId, Timestamp,
-    WalRange, hex_u64,
+    Incarnation, LogBackup, ObjectKey, ParseError, ServerName, SnapshotId, StoredObject, TimelineId, hex_u64,
 };
 
 /// The directory of all servers.
 const SERVERS: &str = "servers";
-/// What a log backup's name has in place of a time that is not known.
-const NO_TIME: &str = "none";
 
 /// The names of one server's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,18 +78,10 @@ impl ServerLayout {
         below(&self.root, "catalog")
     }
 
-    /// The log backup of `wal`, with what is known of it.
+    /// The directory of the log backups of `timeline`; how they are called is [`LogBackup::name`]'s to say.
     #[must_use]
-    pub fn log(
-        &self,
-        incarnation: Incarnation,
-        wal: WalRange,
-        max_commit_time: Option<Timestamp>,
-        complete_through: Option<Timestamp>,
-    ) -> ObjectKey {
-        let directory = below(&self.facts(incarnation, "logs"), hex8(wal.timeline));
-        let range = format!("{:016X}-{:016X}", wal.start.as_u64(), wal.end.as_u64());
-        below(&directory, format!("{range}-{}-{}", time_part(max_commit_time), time_part(complete_through)))
+    pub fn logs(&self, incarnation: Incarnation, timeline: TimelineId) -> ObjectKey {
+        below(&self.facts(incarnation, "logs"), hex8(timeline))
     }
 
     /// The record of the snapshot `id`.
@@ -143,7 +132,11 @@ impl ServerLayout {
         let mut part = || parts.next().ok_or_else(error);
         let incarnation = part()?.parse()?;
         let entry = match part()? {
-            "logs" => CatalogEntry::Log(parse_log(incarnation, part()?, part()?, object).ok_or_else(error)?),
+            "logs" => {
+                let timeline = timeline(part()?).ok_or_else(error)?;
+                part()?;
+                CatalogEntry::Log(LogBackup::named(incarnation, timeline, object)?)
+            }
             "snapshots" => CatalogEntry::Snapshot { incarnation, id: part()?.parse()? },
             "timelines" => CatalogEntry::History { incarnation, timeline: timeline(part()?).ok_or_else(error)? },
             _ => return Err(error()),
@@ -168,27 +161,6 @@ fn timeline(part: &str) -> Option<TimelineId> {
     TimelineId::new(u32::try_from(upper_hex(part, 8)?).ok()?)
 }
 
-fn time_part(time: Option<Timestamp>) -> String {
-    time.map_or_else(|| NO_TIME.to_owned(), |time| format!("{:016X}", time.as_unix_micros()))
-}
-
-fn parse_time(part: &str) -> Option<Option<Timestamp>> {
-    if part == NO_TIME {
-        return Some(None);
-    }
-    Some(Some(Timestamp::from_unix_micros(upper_hex(part, 16)?.cast_signed())?))
-}
-
-fn parse_log(incarnation: Incarnation, timeline_part: &str, name: &str, object: &StoredObject) -> Option<LogBackup> {
-    let mut parts = name.split('-');
-    let mut lsn = || upper_hex(parts.next()?, 16).map(Lsn::new);
-    let wal = WalRange::new(timeline(timeline_part)?, lsn()?, lsn()?).ok()?;
-    let mut log = LogBackup::new(incarnation, wal, object.clone());
-    log.max_commit_time = parse_time(parts.next()?)?;
-    log.complete_through = parse_time(parts.next()?)?;
-    parts.next().is_none().then_some(log)
-}
-
 /// Names have one spelling only: they must print as they were parsed.
 fn upper_hex(part: &str, digits: usize) -> Option<u64> {
     let upper = part.bytes().all(|byte| !byte.is_ascii_lowercase());
@@ -198,6 +170,7 @@ fn upper_hex(part: &str, digits: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Lsn, WalRange};
 
     fn layout() -> ServerLayout {
         ServerLayout::new(&"prod".parse().unwrap())
@@ -208,16 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_log_backup_says_all_that_planning_needs() {
+    fn names_of_log_backups_parse_back() {
         let incarnation = "7301234567890123456-15".parse().unwrap();
         let wal = WalRange::new(TimelineId::FIRST, Lsn::new(0x100_0000), Lsn::new(0x1A2_B3C4)).unwrap();
-        let time = "2026-11-23T21:09:08.000001Z".parse().unwrap();
-        for (max_commit_time, complete_through) in [(Some(time), Some(Timestamp::MIN)), (None, None)] {
-            let key = layout().log(incarnation, wal, max_commit_time, complete_through);
-            let mut log = LogBackup::new(incarnation, wal, object(key.clone()));
-            (log.max_commit_time, log.complete_through) = (max_commit_time, complete_through);
-            assert_eq!(layout().parse_catalog(&object(key)), Ok(CatalogEntry::Log(log)));
-        }
+        let log = LogBackup::new(incarnation, wal, layout().logs(incarnation, TimelineId::FIRST), 5);
+        assert_eq!(layout().parse_catalog(&log.object()), Ok(CatalogEntry::Log(log)));
     }
 
     #[test]
@@ -233,7 +201,7 @@ mod tests {
 
     #[test]
     fn foreign_names_are_refused() {
-        let log = "0000000000000001-0000000000000002-none-none";
+        let log = "0000000000000001-0000000000000002-none-none-00000000";
         for name in [
             "servers/prod/key".to_owned(),
             "servers/other/catalog/1-15/timelines/00000002".to_owned(),
@@ -244,8 +212,9 @@ mod tests {
             "servers/prod/catalog/1-99/timelines/00000002".to_owned(),
             format!("servers/prod/catalog/1-15/logs/00000001/{log}-none"),
             format!("servers/prod/catalog/1-15/logs/00000000/{log}"),
-            "servers/prod/catalog/1-15/logs/00000001/0000000000000002-0000000000000001-none-none".to_owned(),
-            "servers/prod/catalog/1-15/logs/00000001/0000000000000001-0000000000000002-none-7FFFFFFFFFFFFFFF"
+            "servers/prod/catalog/1-15/logs/00000001/0000000000000001-0000000000000002-none-none".to_owned(),
+            "servers/prod/catalog/1-15/logs/00000001/0000000000000002-0000000000000001-none-none-00000000".to_owned(),
+            "servers/prod/catalog/1-15/logs/00000001/0000000000000001-0000000000000002-none-7FFFFFFFFFFFFFFF-00000000"
                 .to_owned(),
         ] {
             let key: ObjectKey = name.parse().unwrap();

@@ -1,20 +1,28 @@
 //! The validated index of one server's artifacts.
 
+mod block_max;
+mod cover;
 mod current;
 mod error;
-mod max_tree;
+mod log_ref;
+mod log_rows;
 mod timeline_log;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cover::{Cover, Load};
 pub use error::{CatalogError, Unusable};
+pub use log_ref::LogRef;
+use log_rows::LogRows;
 pub(crate) use timeline_log::{Piece, TimelineLog};
 
 use super::{
-    Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredObject, TimelineHistory, TimelineId,
+    CommitIndex, Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredObject, TimelineHistory,
+    TimelineId,
 };
 
 /// What the planner orders and retention keeps or expires.
@@ -23,7 +31,7 @@ use super::{
 #[non_exhaustive]
 pub enum Artifact {
     /// A base backup.
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     /// A stretch of log.
     Log(LogBackup),
     /// How a timeline descends from others.
@@ -32,7 +40,7 @@ pub enum Artifact {
 
 impl From<Snapshot> for Artifact {
     fn from(snapshot: Snapshot) -> Self {
-        Self::Snapshot(snapshot)
+        Self::Snapshot(Box::new(snapshot))
     }
 }
 
@@ -173,9 +181,14 @@ impl Catalog {
     }
 
     /// The log backups that were taken of this timeline, by start, then end. They may overlap.
-    #[must_use]
-    pub fn logs(&self, branch: Branch) -> &[LogBackup] {
-        self.branches.get(&branch).map_or(&[], |record| record.log.backups())
+    pub fn logs(&self, branch: Branch) -> impl DoubleEndedIterator<Item = LogRef<'_>> {
+        self.branches.get(&branch).into_iter().flat_map(|record| record.log.iter())
+    }
+
+    /// Notes what lies where inside `log`, which a plan needs; `false` if there is no such log backup.
+    pub fn load_index(&mut self, log: &LogBackup, index: CommitIndex) -> bool {
+        let branch = Branch::new(log.incarnation, log.wal.timeline);
+        self.branches.get_mut(&branch).is_some_and(|record| record.log.load_index(log, Arc::new(index)))
     }
 
     /// How this timeline descends from others.
@@ -222,17 +235,17 @@ impl Catalog {
 #[derive(Default)]
 struct Parts {
     snapshots: BTreeMap<SnapshotId, Snapshot>,
-    logs: BTreeMap<Branch, Vec<LogBackup>>,
+    logs: BTreeMap<Branch, LogRows>,
     histories: BTreeMap<Branch, (TimelineHistory, Option<StoredObject>)>,
 }
 
 impl Parts {
     fn add(&mut self, artifact: Artifact) -> Result<(), CatalogError> {
         match artifact {
-            Artifact::Snapshot(snapshot) => self.add_snapshot(snapshot),
+            Artifact::Snapshot(snapshot) => self.add_snapshot(*snapshot),
             Artifact::Log(backup) => {
                 let branch = Branch::new(backup.incarnation, backup.wal.timeline);
-                self.logs.entry(branch).or_default().push(backup);
+                self.logs.entry(branch).or_insert_with(|| LogRows::new(branch)).push(backup);
                 Ok(())
             }
             Artifact::History(history) => self.add_history(history),
@@ -287,7 +300,7 @@ impl Parts {
     fn link(mut self) -> Catalog {
         let mut catalog = Catalog::default();
         for (branch, (history, history_object)) in self.histories {
-            let log = TimelineLog::new(self.logs.remove(&branch).unwrap_or_default());
+            let log = TimelineLog::new(self.logs.remove(&branch).unwrap_or_else(|| LogRows::new(branch)));
             catalog.branches.insert(branch, BranchRecord { history, history_object, log, snapshots: Vec::new() });
         }
         let mut snapshots: Vec<_> = self.snapshots.into_values().collect();

@@ -5,6 +5,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod catalog;
+mod commit_index;
 mod error;
 mod file;
 mod log_backup;
@@ -16,20 +17,23 @@ mod snapshot;
 mod spec;
 mod time;
 mod timeline;
+mod xid;
 
-pub use catalog::{Artifact, Branch, Catalog, CatalogError, StoredHistory, Unusable};
-pub(crate) use catalog::{BranchRecord, Chain, Linked, Piece, TimelineLog};
+pub use catalog::{Artifact, Branch, Catalog, CatalogError, LogRef, StoredHistory, Unusable};
+pub(crate) use catalog::{BranchRecord, Chain, Cover, Linked, Load, Piece, TimelineLog};
+pub use commit_index::{CommitIndex, IndexedCommit, RestorePoint, TransactionEnd, XidRange};
 pub use error::ParseError;
 pub use file::{FileEntry, Tablespace};
-pub use log_backup::{CommitIndex, IndexedCommit, LogBackup, RestorePoint};
+pub use log_backup::LogBackup;
 pub use lsn::Lsn;
 pub use object::{ObjectKey, StoredObject};
 pub use segment::{SegmentNumber, SegmentSize};
 pub use server::{Incarnation, PostgresMajor, ServerName, SystemId};
-pub use snapshot::{Snapshot, SnapshotId, SnapshotKind};
+pub use snapshot::{ServerRole, Snapshot, SnapshotId, SnapshotKind, SnapshotTrigger};
 pub use spec::{Redundancy, RetentionDays, ServerSpec};
 pub use time::Timestamp;
 pub use timeline::{TimelineHistory, TimelineHistoryError, TimelineId, TimelineSwitch};
+pub use xid::Xid;
 
 use std::ops::RangeInclusive;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,9 @@ use super::{ParseError, text_serde};
 /// - each part has 1 to 200 bytes of `A-Z a-z 0-9 . _ -`, and does not begin with a dot.
 ///
 /// So every key is a safe relative path on every file system, and keys order bytewise as every object store lists them.
+/// Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey(String);
+pub struct ObjectKey(Arc<str>);
 
 impl ObjectKey {
     /// The longest key, in bytes.
@@ -45,10 +47,21 @@ impl ObjectKey {
         format!("{self}/{part}").parse()
     }
 
+    /// The directory, and the last part; `None` if there is only one part.
+    #[must_use]
+    pub fn split_name(&self) -> Option<(&str, &str)> {
+        self.0.rsplit_once('/')
+    }
+
+    /// This key with the name of an artifact appended, which is part of a key, and short.
+    pub(crate) fn child(&self, name: impl fmt::Display) -> Self {
+        Self(format!("{self}/{name}").into())
+    }
+
     /// Whether this key lies below `directory` (which itself does not).
     #[must_use]
     pub fn is_below(&self, directory: &Self) -> bool {
-        self.0.strip_prefix(&directory.0).is_some_and(|rest| rest.starts_with('/'))
+        self.0.strip_prefix(&*directory.0).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -71,7 +84,7 @@ impl FromStr for ObjectKey {
         let well_formed = text.len() <= Self::LENGTH_MAX && text.split('/').all(is_part);
         let expected =
             "parts of 1 to 200 of A-Z a-z 0-9 . _ -, not beginning with a dot, joined by /, at most 1024 bytes";
-        if well_formed { Ok(Self(text.to_owned())) } else { Err(ParseError::new("object key", text, expected)) }
+        if well_formed { Ok(Self(text.into())) } else { Err(ParseError::new("object key", text, expected)) }
     }
 }
 

@@ -52,6 +52,30 @@ pub enum SnapshotKind {
     },
 }
 
+/// Why a snapshot was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SnapshotTrigger {
+    /// The schedule said so.
+    #[default]
+    Scheduled,
+    /// A user asked for it.
+    OnDemand,
+}
+
+/// What the server was that a snapshot was taken of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ServerRole {
+    /// The one that is written to: its clock is that of the commits.
+    #[default]
+    Primary,
+    /// A standby, which has a clock of its own.
+    Standby,
+}
+
 /// A base backup: everything under the data directory and its tablespaces, consistent once the log of `wal` is replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -68,6 +92,12 @@ pub struct Snapshot {
     pub consistent_at: Timestamp,
     /// Whether it stands alone.
     pub kind: SnapshotKind,
+    /// Why it was taken.
+    #[serde(default)]
+    pub trigger: SnapshotTrigger,
+    /// What the server was whose files and clock these are.
+    #[serde(default)]
+    pub role: ServerRole,
     /// The bytes of all files that a restore of it writes.
     pub logical_bytes: u64,
     /// The bytes that a restore of it fetches, its manifest among them.
@@ -88,7 +118,18 @@ impl Snapshot {
         manifest: StoredObject,
     ) -> Self {
         let stored_bytes = manifest.bytes;
-        let kind = SnapshotKind::Full;
-        Self { id, incarnation, wal, segment_size, consistent_at, kind, logical_bytes: 0, stored_bytes, manifest }
+        Self {
+            id,
+            incarnation,
+            wal,
+            segment_size,
+            consistent_at,
+            kind: SnapshotKind::Full,
+            trigger: SnapshotTrigger::default(),
+            role: ServerRole::default(),
+            logical_bytes: 0,
+            stored_bytes,
+            manifest,
+        }
     }
 }

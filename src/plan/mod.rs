@@ -15,7 +15,7 @@
 //!    log backup that holds that position, makes the snapshot eligible from its first microsecond.
 //! 2. Among the snapshots from which PostgreSQL can reach the time, the one furthest in the log says which position that
 //!    is: it proves that the server's clock was before the target at that late a position.
-//! 3. Older snapshots compete on cost only if recovery from them stops at that same position.
+//! 3. Older snapshots compete by the request's [`Objective`] only if recovery from them stops at that same position.
 //!
 //! A position is restored by staging the log up to it and asking for the end of the log. PostgreSQL's own
 //! `recovery_target_lsn` needs a whole record to follow the target, and no catalog can promise that.
@@ -31,21 +31,14 @@
 //! first segment: if its timeline began in the middle of that segment, the timeline's own copy of the bytes before does.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod candidate;
-mod cost;
-mod error;
-mod evidence;
-mod explain;
-mod path;
-mod refuse;
-mod request;
+mod past;
 mod restore;
-mod route;
 mod window;
 
-pub use cost::{Cost, CostModel};
-pub use error::{PlanError, Point};
-pub use request::{RestoreRequest, Target, TimelineChoice};
-pub use restore::plan_restore;
-pub use route::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
+pub use past::Need;
+pub use restore::{
+    Answer, Considered, ConsistentFrom, Cost, CostModel, Explanation, Objective, PlanError, PlannedLog, Point,
+    RecoveryTarget, RestorePlan, RestoreRequest, SnapshotChoice, Target, TimelineChoice, Verdict, explain_restore,
+    plan_restore,
+};
 pub use window::{RecoveryWindow, RestorableInterval, recovery_window};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::path::Path;
+use super::past::Path;
 use crate::model::{Branch, Catalog, Timestamp};
 
 /// The resolution of time.

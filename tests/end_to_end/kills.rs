@@ -60,18 +60,18 @@ async fn the_last_log_of_a_server_that_goes_away_is_stored() {
     stand.source.take().unwrap().stop(StopMode::Immediate).await.unwrap();
     archiving.await.unwrap().expect_err("its server is gone");
     let catalog = stand.catalog().await;
-    let logs = catalog.logs(catalog.current().unwrap());
-    assert!(logs.last().unwrap().wal.end >= end, "{snapshot:?}, {logs:?}");
+    let logs: Vec<_> = catalog.logs(catalog.current().unwrap()).collect();
+    assert!(logs.last().unwrap().end() >= end, "{snapshot:?}, {logs:?}");
     let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
     let rows = ledger::rows(&restored.client().await).await;
     assert_eq!(rows.into_values().collect::<Vec<_>>(), [42]);
 }
 
 fn check_contiguous(catalog: &Catalog) {
-    let logs = catalog.logs(catalog.current().unwrap());
+    let logs: Vec<_> = catalog.logs(catalog.current().unwrap()).collect();
     assert!(logs.len() > KILLS, "only {} log backups", logs.len());
     for pair in logs.windows(2) {
-        assert_eq!(pair[0].wal.end, pair[1].wal.start, "{} and {}", pair[0].object.key, pair[1].object.key);
+        assert_eq!(pair[0].end(), pair[1].start(), "{} and {}", pair[0].key(), pair[1].key());
     }
 }
 

@@ -9,7 +9,7 @@ use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer};
 use pitr::adapter::{MemoryKey, system};
 use pitr::engine::{Archiver, Error, ErrorKind, Repository, Restore, Snapshotter};
 use pitr::format::seal::WrappingKey;
-use pitr::model::{LogBackup, ObjectKey, Timestamp};
+use pitr::model::{LogBackup, LogRef, ObjectKey, Timestamp};
 use pitr::plan::{PlanError, RestorePlan, RestoreRequest, Target, plan_restore};
 
 use super::ledger::{self, Load};
@@ -59,7 +59,7 @@ async fn damaged_objects_are_named() {
     let plan = latest(&stand).await;
     let manifest = plan.snapshot().manifest.key.clone();
     let pack: ObjectKey = manifest.as_str().replace("manifest", "pack-00000000").parse().unwrap();
-    let log = plan.logs().last().unwrap().backup.object.key.clone();
+    let log = plan.logs().last().unwrap().backup.key();
     for key in [manifest, pack, log] {
         let file = stored_file(&stand, &key);
         let whole = fs::read(&file).unwrap();
@@ -125,12 +125,12 @@ async fn instants_that_cannot_be_reached_are_refused_with_those_that_can() {
     let error = "2026-11-23 10:00".parse::<Timestamp>().unwrap_err();
     assert!(error.to_string().contains("offset"), "{error}");
 
-    let logs = catalog.logs(catalog.current().unwrap());
+    let logs: Vec<_> = catalog.logs(catalog.current().unwrap()).map(LogRef::to_backup).collect();
     let consistent = catalog.snapshots().next().unwrap().wal.end;
     let after = |log: &&LogBackup| log.wal.start >= consistent && log.max_commit_time.is_some();
     let (lost, later) = (logs.iter().find(after).unwrap(), logs.iter().rfind(after).unwrap());
     assert!(lost.wal.end <= later.wal.start, "too little log");
-    fs::remove_file(stored_file(&stand, &lost.object.key)).unwrap();
+    fs::remove_file(stored_file(&stand, &lost.key())).unwrap();
     let catalog = stand.catalog().await;
     let request = RestoreRequest::new(Target::time(later.max_commit_time.unwrap()));
     let gap = plan_restore(&catalog, &request).unwrap_err();

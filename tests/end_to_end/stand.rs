@@ -147,8 +147,8 @@ impl Stand {
             let catalog = self.catalog().await;
             if let Some(branch) = catalog.current()
                 && let Some(last) = catalog.logs(branch).last()
-                && last.wal.end >= lsn
-                && last.complete_through >= Some(at)
+                && last.end() >= lsn
+                && last.complete_through() >= Some(at)
             {
                 return catalog;
             }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pitr::model::{LogBackup, Lsn, Snapshot, SnapshotKind, Timestamp};
+use pitr::model::{IndexedCommit, LogBackup, Lsn, Snapshot, SnapshotKind, Timestamp};
 
 use crate::world::{SEGMENT, UNIT, World};
 
@@ -99,7 +99,7 @@ impl<'w> Oracle<'w> {
         let number = |unit: Lsn| if copied && unit < snapshot.wal.end { own } else { self.owner(unit).0 };
         let logs: Option<Vec<&LogBackup>> = units(first, to).map(|unit| self.log_on(number(unit), unit)).collect();
         let mut logs = logs?;
-        logs.dedup_by_key(|log| &log.object.key);
+        logs.dedup_by_key(|log| log.key());
         Some(logs)
     }
 
@@ -128,7 +128,7 @@ impl<'w> Oracle<'w> {
             let end = log.wal.end.min(left);
             let blind = log.wal.timeline != snapshot.wal.timeline && log.wal.start < snapshot.wal.start;
             if !blind && at_least(log, end) > Some(limit) {
-                let first = log.index.commits.iter().find(|commit| commit.max_time > limit);
+                let first = commits(log).iter().find(|commit| commit.max_time > limit);
                 let stop = first.map(|commit| commit.end_lsn).filter(|&lsn| unit < lsn).unwrap_or(end);
                 return Some(self.restore(snapshot, stop, false));
             }
@@ -158,12 +158,16 @@ impl<'w> Oracle<'w> {
         // Only the first timeline has no history; the last byte tells which one the restore ends on.
         let last = self.owner(Lsn::new(stop.as_u64().saturating_sub(1))).0;
         let (histories, history_bytes) = if last == 0 { (0, 0) } else { (1, 64) };
-        let bytes = bytes + history_bytes + logs.iter().map(|log| log.object.bytes).sum::<u64>();
+        let bytes = bytes + history_bytes + logs.iter().map(|log| log.stored_bytes).sum::<u64>();
         let objects = chain + histories + logs.len() as u64;
         // 200 MB/s, 5 ms an object, 50 MB/s: in microseconds, each rounded down.
         let micros = bytes / 200 + objects * 5_000 + stop.bytes_since(snapshot.wal.start) / 50;
         Restore { snapshot: snapshot.id.to_string(), stop, idle, estimated: Duration::from_micros(micros) }
     }
+}
+
+fn commits(log: &LogBackup) -> &[IndexedCommit] {
+    log.index.as_ref().map_or(&[], |index| &index.commits)
 }
 
 fn units(from: Lsn, to: Lsn) -> impl Iterator<Item = Lsn> {
@@ -172,12 +176,12 @@ fn units(from: Lsn, to: Lsn) -> impl Iterator<Item = Lsn> {
 
 /// No commit that ends by `lsn` is later.
 fn at_most(log: &LogBackup, lsn: Lsn) -> Option<Timestamp> {
-    let next = log.index.commits.iter().find(|commit| commit.end_lsn >= lsn);
+    let next = commits(log).iter().find(|commit| commit.end_lsn >= lsn);
     if lsn >= log.wal.end { log.max_commit_time } else { next.map_or(log.max_commit_time, |next| Some(next.max_time)) }
 }
 
 /// Some commit that ends by `lsn` is this late.
 fn at_least(log: &LogBackup, lsn: Lsn) -> Option<Timestamp> {
-    let passed = log.index.commits.iter().rfind(|commit| commit.end_lsn <= lsn);
+    let passed = commits(log).iter().rfind(|commit| commit.end_lsn <= lsn);
     if lsn >= log.wal.end { log.max_commit_time } else { passed.map(|passed| passed.max_time) }
 }

@@ -1,10 +1,12 @@
 //! A server with a random past: what it wrote, when, on which timelines, and what of that was archived.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pitr::model::{
-    Artifact, Branch, Incarnation, IndexedCommit, LogBackup, Lsn, PostgresMajor, SegmentSize, Snapshot, SnapshotKind,
-    StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp, WalRange,
+    Artifact, Branch, CommitIndex, Incarnation, IndexedCommit, LogBackup, Lsn, PostgresMajor, SegmentSize, Snapshot,
+    SnapshotKind, StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp,
+    WalRange,
 };
 use proptest::prelude::*;
 
@@ -142,20 +144,20 @@ impl World {
         if lost {
             return;
         }
-        let mut log = LogBackup::new(incarnation(), wal, object(format!("log/{}", self.logs.len()), wal.bytes()));
+        let mut log =
+            LogBackup::new(incarnation(), wal, format!("log/{}", self.logs.len()).parse().expect("a key"), wal.bytes());
+        let mut index = CommitIndex::default();
         let commits = self.commits_in_files(self.current);
         let mut running = None;
         for (end, at) in commits.into_iter().filter(|&(end, _)| wal.start < end && end <= wal.end) {
             if Some(at) > running {
                 running = Some(at);
-                log.index.commits.push(IndexedCommit::new(end, at));
+                index.commits.push(IndexedCommit::new(end, at));
             }
         }
         log.max_commit_time = running;
         log.complete_through = observed.then_some(self.clock);
-        if !indexed {
-            log.index.commits.clear();
-        }
+        log.index = indexed.then(|| Arc::new(index));
         self.logs.push(log);
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn check(world: &World) -> Verdict {
         demand(branch.incarnation == incarnation, || format!("{branch} is nobody's"))?;
         let truth = source.history(branch.timeline).ok_or_else(|| format!("{branch} never was"))?;
         demand(catalog.history(branch) == Some(&truth), || format!("{branch} has another history"))?;
-        let logs: Vec<StoredLog> = catalog.logs(branch).iter().map(|backup| read(world, backup)).collect();
+        let logs: Vec<StoredLog> = catalog.logs(branch).map(|log| read(world, log.to_backup())).collect();
         check_order(&logs)?;
         let mut run_start = Lsn::ZERO;
         for (number, log) in logs.iter().enumerate() {
@@ -65,6 +65,8 @@ fn check_log(world: &World, log: &StoredLog, run_start: Lsn) -> Verdict {
     demand(log.backup.max_commit_time == ends.iter().map(|end| end.time).max(), || wrong("the latest commit time"))?;
     check_index(&log.footer.index, &records).map_err(|what| wrong(&what))?;
     let shown = source.clock_while_at(wal.timeline, wal.end);
+    let points = records.iter().filter(|record| record.restore_point.is_some()).count();
+    demand(log.backup.restore_points as usize == points, || wrong("the number of restore points"))?;
     demand(log.backup.complete_through <= shown, || format!("{}, not {shown:?}", wrong("complete_through")))
 }
 
@@ -81,6 +83,8 @@ fn check_index(index: &CommitIndex, records: &[LoggedRecord]) -> Verdict {
     let named = records.iter().filter_map(|record| record.restore_point.as_deref().map(|name| (record.end_lsn, name)));
     let points = index.restore_points.iter().map(|point| (point.end_lsn, point.name.as_str()));
     demand(points.eq(named), || "a restore point".to_owned())?;
+    let ended = records.iter().filter(|record| record.restore_point.is_none());
+    demand(index.xids.is_some() == (ended.count() > 0), || "the range of transactions".to_owned())?;
     let mut running: Vec<IndexedCommit> = Vec::new();
     for end in records.iter().filter(|record| record.restore_point.is_none()) {
         if running.last().is_none_or(|max| max.max_time < end.time) {
@@ -109,15 +113,15 @@ fn ends(world: &World) -> BTreeMap<TimelineId, Lsn> {
 fn check_coverage(world: &World, catalog: &Catalog, timeline: TimelineId, end: Lsn) -> Verdict {
     let source = &world.source;
     let incarnation = source.identity().incarnation;
-    let logs = |timeline| catalog.logs(Branch::new(incarnation, timeline)).iter();
+    let logs = |timeline| catalog.logs(Branch::new(incarnation, timeline));
     let all = catalog.branches().flat_map(|branch| catalog.logs(branch));
-    let first = all.map(|log| log.wal.start).min().ok_or("nothing is archived")?;
+    let first = all.map(|log| log.start()).min().ok_or("nothing is archived")?;
     let history = source.history(timeline).ok_or("an unknown timeline was acknowledged")?;
     let mut at = first;
     for (timeline, _, left) in history.stretches() {
         let stretch_end = left.map_or(end, |left| left.min(end));
         while at < stretch_end {
-            let covering = logs(timeline).map(|log| log.wal.start..log.wal.end).chain(source.lost());
+            let covering = logs(timeline).map(|log| log.start()..log.end()).chain(source.lost());
             let next = covering.filter(|range| range.contains(&at)).map(|range| range.end).max();
             at = next.ok_or_else(|| format!("{at} of timeline {timeline} is missing on the way to {end}"))?;
         }
@@ -126,12 +130,12 @@ fn check_coverage(world: &World, catalog: &Catalog, timeline: TimelineId, end: L
     Ok(())
 }
 
-fn read(world: &World, backup: &LogBackup) -> StoredLog {
-    let sealed = object(world, &backup.object.key);
-    let plain = seal::open(&server_key(world), &backup.object.key, &sealed).unwrap();
+fn read(world: &World, backup: LogBackup) -> StoredLog {
+    let key = backup.key();
+    let plain = seal::open(&server_key(world), &key, &object(world, &key)).unwrap();
     let mut reader = LogReader::new();
     let wal = reader.feed(&plain).unwrap().concat();
-    StoredLog { backup: backup.clone(), footer: reader.finish().unwrap(), wal }
+    StoredLog { backup, footer: reader.finish().unwrap(), wal }
 }
 
 fn object(world: &World, key: &ObjectKey) -> bytes::Bytes {

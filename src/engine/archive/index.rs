@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::format::wal::{WalRecord, WalRecordDetail};
-use crate::model::{CommitIndex, IndexedCommit, Lsn, RestorePoint, Timestamp};
+use crate::model::{CommitIndex, IndexedCommit, Lsn, RestorePoint, Timestamp, Xid, XidRange};
 
 /// An index has at most one commit for so much commit time …
 const SPACING_TIME: Duration = Duration::from_secs(1);
@@ -25,8 +25,9 @@ impl IndexBuilder {
     pub(super) fn add(&mut self, record: WalRecord) {
         self.records += 1;
         match record.detail {
-            WalRecordDetail::Commit { time, .. } | WalRecordDetail::Abort { time, .. } => {
-                self.end(record.end_lsn, time)
+            WalRecordDetail::Commit { xid, time } | WalRecordDetail::Abort { xid, time } => {
+                self.end(record.end_lsn, time);
+                self.transaction(xid);
             }
             WalRecordDetail::RestorePoint { name, time } => {
                 self.index.restore_points.push(RestorePoint::new(record.end_lsn, time, name));
@@ -45,12 +46,23 @@ impl IndexBuilder {
         self.max.map(|max| max.max_time)
     }
 
+    /// How many restore points there were so far.
+    pub(super) fn restore_points(&self) -> u32 {
+        u32::try_from(self.index.restore_points.len()).unwrap_or(u32::MAX)
+    }
+
     /// How many records there were, and the index.
     pub(super) fn finish(mut self) -> (u64, CommitIndex) {
         if self.max != self.index.commits.last().copied() {
             self.index.commits.extend(self.max);
         }
         (self.records, self.index)
+    }
+
+    fn transaction(&mut self, xid: u32) {
+        let xids = self.index.xids;
+        let with = |xid| xids.map_or_else(|| XidRange::of(xid), |xids| xids.with(xid));
+        self.index.xids = Xid::new(xid).map(with).or(xids);
     }
 
     /// A transaction ended at `lsn`. Only what raises the maximum can be where a time is passed first.

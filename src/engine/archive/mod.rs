@@ -209,11 +209,11 @@ impl Archiver {
         if begins {
             return start(position.lsn).map(Some);
         }
-        let logs = catalog.logs(Branch::new(whose.incarnation, position.timeline));
-        let Some(last) = logs.iter().filter(|log| log.wal.end == position.lsn).max_by_key(|log| log.wal.start) else {
+        let logs = || catalog.logs(Branch::new(whose.incarnation, position.timeline));
+        let Some(last) = logs().filter(|log| log.end() == position.lsn).max_by_key(|log| log.start()) else {
             return Ok(None);
         };
-        let footer = log_stream::read_footer(&self.server, last).await?;
+        let footer = log_stream::read_footer(&self.server, &last.to_backup()).await?;
         let (mut decoder, from) = match footer.resume_lsn {
             Some(resume) => match footer.last_record_lsn {
                 Some(last) => (start(resume)?.following(last), resume),
@@ -221,25 +221,25 @@ impl Archiver {
             },
             // The rest of a record that began before archiving did is still going on: all of it must be passed over.
             None => {
-                let first = position::run_start(logs, position.lsn);
+                let first = position::run_start(logs(), position.lsn);
                 (WalDecoder::new(whose.clone(), first), first)
             }
         };
-        for log in logs.iter().filter(|log| log.wal.end > from && log.wal.start < position.lsn) {
-            self.feed(&mut decoder, log).await?;
+        for log in logs().filter(|log| log.end() > from && log.start() < position.lsn) {
+            self.feed(&mut decoder, log.to_backup()).await?;
         }
         Ok((decoder.position() == position.lsn).then_some(decoder))
     }
 
     /// Feeds what `log` has behind the decoder's position.
-    async fn feed(&self, decoder: &mut WalDecoder, log: &LogBackup) -> Result<()> {
-        let mut lsn = log.wal.start;
-        let mut stream = LogStream::open(&self.server, log.clone()).await?;
+    async fn feed(&self, decoder: &mut WalDecoder, log: LogBackup) -> Result<()> {
+        let (mut lsn, name) = (log.wal.start, log.key());
+        let mut stream = LogStream::open(&self.server, log).await?;
         while let Some(mut bytes) = stream.next().await? {
             let end = lsn.saturating_add(bytes.len() as u64);
             let known = usize::try_from(decoder.position().bytes_since(lsn)).unwrap_or(usize::MAX);
             let new = bytes.split_off(known.min(bytes.len()));
-            decoder.feed(&new, |_| {}).map_err(|error| Error::corrupt(&log.object.key, error))?;
+            decoder.feed(&new, |_| {}).map_err(|error| Error::corrupt(&name, error))?;
             lsn = end;
         }
         Ok(())

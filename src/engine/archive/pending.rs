@@ -10,7 +10,7 @@ use crate::engine::repository::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::log::{self, LOG_BLOCK_BYTES, LogFooter};
 use crate::format::wal::WalRecord;
-use crate::model::{Incarnation, LogBackup, Lsn, SegmentSize, StoredObject, Timestamp, WalRange};
+use crate::model::{Incarnation, LogBackup, Lsn, SegmentSize, Timestamp, WalRange};
 use crate::port::{ExecutorExt, PutMode};
 
 /// Log that was received and verified, but is not stored yet.
@@ -87,27 +87,26 @@ impl Pending {
         let Self { start, mut blocks, block, index, .. } = self;
         blocks.extend(Some(block.freeze()).filter(|block| !block.is_empty()));
         let wal = WalRange::new(start.timeline, start.lsn, end).expect("bytes are not negative");
-        let max_commit_time = index.max_time();
-        let name = server.layout.log(incarnation, wal, max_commit_time, complete_through);
+        let mut log = LogBackup::new(incarnation, wal, server.layout.logs(incarnation, start.timeline), 0);
+        (log.max_commit_time, log.complete_through) = (index.max_time(), complete_through);
+        log.restore_points = index.restore_points();
         let mut footer = LogFooter::new(wal, segment_size);
         (footer.resume_lsn, footer.last_record_lsn) = (resume_lsn, last_record_lsn);
         (footer.records, footer.index) = index.finish();
         let encode = move || log::encode(blocks, &footer, compression);
-        let plain = server.vault.executor.run(encode).await?.map_err(|error| Error::corrupt(&name, error))?;
-        let mut log = LogBackup::new(incarnation, wal, StoredObject::new(name, 0));
-        (log.max_commit_time, log.complete_through) = (max_commit_time, complete_through);
+        let plain = server.vault.executor.run(encode).await?.map_err(|error| Error::corrupt(log.key(), error))?;
         put(&server, log, plain).await
     }
 }
 
 /// Stores a log backup, or finds that it is stored: a predecessor that was cut off may have come that far.
 async fn put(server: &ServerRepository, mut log: LogBackup, plain: Bytes) -> Result<LogBackup> {
-    let name = log.object.key.clone();
+    let name = log.key();
     match server.vault.put(&name, plain, PutMode::Create).await {
-        Ok((object, _)) => log.object = object,
+        Ok((object, _)) => log.stored_bytes = object.bytes,
         Err(error) if error.kind() == ErrorKind::Conflict => {
             let meta = server.vault.storage.head(&name).await.context(|| format!("looking up {name}"))?;
-            log.object.bytes = meta.bytes;
+            log.stored_bytes = meta.bytes;
             log_stream::read_footer(server, &log).await?;
         }
         Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! Where to go on archiving.
 
 use crate::model::{
-    Branch, Catalog, Incarnation, LogBackup, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId,
+    Branch, Catalog, Incarnation, LogRef, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId,
 };
 
 /// A position on a timeline.
@@ -40,7 +40,7 @@ pub(super) fn first(history: &TimelineHistory, kept: Lsn, segment_size: SegmentS
 }
 
 /// Where the log begins that reaches `end` without a hole; `logs` are in order of their starts.
-pub(super) fn run_start(logs: &[LogBackup], end: Lsn) -> Lsn {
-    let extend = |start: Lsn, log: &LogBackup| if log.wal.end >= start { start.min(log.wal.start) } else { start };
-    logs.iter().rev().filter(|log| log.wal.start < end).fold(end, extend)
+pub(super) fn run_start<'a>(logs: impl DoubleEndedIterator<Item = LogRef<'a>>, end: Lsn) -> Lsn {
+    let extend = |start: Lsn, log: LogRef<'_>| if log.end() >= start { start.min(log.start()) } else { start };
+    logs.rev().filter(|log| log.start() < end).fold(end, extend)
 }

@@ -13,7 +13,7 @@ use super::repository::ServerRepository;
 use super::vault::VaultWriter;
 use crate::format::block::Compression;
 use crate::format::manifest::{BlockRef, ManifestError, ManifestFile, ManifestHead, ManifestWriter};
-use crate::model::{Snapshot, SnapshotId, SnapshotKind, StoredObject, Timestamp, WalRange};
+use crate::model::{Snapshot, SnapshotId, StoredObject, Timestamp, WalRange};
 use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart};
 
 /// How snapshots are taken.
@@ -100,11 +100,9 @@ impl Snapshotter {
         let backwards = |error| Error::corrupt("the base backup", error);
         let wal = WalRange::new(start.timeline, start.lsn, end.lsn).map_err(backwards)?;
         let stored_bytes = pack_bytes + manifest.bytes;
-        let kind = SnapshotKind::Full;
         let SnapshotStart { incarnation, segment_size, .. } = *start;
-        let consistent_at = end.at;
-        let snapshot =
-            Snapshot { id, incarnation, wal, segment_size, consistent_at, kind, logical_bytes, stored_bytes, manifest };
+        let mut snapshot = Snapshot::full(id, incarnation, wal, segment_size, end.at, manifest);
+        (snapshot.logical_bytes, snapshot.stored_bytes) = (logical_bytes, stored_bytes);
         let name = self.server.layout.snapshot(incarnation, &snapshot.id);
         self.server.write_record(&name, &snapshot).await?;
         Ok(SnapshotReport { snapshot, checksum_failures: end.checksum_failures })

@@ -26,8 +26,8 @@ fn wal(timeline: u32, start: u64, end: u64) -> WalRange {
 }
 
 fn log(timeline: u32, start: u64, end: u64, seconds: i64) -> LogBackup {
-    let key = format!("log/{timeline}-{start}-{end}");
-    let mut backup = LogBackup::new(incarnation(), wal(timeline, start, end), object(&key));
+    let directory = format!("log/{timeline}").parse().unwrap();
+    let mut backup = LogBackup::new(incarnation(), wal(timeline, start, end), directory, 1);
     backup.complete_through = Some(at(seconds));
     backup
 }
@@ -38,21 +38,26 @@ fn history(timeline: u32, ancestors: &[(u32, u64)], key: &str) -> StoredHistory 
     StoredHistory::new(incarnation(), history, object(key))
 }
 
+fn rows(logs: impl IntoIterator<Item = LogBackup>) -> LogRows {
+    let mut rows = LogRows::new(branch(1));
+    logs.into_iter().for_each(|log| rows.push(log));
+    rows
+}
+
 fn covers(log: &TimelineLog) -> Vec<(u64, u64)> {
-    let piece = |number| log.piece(number).map(|piece| (piece.start.as_u64(), piece.backup.wal.end.as_u64()));
+    let piece = |number| log.piece(number).map(|piece| (piece.start.as_u64(), piece.log.end().as_u64()));
     (0..).map_while(piece).collect()
 }
 
 #[test]
 fn overlapping_logs_are_cut_into_the_fewest_pieces() {
     let logs = [(0, 10), (10, 20), (5, 30), (12, 14), (30, 30), (30, 40), (50, 60), (50, 60)];
-    let log = TimelineLog::new(logs.map(|(start, end)| log(1, start, end, 0)).to_vec());
+    let log = TimelineLog::new(rows(logs.into_iter().map(|(start, end)| log(1, start, end, 0))));
     assert_eq!(covers(&log), [(0, 10), (10, 30), (30, 40), (50, 60)]);
-    assert_eq!(log.backups().len(), 7, "an exact duplicate counts once");
+    assert_eq!(log.len(), 7, "an exact duplicate counts once");
     let lsn = Lsn::new;
     assert_eq!(log.run_end(lsn(3)), Some(lsn(40)));
     assert_eq!((log.run_end(lsn(40)), log.next_byte(lsn(40))), (None, Some(lsn(50))));
-    assert_eq!(log.covering(lsn(5)).unwrap().wal.end, lsn(30));
     assert_eq!(log.pieces_between(lsn(10), lsn(30)), 1..2);
     assert_eq!(log.pieces_between(lsn(9), lsn(31)), 0..3);
     assert_eq!(log.pieces_between(lsn(40), lsn(50)), 3..3);
@@ -63,7 +68,7 @@ fn overlapping_logs_are_cut_into_the_fewest_pieces() {
 fn the_observation_furthest_in_the_log_counts_and_there_the_latest() {
     let idle = [log(1, 10, 10, 150), log(1, 10, 10, 300), log(1, 10, 10, 250)];
     let logs = [log(1, 0, 10, 100), log(1, 10, 20, 200)].into_iter().chain(idle);
-    let log = TimelineLog::new(logs.collect());
+    let log = TimelineLog::new(rows(logs));
     let observed = |lsn| log.observed_by(Lsn::new(lsn));
     assert_eq!(
         (observed(9), observed(10), observed(19), observed(20)),

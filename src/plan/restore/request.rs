@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CostModel;
-use crate::model::{Incarnation, Lsn, SnapshotId, TimelineId, Timestamp};
+use super::{CostModel, Objective};
+use crate::model::{Incarnation, Lsn, SnapshotId, TimelineId, Timestamp, Xid};
 
 /// The point to restore to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,17 @@ pub enum Target {
     },
     /// Everything whose record ends at or before this position, and nothing after.
     Lsn(Lsn),
+    /// The state when a transaction ended. Transactions end in the order of their commit and abort records, not of their IDs:
+    /// what had ended before is part of it, whatever its ID.
+    #[non_exhaustive]
+    Xid {
+        /// The transaction, without its subtransactions.
+        xid: Xid,
+        /// Whether the transaction itself is part of it.
+        inclusive: bool,
+    },
+    /// The state when `pg_create_restore_point` was called with this name.
+    RestorePoint(String),
     /// One snapshot as of the moment when it is consistent: no log but its own is needed.
     Snapshot(SnapshotId),
 }
@@ -40,6 +51,18 @@ impl Target {
     pub const fn just_before(at: Timestamp) -> Self {
         Self::Time { at, inclusive: false }
     }
+
+    /// The state when the transaction `xid` had ended.
+    #[must_use]
+    pub const fn xid(xid: Xid) -> Self {
+        Self::Xid { xid, inclusive: true }
+    }
+
+    /// The state just before the transaction `xid` ended: as if it had never been committed.
+    #[must_use]
+    pub const fn just_before_xid(xid: Xid) -> Self {
+        Self::Xid { xid, inclusive: false }
+    }
 }
 
 /// The timeline whose past the target lies in.
@@ -55,24 +78,40 @@ pub enum TimelineChoice {
 }
 
 /// A target, and what it is chosen by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RestoreRequest {
     /// The point to restore to.
     pub target: Target,
     /// The timeline whose past it lies in.
+    #[serde(default)]
     pub timeline: TimelineChoice,
     /// Which life of the server; `None` is the newest one, and for a snapshot its own.
+    #[serde(default)]
     pub incarnation: Option<Incarnation>,
+    /// By what the best of several ways is chosen.
+    #[serde(default)]
+    pub objective: Objective,
     /// What makes one restore take longer than another.
+    #[serde(default)]
     pub costs: CostModel,
+    /// When the server was deleted, if it was: no later instant is planned, whatever its log says.
+    #[serde(default)]
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl RestoreRequest {
-    /// `target`, on the current timeline.
+    /// `target`, on the current timeline, as fast as possible.
     #[must_use]
     pub fn new(target: Target) -> Self {
-        Self { target, timeline: TimelineChoice::Current, incarnation: None, costs: CostModel::default() }
+        Self {
+            target,
+            timeline: TimelineChoice::default(),
+            incarnation: None,
+            objective: Objective::default(),
+            costs: CostModel::default(),
+            deleted_at: None,
+        }
     }
 
     /// The same in the past of `timeline`.
@@ -89,10 +128,24 @@ impl RestoreRequest {
         self
     }
 
+    /// The same, with another idea of what is best.
+    #[must_use]
+    pub fn for_objective(mut self, objective: Objective) -> Self {
+        self.objective = objective;
+        self
+    }
+
     /// The same, with what was measured where the restore will run.
     #[must_use]
     pub fn with_costs(mut self, costs: CostModel) -> Self {
         self.costs = costs;
+        self
+    }
+
+    /// The same of a server that was deleted at this instant.
+    #[must_use]
+    pub fn of_server_deleted_at(mut self, deleted_at: Timestamp) -> Self {
+        self.deleted_at = Some(deleted_at);
         self
     }
 }

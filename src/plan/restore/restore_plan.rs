@@ -1,15 +1,10 @@
 //! The plan: which artifacts, in which order, and what to tell PostgreSQL.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use super::candidate::Candidate;
-use super::evidence::Stop;
-use super::path::Path;
-use super::{Cost, CostModel, Target};
+use super::{Cost, Objective, Target};
 use crate::model::{
-    Branch, Chain, Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
+    Branch, Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
     WalRange,
 };
 
@@ -20,19 +15,20 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use = "a plan restores nothing by itself"]
 pub struct RestorePlan {
-    target: Target,
-    requested: TimelineId,
-    branch: Branch,
-    snapshots: Vec<Snapshot>,
-    choice: SnapshotChoice,
-    logs: Vec<PlannedLog>,
-    histories: Vec<StoredObject>,
-    path: TimelineHistory,
-    recovery: RecoveryTarget,
-    answer: Answer,
-    stop: WalRange,
-    unreachable_from: Option<WalRange>,
-    cost: Cost,
+    pub(super) target: Target,
+    pub(super) requested: TimelineId,
+    pub(super) branch: Branch,
+    pub(super) snapshots: Vec<Snapshot>,
+    pub(super) choice: SnapshotChoice,
+    pub(super) logs: Vec<PlannedLog>,
+    pub(super) histories: Vec<StoredObject>,
+    pub(super) path: TimelineHistory,
+    pub(super) recovery: RecoveryTarget,
+    pub(super) answer: Answer,
+    pub(super) stop: WalRange,
+    pub(super) unreachable_from: Option<WalRange>,
+    pub(super) objective: Objective,
+    pub(super) cost: Cost,
 }
 
 /// A log backup, and what of it is to be staged.
@@ -97,15 +93,15 @@ pub enum SnapshotChoice {
     Requested,
     /// It is the first one that can be restored.
     Earliest,
-    /// It is the newest one from which the target can be reached, and none before it is faster.
+    /// It is the newest one from which the target can be reached, and none before it is better by the objective.
     Newest,
-    /// Recovery from it is faster than from a newer one.
+    /// It is better by the objective than the newest one from which the target can be reached.
     #[non_exhaustive]
-    Faster {
-        /// The newest one from which the target can be reached.
+    Better {
+        /// The newest one.
         than: SnapshotId,
-        /// The estimate for that one.
-        estimated_duration: Duration,
+        /// What the restore from that one would take.
+        cost: Cost,
     },
 }
 
@@ -212,104 +208,15 @@ impl RestorePlan {
         self.unreachable_from
     }
 
+    /// By what it is the best.
+    #[must_use]
+    pub fn objective(&self) -> Objective {
+        self.objective
+    }
+
     /// What it takes.
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.cost
-    }
-}
-
-/// A candidate, and the way from it to a stop.
-#[derive(Debug)]
-pub(super) struct Route<'p, 'a> {
-    candidate: Candidate<'p, 'a>,
-    /// Whose end is the stop.
-    branch: Branch,
-    stop: Stop,
-    logs: Vec<(&'a LogBackup, WalRange)>,
-    cost: Cost,
-    choice: SnapshotChoice,
-}
-
-impl<'p, 'a> Route<'p, 'a> {
-    pub(super) fn new(
-        path: &'p Path<'a>,
-        costs: &CostModel,
-        candidate: Candidate<'p, 'a>,
-        stop: Stop,
-        choice: SnapshotChoice,
-    ) -> Self {
-        let logs = path.cover(candidate.from, stop.range.end);
-        let branch = Branch::new(path.branch.incarnation, stop.range.timeline);
-        let stored = logs.iter().map(|(backup, _)| &backup.object).chain(path.catalog.history_object(branch));
-        let (objects, bytes) = stored.fold((candidate.chain.snapshots, candidate.chain.stored_bytes), |sum, object| {
-            (sum.0.saturating_add(1), sum.1.saturating_add(object.bytes))
-        });
-        let cost = costs.cost(bytes, objects, stop.range.end.bytes_since(candidate.snapshot.wal.start));
-        Self { candidate, branch, stop, logs, cost, choice }
-    }
-
-    /// Of all routes to the stop of the newest candidate that has one, the fastest; the newer one of equals.
-    pub(super) fn fastest(
-        path: &'p Path<'a>,
-        costs: &CostModel,
-        stop_from: impl Fn(&Candidate<'p, 'a>) -> Option<Stop>,
-    ) -> Option<Self> {
-        let mut candidates = path.candidates();
-        let (newest, meant) =
-            candidates.by_ref().find_map(|candidate| stop_from(&candidate).map(|stop| (candidate, stop)))?;
-        let mut best = Self::new(path, costs, newest, meant.clone(), SnapshotChoice::Newest);
-        let than = best.candidate.snapshot.id.clone();
-        let estimated_duration = best.cost.estimated_duration;
-        for candidate in candidates {
-            let replay = meant.range.end.bytes_since(candidate.snapshot.wal.end);
-            // Those that follow end even earlier: from them, too, replay alone takes longer.
-            if costs.cost(0, 0, replay).estimated_duration >= best.cost.estimated_duration {
-                break;
-            }
-            let Chain { snapshots, stored_bytes } = candidate.chain;
-            if costs.cost(stored_bytes, snapshots, replay).estimated_duration >= best.cost.estimated_duration {
-                continue;
-            }
-            let Some(stop) = stop_from(&candidate).filter(|stop| meant.is(stop)) else { continue };
-            let choice = SnapshotChoice::Faster { than: than.clone(), estimated_duration };
-            let route = Self::new(path, costs, candidate, stop, choice);
-            if route.cost.estimated_duration < best.cost.estimated_duration {
-                best = route;
-            }
-        }
-        Some(best)
-    }
-
-    /// The plan to take this route.
-    pub(super) fn plan(self, path: &Path<'a>, target: &Target, recovery: RecoveryTarget) -> RestorePlan {
-        let Self { candidate, branch, stop, mut logs, cost, choice } = self;
-        if let (RecoveryTarget::Time { .. }, Some((backup, needed))) = (recovery, logs.last_mut()) {
-            // The last log backup is fetched anyway, and PostgreSQL stops by itself.
-            needed.end = backup.wal.end.min(path.left_at(needed.timeline));
-        }
-        let planned = |(backup, needed): (&LogBackup, WalRange)| PlannedLog { backup: backup.clone(), needed };
-        RestorePlan {
-            target: target.clone(),
-            requested: path.branch.timeline,
-            branch,
-            snapshots: path.catalog.chain(candidate.snapshot),
-            choice,
-            logs: logs.into_iter().map(planned).collect(),
-            histories: path.catalog.history_object(branch).cloned().into_iter().collect(),
-            path: path.catalog.history(branch).unwrap_or(path.history).clone(),
-            recovery,
-            answer: stop.idle.map_or(Answer::Exact, |(last_commit, archived_until)| Answer::IdleTail {
-                last_commit,
-                archived_until,
-            }),
-            stop: stop.range,
-            unreachable_from: (*target == Target::Latest).then(|| path.hole(stop.range.end)).flatten(),
-            cost,
-        }
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.stop.idle.is_some()
     }
 }

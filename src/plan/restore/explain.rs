@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice, Target};
+use super::{Answer, Cost, Objective, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice, Target};
 use crate::model::{Snapshot, SnapshotKind};
 
 impl fmt::Display for Target {
@@ -14,6 +14,9 @@ impl fmt::Display for Target {
             Self::Time { at, inclusive: true } => write!(f, "{at}"),
             Self::Time { at, inclusive: false } => write!(f, "just before {at}"),
             Self::Lsn(lsn) => write!(f, "position {lsn}"),
+            Self::Xid { xid, inclusive: true } => write!(f, "the end of transaction {xid}"),
+            Self::Xid { xid, inclusive: false } => write!(f, "just before the end of transaction {xid}"),
+            Self::RestorePoint(name) => write!(f, "restore point {name:?}"),
             Self::Snapshot(id) => write!(f, "snapshot {id} itself"),
         }
     }
@@ -28,7 +31,7 @@ impl fmt::Display for RestorePlan {
             writeln!(f, ", an ancestor of timeline {}", self.requested_timeline())?;
         }
         self.snapshots().iter().try_for_each(|snapshot| explain_snapshot(f, snapshot))?;
-        writeln!(f, "            {}", Because(self.choice()))?;
+        writeln!(f, "            {}", Because(self.choice(), self.objective()))?;
         explain_logs(f, self.logs())?;
         self.histories().iter().try_for_each(|history| writeln!(f, "  history   {}", history.key))?;
         if let Some(history) = self.unstored_history() {
@@ -90,19 +93,37 @@ fn explain_logs(f: &mut fmt::Formatter<'_>, logs: &[PlannedLog]) -> fmt::Result 
     Ok(())
 }
 
-struct Because<'a>(&'a SnapshotChoice);
+struct Because<'a>(&'a SnapshotChoice, Objective);
 
 impl fmt::Display for Because<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let better = match self.1 {
+            Objective::RecoveryTime => "faster",
+            Objective::Bytes => "fewer bytes",
+            Objective::Artifacts => "fewer objects",
+        };
         match self.0 {
             SnapshotChoice::Requested => f.write_str("because it was asked for"),
             SnapshotChoice::Earliest => f.write_str("because it is the first that can be restored"),
             SnapshotChoice::Newest => {
-                f.write_str("because it is the newest that reaches this point, and none before it is faster")
+                write!(f, "because it is the newest that reaches this point, and none before it is {better}")
             }
-            SnapshotChoice::Faster { than, estimated_duration } => {
-                write!(f, "because it is faster than {than}, which would take {}", Span(*estimated_duration))
+            SnapshotChoice::Better { than, cost } => {
+                write!(f, "because it is {better} than {than}, which would take {}", Took(self.1, *cost))
             }
+        }
+    }
+}
+
+/// A cost by its objective.
+pub(super) struct Took(pub(super) Objective, pub(super) Cost);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Objective::RecoveryTime => Span(self.1.estimated_duration).fmt(f),
+            Objective::Bytes => Size(self.1.bytes_to_fetch).fmt(f),
+            Objective::Artifacts => write!(f, "{} objects", self.1.objects),
         }
     }
 }

@@ -1,40 +1,84 @@
 //! What log backups tell of the times of the commits in them.
 
+use std::fmt;
 use std::ops::Range;
 
+use serde::Serialize;
+
 use super::path::Span;
-use super::window::TICK;
-use crate::model::{LogBackup, Lsn, ObjectKey, Piece, Snapshot, TimelineLog, Timestamp, WalRange};
+use crate::model::{
+    IndexedCommit, LogBackup, LogRef, Lsn, Piece, Snapshot, TimelineLog, Timestamp, TransactionEnd, WalRange,
+};
+use crate::plan::window::TICK;
 
 /// Where recovery stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stop {
+pub(in crate::plan) struct Stop {
     /// It stops in here, or at its end.
-    pub(super) range: WalRange,
+    pub(in crate::plan) range: WalRange,
     /// If there is no commit to stop before: the last one, and up to when it is known that there is none.
-    pub(super) idle: Option<(Option<Timestamp>, Timestamp)>,
+    pub(in crate::plan) idle: Option<(Option<Timestamp>, Timestamp)>,
 }
 
 impl Stop {
     /// At the end of `range`.
-    pub(super) fn at_end(range: WalRange) -> Self {
+    pub(in crate::plan) fn at_end(range: WalRange) -> Self {
         Self { range: WalRange { start: range.end, ..range }, idle: None }
     }
 
     /// Whether both are the same position. What differs is at most how much of a log backup lies after a snapshot.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(in crate::plan) fn is(&self, other: &Self) -> bool {
         let key = |stop: &Self| (stop.range.timeline, stop.range.end, stop.idle.is_some());
         key(self) == key(other)
     }
 }
 
+/// What must be read of a log backup before it is known whether something can be restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Need {
+    /// Its commit index, which is stored with it.
+    Index(LogBackup),
+    /// Where each of its transactions ends, which is read out of the log itself.
+    Transactions(LogBackup),
+}
+
+impl Need {
+    /// What is to be read next of `log`, until there is nothing more.
+    pub(in crate::plan) fn of(log: LogRef<'_>) -> Option<Self> {
+        match log.index() {
+            None => Some(Self::Index(log.to_backup())),
+            Some(index) if index.transactions.is_none() => Some(Self::Transactions(log.to_backup())),
+            Some(_) => None,
+        }
+    }
+
+    /// The log backup.
+    #[must_use]
+    pub fn log(&self) -> &LogBackup {
+        match self {
+            Self::Index(log) | Self::Transactions(log) => log,
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(log) => write!(f, "the commit index of {}", log.key()),
+            Self::Transactions(log) => write!(f, "the transactions of {}", log.key()),
+        }
+    }
+}
+
 /// Whether there is a commit after a limit.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum Verdict<'a> {
     /// There is, and the first one ends here.
     Certain(Stop),
-    /// There may be one in this log backup; its commit index would tell.
-    Unknown(ObjectKey),
+    /// There may be one in this log backup; what is in it would tell.
+    Unknown(LogRef<'a>),
     /// There is none.
     None,
 }
@@ -50,7 +94,7 @@ enum Part<'a> {
     /// Every commit of these pieces is replayed.
     Whole { log: &'a TimelineLog, start: Lsn, pieces: Range<usize> },
     /// Of this log backup, only commits up to `end` are replayed, or it is unknown which ones.
-    Edge { backup: &'a LogBackup, start: Lsn, end: Lsn, certain: Option<Timestamp> },
+    Edge { log: LogRef<'a>, start: Lsn, end: Lsn, certain: Option<Timestamp> },
 }
 
 impl<'a> Evidence<'a> {
@@ -71,19 +115,19 @@ impl<'a> Evidence<'a> {
             let other = stretch.timeline != snapshot.wal.timeline;
             let blind = |piece: &Piece<'_>| {
                 let unchecked = other || (snapshot.wal.bytes() == 0 && piece.start >= snapshot.wal.end);
-                unchecked && piece.backup.wal.start < snapshot.wal.start
+                unchecked && piece.log.start() < snapshot.wal.start
             };
             while let Some(piece) = first(log, &pieces).filter(blind) {
                 pieces.start += 1;
-                let end = end.min(piece.backup.wal.end);
-                parts.push(Part::Edge { backup: piece.backup, start: piece.start.max(start), end, certain: None });
+                let end = end.min(piece.log.end());
+                parts.push(Part::Edge { log: piece.log, start: piece.start.max(start), end, certain: None });
             }
-            let clipped = last(log, &pieces).filter(|piece| piece.backup.wal.end > end);
+            let clipped = last(log, &pieces).filter(|piece| piece.log.end() > end);
             pieces.end -= usize::from(clipped.is_some());
             parts.push(Part::Whole { log, start, pieces });
-            parts.extend(clipped.map(|Piece { start: begin, backup }| {
-                let certain = certain_commit_by(backup, end);
-                Part::Edge { backup, start: begin.max(start), end, certain }
+            parts.extend(clipped.map(|Piece { start: begin, log }| {
+                let certain = certain_commit_by(log, end);
+                Part::Edge { log, start: begin.max(start), end, certain }
             }));
         }
         Self { parts }
@@ -112,15 +156,15 @@ impl<'a> Evidence<'a> {
     ///
     /// If the first one could lie before the end of an edge, that is not good enough, even if there surely is one later:
     /// the timeline to recover along depends on it.
-    pub(super) fn verdict(&self, limit: Timestamp) -> Verdict {
+    pub(super) fn verdict(&self, limit: Timestamp) -> Verdict<'a> {
         for part in &self.parts {
-            if let Some((backup, start, end)) = part.first_after(limit) {
-                return Verdict::Certain(Stop { range: narrowed(backup, start, end, limit), idle: None });
+            if let Some((log, start, end)) = part.first_after(limit) {
+                return Verdict::Certain(Stop { range: narrowed(log, start, end, limit), idle: None });
             }
-            if let Part::Edge { backup, .. } = part
+            if let Part::Edge { log, .. } = *part
                 && part.possible() > Some(limit)
             {
-                return Verdict::Unknown(backup.object.key.clone());
+                return Verdict::Unknown(log);
             }
         }
         Verdict::None
@@ -138,50 +182,66 @@ impl<'a> Part<'a> {
     fn possible(&self) -> Option<Timestamp> {
         match self {
             Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
-            Self::Edge { backup, end, .. } => latest_commit_by(backup, *end),
+            Self::Edge { log, end, .. } => latest_commit_by(*log, *end),
         }
     }
 
     /// The log backup with the first commit that is certainly after `limit`, and between which positions.
-    fn first_after(&self, limit: Timestamp) -> Option<(&'a LogBackup, Lsn, Lsn)> {
+    fn first_after(&self, limit: Timestamp) -> Option<(LogRef<'a>, Lsn, Lsn)> {
         match self {
             Self::Whole { log, start, pieces } => {
                 let piece = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
-                Some((piece.backup, piece.start.max(*start), piece.backup.wal.end))
+                Some((piece.log, piece.start.max(*start), piece.log.end()))
             }
-            Self::Edge { backup, start, end, certain } => (*certain > Some(limit)).then_some((backup, *start, *end)),
+            Self::Edge { log, start, end, certain } => (*certain > Some(limit)).then_some((*log, *start, *end)),
         }
     }
 }
 
-/// A time after which no commit of `backup` can be that ends at or before `lsn`.
-pub(super) fn latest_commit_by(backup: &LogBackup, lsn: Lsn) -> Option<Timestamp> {
-    if lsn <= backup.wal.start {
+/// A time after which no commit of `log` can be that ends at or before `lsn`.
+pub(super) fn latest_commit_by(log: LogRef<'_>, lsn: Lsn) -> Option<Timestamp> {
+    if lsn <= log.start() {
         return None;
     }
-    let commits = &backup.index.commits;
-    let next = commits.partition_point(|commit| commit.end_lsn < lsn);
-    // The running maximum at the next entry is all that is known in front of it.
-    commits.get(next).map(|commit| commit.max_time).filter(|_| lsn < backup.wal.end).or(backup.max_commit_time)
-}
-
-/// A time that a commit of `backup` certainly has that ends at or before `lsn`, the latest such.
-fn certain_commit_by(backup: &LogBackup, lsn: Lsn) -> Option<Timestamp> {
-    if lsn >= backup.wal.end {
-        return backup.max_commit_time;
+    if lsn >= log.end() {
+        return log.max_commit_time();
     }
-    let passed = backup.index.commits.partition_point(|commit| commit.end_lsn <= lsn);
-    Some(backup.index.commits[passed.checked_sub(1)?].max_time)
+    if let Some(ends) = transactions(log) {
+        return latest(ends, lsn);
+    }
+    // The running maximum at the next entry is all that is known in front of it.
+    let next = log.commits().partition_point(|commit| commit.end_lsn < lsn);
+    log.commits().get(next).map(|commit| commit.max_time).or_else(|| log.max_commit_time())
 }
 
-/// Where between `start` and `end` the first commit of `backup` after `limit` ends, as near as the index tells.
-fn narrowed(backup: &LogBackup, start: Lsn, end: Lsn, limit: Timestamp) -> WalRange {
-    let commits = &backup.index.commits;
+/// A time that a commit of `log` certainly has that ends at or before `lsn`, the latest such.
+fn certain_commit_by(log: LogRef<'_>, lsn: Lsn) -> Option<Timestamp> {
+    if lsn >= log.end() {
+        return log.max_commit_time();
+    }
+    if let Some(ends) = transactions(log) {
+        return latest(ends, lsn);
+    }
+    let passed = log.commits().partition_point(|commit| commit.end_lsn <= lsn);
+    Some(log.commits()[passed.checked_sub(1)?].max_time)
+}
+
+fn transactions(log: LogRef<'_>) -> Option<&[TransactionEnd]> {
+    log.index()?.transactions.as_deref()
+}
+
+fn latest(ends: &[TransactionEnd], lsn: Lsn) -> Option<Timestamp> {
+    ends.iter().take_while(|end| end.end_lsn <= lsn).map(|end| end.time).max()
+}
+
+/// Where between `start` and `end` the first commit of `log` after `limit` ends, as near as the index tells.
+fn narrowed(log: LogRef<'_>, start: Lsn, end: Lsn, limit: Timestamp) -> WalRange {
+    let commits = log.commits();
     let first = commits.partition_point(|commit| commit.max_time <= limit);
-    let after = |number: usize| commits.get(number).map(|commit| commit.end_lsn);
+    let after = |number: usize| commits.get(number).map(|commit: &IndexedCommit| commit.end_lsn);
     let start = first.checked_sub(1).and_then(after).map_or(start, |lsn| lsn.clamp(start, end));
     let end = after(first).filter(|&lsn| lsn > start).map_or(end, |lsn| lsn.min(end));
-    WalRange { timeline: backup.wal.timeline, start, end }
+    WalRange { timeline: log.timeline(), start, end }
 }
 
 fn first<'a>(log: &'a TimelineLog, pieces: &Range<usize>) -> Option<Piece<'a>> {

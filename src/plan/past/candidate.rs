@@ -1,36 +1,38 @@
 //! A snapshot from which recovery could start.
 
-use super::evidence::{self, Evidence, Stop, Verdict};
-use super::path::{Path, Position};
-use super::window::{RestorableInterval, TICK};
-use crate::model::{Chain, Linked, Lsn, ObjectKey, Snapshot, SnapshotId, Timestamp, Unusable, WalRange};
+use super::evidence::{self, Evidence, Need, Stop, Verdict};
+use super::path::{Path, Position, Span};
+use crate::model::{
+    Chain, Linked, LogRef, Lsn, ServerRole, Snapshot, SnapshotId, TimelineLog, Timestamp, Unusable, WalRange,
+};
+use crate::plan::window::{RestorableInterval, TICK};
 
 /// A snapshot of which the chain and all of its own log is there.
 #[derive(Debug)]
-pub(super) struct Candidate<'p, 'a> {
+pub(in crate::plan) struct Candidate<'p, 'a> {
     path: &'p Path<'a>,
-    pub(super) snapshot: &'a Snapshot,
-    pub(super) chain: Chain,
+    pub(in crate::plan) snapshot: &'a Snapshot,
+    pub(in crate::plan) chain: Chain,
     /// The snapshot's timeline.
     stretch: usize,
     /// The first byte of log that a restore stages.
-    pub(super) from: Position,
+    pub(in crate::plan) from: Position,
     /// The first byte of log that is missing.
-    pub(super) reach: Lsn,
+    pub(in crate::plan) reach: Lsn,
     /// The first instant that can be restored from it, if the log goes on.
-    pub(super) floor: Timestamp,
+    pub(in crate::plan) floor: Timestamp,
 }
 
 /// Why a snapshot cannot be restored.
 #[derive(Debug)]
-pub(super) enum Obstacle {
+pub(in crate::plan) enum Obstacle {
     Chain(Unusable),
     Log(WalRange),
 }
 
 impl<'p, 'a> Candidate<'p, 'a> {
     /// The snapshot `id`, which ends on the stretch with the number `stretch`.
-    pub(super) fn new(path: &'p Path<'a>, stretch: usize, id: &SnapshotId) -> Result<Self, Obstacle> {
+    pub(in crate::plan) fn new(path: &'p Path<'a>, stretch: usize, id: &SnapshotId) -> Result<Self, Obstacle> {
         let missing = || Obstacle::Chain(Unusable::ParentMissing { parent: id.clone() });
         let Linked { snapshot, chain } = path.catalog.linked(id).ok_or_else(missing)?;
         let chain = chain.clone().map_err(Obstacle::Chain)?;
@@ -41,12 +43,13 @@ impl<'p, 'a> Candidate<'p, 'a> {
             return Err(Obstacle::Log(path.hole(reach).unwrap_or(rest)));
         }
         let consistent = snapshot.consistent_at.saturating_add(TICK);
-        let floor = own_commits(path, stretch, snapshot).map_or(consistent, |latest| latest.max(consistent));
-        Ok(Self { path, snapshot, chain, stretch, from, reach, floor })
+        let mut candidate = Self { path, snapshot, chain, stretch, from, reach, floor: consistent };
+        candidate.floor = candidate.own_commits().map_or(consistent, |latest| latest.max(consistent));
+        Ok(candidate)
     }
 
     /// Where PostgreSQL stops if it starts from here and replays every commit up to `limit`, and none after.
-    pub(super) fn stop_after(&self, limit: Timestamp) -> Option<Stop> {
+    pub(in crate::plan) fn stop_after(&self, limit: Timestamp) -> Option<Stop> {
         if limit < self.floor {
             return None;
         }
@@ -61,28 +64,23 @@ impl<'p, 'a> Candidate<'p, 'a> {
     }
 
     /// All limits for which [`Self::stop_after`] has an answer.
-    pub(super) fn intervals(&self) -> impl Iterator<Item = RestorableInterval> {
+    pub(in crate::plan) fn intervals(&self) -> impl Iterator<Item = RestorableInterval> {
         let (mut intervals, quiet_from) = self.evidence().limits(self.floor);
         intervals.extend(self.path.observed_by(self.reach).map(|complete| (quiet_from, complete)));
         intervals.into_iter().filter(|(from, until)| from <= until).map(RestorableInterval::from)
     }
 
-    /// The log backups without a commit index because of which it is unknown whether `limit` can be restored from here.
-    pub(super) fn lacks_index_for(&self, limit: Timestamp) -> Vec<ObjectKey> {
+    /// What must be read to know whether `limit` can be restored from here.
+    pub(in crate::plan) fn needs_for(&self, limit: Timestamp) -> Vec<Need> {
         if limit <= self.snapshot.consistent_at {
             return Vec::new();
         }
         if limit >= self.floor {
-            let Verdict::Unknown(needed) = self.evidence().verdict(limit) else { return Vec::new() };
-            return vec![needed];
+            let Verdict::Unknown(log) = self.evidence().verdict(limit) else { return Vec::new() };
+            return Need::of(log).into_iter().collect();
         }
-        let Some(stretch) = self.path.stretch(self.stretch) else { return Vec::new() };
-        let WalRange { start, end, .. } = self.snapshot.wal;
-        let log = &stretch.record.log;
-        let backups = log.pieces_between(start, end).filter_map(|piece| log.piece(piece)).map(|piece| piece.backup);
-        let unindexed =
-            backups.filter(|backup| backup.index.commits.is_empty() && backup.max_commit_time > Some(limit));
-        unindexed.map(|backup| backup.object.key.clone()).collect()
+        let late = |log: &LogRef<'_>| evidence::latest_commit_by(*log, self.snapshot.wal.end) > Some(limit);
+        self.own_logs().filter(late).filter_map(Need::of).collect()
     }
 
     /// What the log after the snapshot says about commits.
@@ -91,18 +89,40 @@ impl<'p, 'a> Candidate<'p, 'a> {
         Evidence::new(self.path.spans(end, self.reach), self.snapshot)
     }
 
+    /// A time after which none of the commits can be that are replayed until the snapshot is consistent.
+    ///
+    /// A standby's clock says nothing of the commits that were in its files before: none of all the log up to there may be
+    /// later.
+    fn own_commits(&self) -> Option<Timestamp> {
+        let WalRange { start, end, .. } = self.snapshot.wal;
+        let own = self.path.stretch(self.stretch).and_then(|stretch| latest_commit(&stretch.record.log, start, end));
+        if self.snapshot.role == ServerRole::Primary {
+            return own;
+        }
+        let spans = self.path.spans(Position { stretch: 0, lsn: Lsn::ZERO }, end);
+        let before =
+            spans.filter_map(|Span { stretch, start, end }| latest_commit(&stretch.record.log, start, end)).max();
+        own.max(before)
+    }
+
+    /// The log backups of the log that makes the snapshot consistent.
+    fn own_logs(&self) -> impl Iterator<Item = LogRef<'a>> {
+        let WalRange { start, end, .. } = self.snapshot.wal;
+        let log = self.path.stretch(self.stretch).map(|stretch| &stretch.record.log);
+        let pieces = log.into_iter().flat_map(move |log| log.pieces_between(start, end).filter_map(|n| log.piece(n)));
+        pieces.map(|piece| piece.log)
+    }
+
     fn end_of_log(&self, archived_until: Timestamp) -> Stop {
         Stop { idle: Some((self.evidence().possible(), archived_until)), ..self.path.stop_at(self.reach) }
     }
 }
 
-/// A time after which none of the commits can be that are replayed to make the snapshot consistent.
-fn own_commits(path: &Path<'_>, stretch: usize, snapshot: &Snapshot) -> Option<Timestamp> {
-    let log = &path.stretch(stretch)?.record.log;
-    let WalRange { start, end, .. } = snapshot.wal;
+/// A time after which no commit can be that ends between `start` and `end`.
+fn latest_commit(log: &TimelineLog, start: Lsn, end: Lsn) -> Option<Timestamp> {
     let mut pieces = log.pieces_between(start, end);
     let last = pieces.next_back().and_then(|piece| log.piece(piece))?;
-    log.max_commit_time(pieces).max(evidence::latest_commit_by(last.backup, end))
+    log.max_commit_time(pieces).max(evidence::latest_commit_by(last.log, end))
 }
 
 /// Where the segment begins in which the snapshot's log starts: on the snapshot's own timeline if that has the bytes (a

@@ -1,12 +1,11 @@
 //! Refusals, with the numbers.
 
-use std::collections::BTreeSet;
-
-use super::candidate::Candidate;
-use super::path::{Path, Position};
-use super::window::window;
+use super::request::Target;
+use super::search::{last_replayed, reaches};
 use super::{PlanError, Point};
-use crate::model::{Branch, Lsn, ObjectKey, SnapshotId, Timestamp, WalRange};
+use crate::model::{Branch, Lsn, SnapshotId, Timestamp, WalRange};
+use crate::plan::past::{Candidate, Need, Path, Position};
+use crate::plan::window::window;
 
 /// Nothing on the path can be restored.
 pub(super) fn nothing(path: &Path<'_>) -> PlanError {
@@ -19,8 +18,19 @@ pub(super) fn off_path(path: &Path<'_>, id: &SnapshotId) -> PlanError {
     PlanError::WrongBranch { branch: path.branch, candidates }
 }
 
-/// No candidate stops after the commits up to `limit`, which is what was meant by `at`.
-pub(super) fn time(path: &Path<'_>, at: Timestamp, limit: Timestamp) -> PlanError {
+/// No transaction or restore point on the path is what `target` names.
+pub(super) fn not_found(path: &Path<'_>, target: Target, is_on: impl Fn(&Path<'_>) -> bool) -> PlanError {
+    let candidates = others(path, is_on);
+    if candidates.is_empty() {
+        PlanError::NotFound { requested: target, branch: path.branch }
+    } else {
+        PlanError::WrongBranch { branch: path.branch, candidates }
+    }
+}
+
+/// No candidate stops after the last commit by `at`.
+pub(super) fn time(path: &Path<'_>, at: Timestamp, inclusive: bool) -> PlanError {
+    let limit = last_replayed(at, inclusive);
     let window = window(path);
     let as_asked = |restorable: Timestamp| Point::Time(restorable.saturating_add(at.duration_since(limit)));
     let around = Around {
@@ -28,9 +38,9 @@ pub(super) fn time(path: &Path<'_>, at: Timestamp, limit: Timestamp) -> PlanErro
         previous: window.last_by(limit).map(as_asked),
         next: window.first_from(limit).map(as_asked),
     };
-    let needs: BTreeSet<ObjectKey> = path.candidates().flat_map(|candidate| candidate.lacks_index_for(limit)).collect();
+    let needs: Vec<Need> = path.candidates().flat_map(|candidate| candidate.needs_for(limit)).collect();
     if !needs.is_empty() {
-        return around.unknown(needs);
+        return around.unknown(Target::Time { at, inclusive }, needs);
     }
     let newest = path.candidates().find(|candidate| candidate.floor <= limit);
     let hole = newest.and_then(|candidate| path.hole(candidate.reach));
@@ -53,8 +63,7 @@ pub(super) fn position(path: &Path<'_>, lsn: Lsn) -> PlanError {
     };
     let hole = previous.and_then(|reach| path.hole(reach));
     let waiting = waiting.filter(|_| hole.is_none_or(|hole| hole.end < lsn));
-    let reached_from = |candidate: &Candidate<'_, '_>| (candidate.snapshot.wal.end..=candidate.reach).contains(&lsn);
-    around.refusal(path, hole, waiting.as_ref(), |other| other.candidates().any(|c| reached_from(&c)))
+    around.refusal(path, hole, waiting.as_ref(), |other| other.candidates().any(|c| reaches(&c, lsn)))
 }
 
 /// What was asked for, and what can be restored on both sides of it.
@@ -95,9 +104,11 @@ impl Around {
         }
     }
 
-    fn unknown(self, needs: BTreeSet<ObjectKey>) -> PlanError {
-        let Self { requested, previous, next } = self;
-        PlanError::Unknown { requested, needs: needs.into_iter().collect(), previous, next }
+    fn unknown(self, requested: Target, mut needs: Vec<Need>) -> PlanError {
+        let Self { previous, next, .. } = self;
+        needs.sort_by_key(|need| (need.log().wal, need.log().key()));
+        needs.dedup();
+        PlanError::Unknown { requested, needs, previous, next }
     }
 }
 
@@ -107,7 +118,7 @@ fn seen_after(path: &Path<'_>, hole: WalRange) -> Option<Timestamp> {
     let log = &path.stretch(stretch)?.record.log;
     let first = log.piece(log.pieces_between(lsn, Lsn::MAX).next()?)?;
     // What nothing is known of counts as late: it does not tell that the hole has passed.
-    Some(first.backup.max_commit_time.or(first.backup.complete_through).unwrap_or(Timestamp::MAX))
+    Some(first.log.max_commit_time().or_else(|| first.log.complete_through()).unwrap_or(Timestamp::MAX))
 }
 
 /// The other branches for which this holds.

@@ -2,46 +2,44 @@
 
 use super::candidate::{Candidate, Obstacle};
 use super::evidence::Stop;
-use crate::model::{
-    Branch, BranchRecord, Catalog, LogBackup, Lsn, SnapshotId, TimelineHistory, TimelineId, Timestamp, WalRange,
-};
+use crate::model::{Branch, BranchRecord, Catalog, Lsn, SnapshotId, TimelineHistory, TimelineId, Timestamp, WalRange};
 
 /// The past of one branch.
 #[derive(Debug)]
-pub(super) struct Path<'a> {
-    pub(super) catalog: &'a Catalog,
-    pub(super) branch: Branch,
-    pub(super) history: &'a TimelineHistory,
+pub(in crate::plan) struct Path<'a> {
+    pub(in crate::plan) catalog: &'a Catalog,
+    pub(in crate::plan) branch: Branch,
+    pub(in crate::plan) history: &'a TimelineHistory,
     stretches: Vec<Stretch<'a>>,
 }
 
 /// What one timeline contributes: the log from `begin` to `end`, where the next one took over.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch<'a> {
-    pub(super) timeline: TimelineId,
-    pub(super) record: &'a BranchRecord,
+pub(in crate::plan) struct Stretch<'a> {
+    pub(in crate::plan) timeline: TimelineId,
+    pub(in crate::plan) record: &'a BranchRecord,
     begin: Lsn,
     end: Lsn,
 }
 
 /// A byte of the past: where, and on which stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) stretch: usize,
-    pub(super) lsn: Lsn,
+pub(in crate::plan) struct Position {
+    pub(in crate::plan) stretch: usize,
+    pub(in crate::plan) lsn: Lsn,
 }
 
 /// The log from `start` to `end`, all on one stretch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span<'p, 'a> {
-    pub(super) stretch: &'p Stretch<'a>,
-    pub(super) start: Lsn,
-    pub(super) end: Lsn,
+pub(in crate::plan) struct Span<'p, 'a> {
+    pub(in crate::plan) stretch: &'p Stretch<'a>,
+    pub(in crate::plan) start: Lsn,
+    pub(in crate::plan) end: Lsn,
 }
 
 impl<'a> Path<'a> {
     /// The past of `branch`, or `None` if the catalog does not know it.
-    pub(super) fn new(catalog: &'a Catalog, branch: Branch) -> Option<Self> {
+    pub(in crate::plan) fn new(catalog: &'a Catalog, branch: Branch) -> Option<Self> {
         let history = catalog.history(branch)?;
         let stretch = |(timeline, begin, end): (TimelineId, Lsn, Option<Lsn>)| {
             let record = catalog.record(Branch::new(branch.incarnation, timeline))?;
@@ -53,7 +51,7 @@ impl<'a> Path<'a> {
 
     /// Every snapshot that the branch passed through, the furthest in the log first; of several that end at one position,
     /// the one with the last ID.
-    pub(super) fn snapshots(&self) -> impl Iterator<Item = (usize, &'a SnapshotId)> + '_ {
+    pub(in crate::plan) fn snapshots(&self) -> impl Iterator<Item = (usize, &'a SnapshotId)> + '_ {
         self.stretches.iter().enumerate().rev().flat_map(|(number, stretch)| {
             let passed = |id: &&SnapshotId| self.catalog.snapshot(id).is_some_and(|s| s.wal.end <= stretch.end);
             stretch.record.snapshots.iter().rev().filter(passed).map(move |id| (number, id))
@@ -61,39 +59,39 @@ impl<'a> Path<'a> {
     }
 
     /// Every snapshot that can be restored, in the same order.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate<'_, 'a>> {
+    pub(in crate::plan) fn candidates(&self) -> impl Iterator<Item = Candidate<'_, 'a>> {
         self.snapshots().filter_map(|(stretch, id)| Candidate::new(self, stretch, id).ok())
     }
 
     /// The snapshot with this ID, if the branch passed through it.
-    pub(super) fn candidate(&self, id: &SnapshotId) -> Option<Result<Candidate<'_, 'a>, Obstacle>> {
+    pub(in crate::plan) fn candidate(&self, id: &SnapshotId) -> Option<Result<Candidate<'_, 'a>, Obstacle>> {
         let (stretch, id) = self.snapshots().find(|&(_, passed)| passed == id)?;
         Some(Candidate::new(self, stretch, id))
     }
 
     /// The stretch with this number.
-    pub(super) fn stretch(&self, number: usize) -> Option<&Stretch<'a>> {
+    pub(in crate::plan) fn stretch(&self, number: usize) -> Option<&Stretch<'a>> {
         self.stretches.get(number)
     }
 
     /// Where the timeline was left on the way to the branch's end; [`Lsn::MAX`] for the branch's own.
-    pub(super) fn left_at(&self, timeline: TimelineId) -> Lsn {
+    pub(in crate::plan) fn left_at(&self, timeline: TimelineId) -> Lsn {
         self.stretches.iter().find(|stretch| stretch.timeline == timeline).map_or(Lsn::MAX, |stretch| stretch.end)
     }
 
     /// The byte at `lsn`, on the timeline that wrote it.
-    pub(super) fn position(&self, lsn: Lsn) -> Position {
+    pub(in crate::plan) fn position(&self, lsn: Lsn) -> Position {
         Position { stretch: self.stretches.partition_point(|stretch| stretch.end <= lsn), lsn }
     }
 
     /// The stop at `lsn`, on the timeline that wrote the last byte before it.
-    pub(super) fn stop_at(&self, lsn: Lsn) -> Stop {
+    pub(in crate::plan) fn stop_at(&self, lsn: Lsn) -> Stop {
         let timeline = self.history.timeline_at(Lsn::new(lsn.as_u64().saturating_sub(1)));
         Stop::at_end(WalRange { timeline, start: lsn, end: lsn })
     }
 
     /// How far the log is without a hole from a byte on: to the first byte that is missing.
-    pub(super) fn reach(&self, from: Position) -> Lsn {
+    pub(in crate::plan) fn reach(&self, from: Position) -> Lsn {
         let mut at = from.lsn;
         for stretch in self.onward(from.stretch) {
             if at >= stretch.end {
@@ -108,7 +106,7 @@ impl<'a> Path<'a> {
     }
 
     /// The first hole from `lsn` on, if anything is archived after it.
-    pub(super) fn hole(&self, lsn: Lsn) -> Option<WalRange> {
+    pub(in crate::plan) fn hole(&self, lsn: Lsn) -> Option<WalRange> {
         let Position { stretch, .. } = self.position(lsn);
         let hole = self.stretch(stretch)?;
         let next = |stretch: &Stretch<'_>| {
@@ -120,7 +118,7 @@ impl<'a> Path<'a> {
     }
 
     /// The log from a byte to `to`, stretch by stretch.
-    pub(super) fn spans(&self, from: Position, to: Lsn) -> impl Iterator<Item = Span<'_, 'a>> {
+    pub(in crate::plan) fn spans(&self, from: Position, to: Lsn) -> impl Iterator<Item = Span<'_, 'a>> {
         let mut start = from.lsn;
         self.onward(from.stretch).filter_map(move |stretch| {
             let end = stretch.end.min(to);
@@ -130,28 +128,12 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// The fewest log backups that hold the log from a byte to `to`, each with what is needed of it.
-    pub(super) fn cover(&self, from: Position, to: Lsn) -> Vec<(&'a LogBackup, WalRange)> {
-        let mut cover = Vec::new();
-        for Span { stretch, mut start, end } in self.spans(from, to) {
-            while start < end
-                && let Some(backup) = stretch.record.log.covering(start)
-            {
-                let WalRange { timeline, .. } = backup.wal;
-                let stop = backup.wal.end.min(end);
-                cover.extend(WalRange::new(timeline, start, stop).map(|needed| (backup, needed)));
-                start = stop;
-            }
-        }
-        cover
-    }
-
     /// The server's clock when it was last observed with the log ending at or before `lsn`: what was committed up to then
     /// is in the log up to `lsn`.
     ///
     /// A server on an ancestor that is idle at the switch point says nothing about its descendant, which might have
     /// committed by then: only what was observed before the switch point counts.
-    pub(super) fn observed_by(&self, lsn: Lsn) -> Option<Timestamp> {
+    pub(in crate::plan) fn observed_by(&self, lsn: Lsn) -> Option<Timestamp> {
         let last = self.stretches.len().saturating_sub(1);
         self.stretches.iter().enumerate().rev().filter(|(_, stretch)| stretch.begin <= lsn).find_map(|(i, stretch)| {
             let before_switch = Lsn::new(stretch.end.as_u64().saturating_sub(1));

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::{Branch, Incarnation, Lsn, ObjectKey, SnapshotId, Timestamp, Unusable, WalRange};
+use super::request::Target;
+use crate::model::{Branch, Incarnation, Lsn, SnapshotId, Timestamp, Unusable, WalRange};
+use crate::plan::past::Need;
 
 /// A point that was asked for, or that can be restored instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -105,7 +107,7 @@ pub enum PlanError {
         latest: Point,
     },
     /// In or after a gap of the log, and before a snapshot that would bridge it.
-    #[error("{requested} cannot be restored: log is missing, {missing}; {}", Neighbours(previous, next))]
+    #[error("{requested} cannot be restored: log is missing, {missing}{}", Neighbours(previous, next))]
     InGap {
         /// What was asked for.
         requested: Point,
@@ -118,7 +120,7 @@ pub enum PlanError {
     },
     /// While a snapshot was taken that is not consistent yet, and none before it reaches there.
     #[error(
-        "{requested} cannot be restored: snapshot {snapshot} is only consistent later; {}",
+        "{requested} cannot be restored: snapshot {snapshot} is only consistent later{}",
         Neighbours(previous, next)
     )]
     InSnapshot {
@@ -131,18 +133,45 @@ pub enum PlanError {
         /// The first point after that can be restored.
         next: Option<Point>,
     },
-    /// It depends on where in a log backup its commits lie, before or after a snapshot's end or the point where its
-    /// timeline was left, and the commit index of that is not loaded. Load it, and plan again.
-    #[error("{requested} can only be found with the commit index of {}; {}", Keys(needs), Neighbours(previous, next))]
+    /// After the server was deleted. Its log may go on, but nobody can want what is in it.
+    #[error("{requested} is after the server was deleted at {deleted_at}{}", Latest(latest))]
+    AfterDeletion {
+        /// What was asked for.
+        requested: Timestamp,
+        /// When the server was deleted.
+        deleted_at: Timestamp,
+        /// The last point before the deletion that can be restored.
+        latest: Option<Point>,
+    },
+    /// It depends on what is in log backups of which too little was read: where its commits lie, before or after a snapshot's
+    /// end or the point where its timeline was left; or where a transaction ended, or a restore point was made. Read that
+    /// ([`Catalog::load_index`](crate::model::Catalog::load_index)), and plan again.
+    #[error("{requested} can only be found with {}{}", Needs(needs), Nearby(previous, next))]
     Unknown {
         /// What was asked for.
-        requested: Point,
-        /// The log backups whose index would tell, if they have one.
-        needs: Vec<ObjectKey>,
-        /// The last point before that can be restored.
+        requested: Target,
+        /// What would tell, or what to look at next.
+        needs: Vec<Need>,
+        /// The last instant before that can be restored, if an instant was asked for.
         previous: Option<Point>,
-        /// The first point after that can be restored.
+        /// The first instant after that can be restored, if an instant was asked for.
         next: Option<Point>,
+    },
+    /// In all of the archived log there is no such transaction or restore point.
+    #[error("{requested} is nowhere in the archived log of {branch}")]
+    NotFound {
+        /// What was asked for.
+        requested: Target,
+        /// Where it was looked for.
+        branch: Branch,
+    },
+    /// There are several of that name. Ask for one of the positions.
+    #[error("{requested} is ambiguous: ask for one of the positions {}", Positions(at))]
+    Ambiguous {
+        /// What was asked for.
+        requested: Target,
+        /// Where each of them lies, and its time.
+        at: Vec<(Lsn, Timestamp)>,
     },
 }
 
@@ -151,10 +180,10 @@ struct Neighbours<'a>(&'a Option<Point>, &'a Option<Point>);
 impl fmt::Display for Neighbours<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0, self.1) {
-            (Some(previous), Some(next)) => write!(f, "possible are {previous} and before, or {next} and after"),
-            (Some(previous), None) => write!(f, "possible is {previous} and before"),
-            (None, Some(next)) => write!(f, "possible is {next} and after"),
-            (None, None) => f.write_str("only snapshots themselves are possible"),
+            (Some(previous), Some(next)) => write!(f, "; possible are {previous} and before, or {next} and after"),
+            (Some(previous), None) => write!(f, "; possible is {previous} and before"),
+            (None, Some(next)) => write!(f, "; possible is {next} and after"),
+            (None, None) => f.write_str("; only snapshots themselves are possible"),
         }
     }
 }
@@ -167,11 +196,40 @@ impl fmt::Display for Alternatives<'_> {
     }
 }
 
-struct Keys<'a>(&'a [ObjectKey]);
+/// Neighbours, where there may be some.
+struct Nearby<'a>(&'a Option<Point>, &'a Option<Point>);
 
-impl fmt::Display for Keys<'_> {
+impl fmt::Display for Nearby<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_none() && self.1.is_none() { Ok(()) } else { Neighbours(self.0, self.1).fmt(f) }
+    }
+}
+
+struct Needs<'a>(&'a [Need]);
+
+impl fmt::Display for Needs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         separated(f, ", ", self.0)
+    }
+}
+
+struct Positions<'a>(&'a [(Lsn, Timestamp)]);
+
+impl fmt::Display for Positions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let positions: Vec<String> = self.0.iter().map(|(lsn, at)| format!("{lsn} ({at})")).collect();
+        separated(f, ", ", &positions)
+    }
+}
+
+struct Latest<'a>(&'a Option<Point>);
+
+impl fmt::Display for Latest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(latest) => write!(f, "; the latest before that can be restored is {latest}"),
+            None => f.write_str("; nothing before that can be restored"),
+        }
     }
 }
 
