@@ -38,6 +38,28 @@ pub enum Artifact {
     History(StoredHistory),
 }
 
+impl Artifact {
+    /// Its object: of a snapshot, the manifest.
+    #[must_use]
+    pub fn object(&self) -> StoredObject {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.manifest.clone(),
+            Self::Log(log) => log.object(),
+            Self::History(history) => history.object.clone(),
+        }
+    }
+
+    /// All that is stored of it, in bytes.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.stored_bytes,
+            Self::Log(log) => log.stored_bytes,
+            Self::History(history) => history.object.bytes,
+        }
+    }
+}
+
 impl From<Snapshot> for Artifact {
     fn from(snapshot: Snapshot) -> Self {
         Self::Snapshot(Box::new(snapshot))
@@ -149,6 +171,17 @@ impl Catalog {
         }
         parts.imply_histories()?;
         Ok(parts.link())
+    }
+
+    /// Everything that is in it, with no order promised.
+    pub fn artifacts(&self) -> impl Iterator<Item = Artifact> + '_ {
+        let history = |(&Branch { incarnation, .. }, record): (&Branch, &BranchRecord)| {
+            let object = record.history_object.clone()?;
+            Some(StoredHistory::new(incarnation, record.history.clone(), object).into())
+        };
+        let logs = self.branches.values().flat_map(|record| record.log.iter()).map(|log| log.to_backup().into());
+        let snapshots = self.snapshots().cloned().map(Artifact::from);
+        self.branches.iter().filter_map(history).chain(snapshots).chain(logs)
     }
 
     /// The lives of the server, by system identifier.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ::time::format_description::well_known::Rfc3339;
-use ::time::{OffsetDateTime, UtcOffset};
+use ::time::{Date, OffsetDateTime, UtcOffset};
 use serde::{Deserialize, Serialize};
 
 use super::{ParseError, text_serde};
@@ -75,15 +75,25 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The day in UTC.
+    pub(crate) fn date(self) -> Date {
+        self.calendar().date()
+    }
+
+    fn calendar(self) -> OffsetDateTime {
+        let nanos = i128::from(self.0) * 1000;
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("the constructors keep to years 0001 to 9999")
+    }
+}
+
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1000;
-        let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).expect("the constructors keep to years 0001 to 9999");
-        let (date, time) = (at.date(), at.time());
+        let (date, time) = (self.date(), self.calendar().time());
         let (hour, minute, second) = time.as_hms();
         let day = format_args!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
         write!(f, "{day}T{hour:02}:{minute:02}:{second:02}.{:06}Z", time.microsecond())

@@ -33,6 +33,8 @@
 
 mod past;
 mod restore;
+pub mod retention;
+mod text;
 mod window;
 
 pub use past::Need;

@@ -20,6 +20,13 @@ pub struct RestorableInterval {
     pub until: Timestamp,
 }
 
+impl RestorableInterval {
+    /// What of it is not before `start`; it must end at or after that.
+    pub(super) fn from_on(self, start: Timestamp) -> Self {
+        Self { from: self.from.max(start), ..self }
+    }
+}
+
 impl From<(Timestamp, Timestamp)> for RestorableInterval {
     fn from((from, until): (Timestamp, Timestamp)) -> Self {
         Self { from, until }
@@ -90,8 +97,14 @@ impl RecoveryWindow {
     }
 }
 
+/// Whether one of `intervals`, which are apart from each other and in order, holds all of `part`.
+pub(super) fn covers(intervals: &[RestorableInterval], part: RestorableInterval) -> bool {
+    let begun = intervals.partition_point(|interval| interval.from <= part.from);
+    begun.checked_sub(1).is_some_and(|last| intervals[last].until >= part.until)
+}
+
 /// What overlaps or touches becomes one.
-fn merged(mut intervals: Vec<RestorableInterval>) -> Vec<RestorableInterval> {
+pub(super) fn merged(mut intervals: Vec<RestorableInterval>) -> Vec<RestorableInterval> {
     intervals.sort_unstable();
     let mut merged: Vec<RestorableInterval> = Vec::new();
     for next in intervals {

@@ -48,7 +48,10 @@ impl Catalog {
         self.last_snapshot(self.record(branch)?).map(|(end, _)| end).max(self.archived_through(branch))
     }
 
-    fn last_seen(&self, branch: Branch) -> Option<Timestamp> {
+    /// The last time that is known of the branch: the server's clock, or a commit, or a snapshot, whichever lies furthest in
+    /// its log.
+    #[must_use]
+    pub fn last_seen(&self, branch: Branch) -> Option<Timestamp> {
         let record = self.record(branch)?;
         self.last_snapshot(record).max(record.log.last_seen()).map(|(_, at)| at)
     }

@@ -99,7 +99,7 @@ impl<'p, 'a> Candidate<'p, 'a> {
         if self.snapshot.role == ServerRole::Primary {
             return own;
         }
-        let spans = self.path.spans(Position { stretch: 0, lsn: Lsn::ZERO }, end);
+        let spans = self.path.spans(Position::START, end);
         let before =
             spans.filter_map(|Span { stretch, start, end }| latest_commit(&stretch.record.log, start, end)).max();
         own.max(before)

@@ -16,6 +16,7 @@ pub(in crate::plan) struct Path<'a> {
 /// What one timeline contributes: the log from `begin` to `end`, where the next one took over.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plan) struct Stretch<'a> {
+    pub(in crate::plan) branch: Branch,
     pub(in crate::plan) timeline: TimelineId,
     pub(in crate::plan) record: &'a BranchRecord,
     begin: Lsn,
@@ -27,6 +28,11 @@ pub(in crate::plan) struct Stretch<'a> {
 pub(in crate::plan) struct Position {
     pub(in crate::plan) stretch: usize,
     pub(in crate::plan) lsn: Lsn,
+}
+
+impl Position {
+    /// The beginning of all log.
+    pub(in crate::plan) const START: Self = Self { stretch: 0, lsn: Lsn::ZERO };
 }
 
 /// The log from `start` to `end`, all on one stretch.
@@ -42,8 +48,9 @@ impl<'a> Path<'a> {
     pub(in crate::plan) fn new(catalog: &'a Catalog, branch: Branch) -> Option<Self> {
         let history = catalog.history(branch)?;
         let stretch = |(timeline, begin, end): (TimelineId, Lsn, Option<Lsn>)| {
-            let record = catalog.record(Branch::new(branch.incarnation, timeline))?;
-            Some(Stretch { timeline, record, begin, end: end.unwrap_or(Lsn::MAX) })
+            let branch = Branch::new(branch.incarnation, timeline);
+            let record = catalog.record(branch)?;
+            Some(Stretch { branch, timeline, record, begin, end: end.unwrap_or(Lsn::MAX) })
         };
         let stretches = history.stretches().map(stretch).collect::<Option<_>>()?;
         Some(Self { catalog, branch, history, stretches })
@@ -67,6 +74,11 @@ impl<'a> Path<'a> {
     pub(in crate::plan) fn candidate(&self, id: &SnapshotId) -> Option<Result<Candidate<'_, 'a>, Obstacle>> {
         let (stretch, id) = self.snapshots().find(|&(_, passed)| passed == id)?;
         Some(Candidate::new(self, stretch, id))
+    }
+
+    /// The branch, and all that it descends from, oldest first.
+    pub(in crate::plan) fn branches(&self) -> impl Iterator<Item = Branch> + '_ {
+        self.stretches.iter().map(|stretch| stretch.branch)
     }
 
     /// The stretch with this number.

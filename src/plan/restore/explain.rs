@@ -1,10 +1,10 @@
 //! A plan as an operator reads it.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::{Answer, Cost, Objective, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice, Target};
 use crate::model::{Snapshot, SnapshotKind};
+use crate::plan::text::{Size, Span};
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,36 +124,6 @@ impl fmt::Display for Took {
             Objective::RecoveryTime => Span(self.1.estimated_duration).fmt(f),
             Objective::Bytes => Size(self.1.bytes_to_fetch).fmt(f),
             Objective::Artifacts => write!(f, "{} objects", self.1.objects),
-        }
-    }
-}
-
-/// Bytes in binary units, with one decimal.
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        match units.into_iter().find(|&(shift, _)| self.0 >> shift > 0) {
-            Some((shift, unit)) => {
-                let tenths = (u128::from(self.0) * 10) >> shift;
-                write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
-            }
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
-}
-
-/// A duration in hours, minutes and seconds, rounded up.
-struct Span(Duration);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs().saturating_add(u64::from(self.0.subsec_nanos() > 0));
-        match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-            (0, 0, seconds) => write!(f, "{seconds} s"),
-            (0, minutes, seconds) => write!(f, "{minutes} min {seconds} s"),
-            (hours, minutes, _) => write!(f, "{hours} h {minutes} min"),
         }
     }
 }

@@ -79,7 +79,7 @@ fn one(
 
 /// All of the past.
 fn whole<'p, 'a>(path: &'p Path<'a>) -> impl Iterator<Item = Span<'p, 'a>> {
-    path.spans(Position { stretch: 0, lsn: Lsn::ZERO }, Lsn::MAX)
+    path.spans(Position::START, Lsn::MAX)
 }
 
 fn touches(log: LogRef<'_>, span: &Span<'_, '_>) -> bool {

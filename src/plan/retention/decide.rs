@@ -1,0 +1,330 @@
+//! Deciding what is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::retention_plan::{
+    ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
+    RetentionPlan,
+};
+use super::wanted::Wanted;
+use super::{Lease, Protections, RetentionPolicy, RunningSnapshot, SparseTier};
+use crate::model::{
+    Branch, Catalog, LogRef, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId, Timestamp, WalRange,
+};
+use crate::plan::past::{Candidate, Path, Position};
+use crate::plan::window::{RestorableInterval, covers, merged};
+
+/// Decides what of `catalog` is kept by `policy` and `protections`, and what expires; the [module](super::retention) has the rule.
+///
+/// The same input always gives the same plan. Takes time linear in the number of artifacts.
+pub fn plan_retention(
+    catalog: &Catalog,
+    policy: &RetentionPolicy,
+    protections: &Protections,
+    now: Timestamp,
+) -> RetentionPlan {
+    let current = catalog.current();
+    let horizon = current.and_then(|branch| catalog.last_seen(branch)).map(|seen| seen.min(now));
+    let decision = Decision { catalog, policy, current, horizon, wanted: Wanted::default() };
+    decision.want(protections).plan()
+}
+
+/// When the server was last seen, or now if that is earlier, is the end of the window; see [`plan_retention`].
+struct Decision<'a> {
+    catalog: &'a Catalog,
+    policy: &'a RetentionPolicy,
+    current: Option<Branch>,
+    horizon: Option<Timestamp>,
+    wanted: Wanted,
+}
+
+impl<'a> Decision<'a> {
+    fn want(mut self, protections: &Protections) -> Self {
+        let restorable =
+            self.current.and_then(|branch| self.path(branch)).is_some_and(|p| p.candidates().next().is_some());
+        let Some((horizon, true)) = self.horizon.map(|horizon| (horizon, restorable)) else {
+            self.want_everything();
+            return self;
+        };
+        let window = self.policy.window_start(horizon);
+        for branch in self.catalog.branches().filter(|&branch| self.is_live(branch, window)).collect::<Vec<_>>() {
+            self.want_window(branch, window);
+        }
+        self.want_minimum();
+        for tier in &self.policy.sparse {
+            self.want_sparse(*tier, horizon);
+        }
+        for hold in protections.holds.iter().filter(|hold| hold.is_active(horizon, self.policy.release_grace)) {
+            self.want_snapshot(&hold.snapshot, KeepReason::Held(hold.name.clone()));
+        }
+        for lease in protections.leases.iter().filter(|lease| horizon < lease.until) {
+            self.want_lease(lease);
+        }
+        protections.running.iter().for_each(|running| self.want_running(running));
+        self.want_parents();
+        self
+    }
+
+    fn path(&self, branch: Branch) -> Option<Path<'a>> {
+        Path::new(self.catalog, branch)
+    }
+
+    /// Whether the server was on the branch within the window, or nobody knows.
+    fn is_live(&self, branch: Branch, window: Timestamp) -> bool {
+        Some(branch) == self.current || self.catalog.last_seen(branch).is_none_or(|seen| seen >= window)
+    }
+
+    fn want_everything(&mut self) {
+        for snapshot in self.catalog.snapshots() {
+            self.wanted.snapshot(&snapshot.id, KeepReason::NothingRestorable);
+        }
+        for branch in self.catalog.branches() {
+            self.wanted.log(branch, Lsn::ZERO, Lsn::MAX, &KeepReason::NothingRestorable);
+            self.wanted.branch(branch);
+        }
+    }
+
+    /// The anchor of the branch, everything after it, and what else an instant of the window needs.
+    fn want_window(&mut self, branch: Branch, window: Timestamp) {
+        let Some(path) = self.path(branch) else { return };
+        let reason = KeepReason::Window(branch);
+        let anchor = path.candidates().find(|candidate| candidate.floor <= window);
+        let after = |id: &&SnapshotId| anchor.as_ref().is_none_or(|anchor| **id != anchor.snapshot.id);
+        for id in path.snapshots().map(|(_, id)| id).take_while(after) {
+            self.wanted.snapshot(id, reason.clone());
+        }
+        let from = anchor.as_ref().map_or(Position::START, |anchor| anchor.from);
+        self.wanted.logs(path.spans(from, Lsn::MAX), &reason);
+        path.branches().for_each(|branch| self.wanted.branch(branch));
+        if let Some(anchor) = anchor {
+            self.want_candidate(&path, &anchor, KeepReason::Anchor(branch));
+            self.want_older(&path, &anchor, window);
+        }
+    }
+
+    /// Snapshots before the anchor from which an instant of the window is restored, because from no newer one it can be.
+    fn want_older(&mut self, path: &Path<'a>, anchor: &Candidate<'_, 'a>, window: Timestamp) {
+        let within = |interval: &RestorableInterval| interval.until >= window;
+        let mut covered: Vec<RestorableInterval> = Vec::new();
+        for candidate in path.candidates() {
+            let mine: Vec<_> = candidate.intervals().filter(within).map(|interval| interval.from_on(window)).collect();
+            let older =
+                candidate.snapshot.wal.end <= anchor.snapshot.wal.end && candidate.snapshot.id != anchor.snapshot.id;
+            if older && mine.iter().any(|interval| !covers(&covered, *interval)) {
+                let reason = KeepReason::Window(path.branch);
+                self.wanted.snapshot(&candidate.snapshot.id, reason.clone());
+                self.wanted.logs(path.spans(candidate.from, candidate.reach), &reason);
+            }
+            covered.extend(mine);
+            covered = merged(covered);
+        }
+    }
+
+    fn want_minimum(&mut self) {
+        let Some(path) = self.current.and_then(|branch| self.path(branch)) else { return };
+        let count = usize::try_from(self.policy.minimum_snapshots.max(1)).unwrap_or(usize::MAX);
+        for candidate in path.candidates().take(count) {
+            self.want_candidate(&path, &candidate, KeepReason::Minimum);
+        }
+    }
+
+    /// Of each period the first snapshot. One that claims an earlier time than one before it in the log stands for the later
+    /// period: what is added later cannot take another's place.
+    fn want_sparse(&mut self, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
+        let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
+        let mut seen = BTreeSet::new();
+        let last =
+            |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
+        for branch in self.catalog.incarnations().filter_map(last).collect::<Vec<_>>() {
+            let Some(path) = self.path(branch) else { continue };
+            let mut candidates: Vec<_> = path.candidates().collect();
+            candidates.reverse();
+            let mut latest = Timestamp::MIN;
+            for candidate in candidates {
+                latest = latest.max(candidate.snapshot.consistent_at);
+                let period = every.number(latest);
+                if latest <= horizon && oldest <= period && seen.insert(period) {
+                    self.want_candidate(&path, &candidate, KeepReason::Sparse(every));
+                }
+            }
+        }
+    }
+
+    fn want_lease(&mut self, lease: &Lease) {
+        let reason = KeepReason::Leased(lease.holder.clone());
+        for id in &lease.snapshots {
+            self.want_snapshot(id, reason.clone());
+        }
+        for WalRange { timeline, start, end } in lease.logs.iter().copied() {
+            let branch = Branch::new(lease.incarnation, timeline);
+            self.wanted.log(branch, start, end, &reason);
+            self.wanted.branch(branch);
+        }
+    }
+
+    fn want_running(&mut self, RunningSnapshot { branch, start, parent }: &RunningSnapshot) {
+        if let Some(parent) = parent {
+            self.want_snapshot(parent, KeepReason::Running);
+        }
+        if let Some(path) = self.path(*branch) {
+            self.wanted.logs(path.spans(path.position(*start), Lsn::MAX), &KeepReason::Running);
+        }
+        self.wanted.branch(*branch);
+    }
+
+    /// The snapshot, with the log that makes it consistent, as far as that is there.
+    fn want_snapshot(&mut self, id: &SnapshotId, reason: KeepReason) {
+        let Some(snapshot) = self.catalog.snapshot(id) else { return };
+        let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+        let Some(path) = self.path(branch) else { return };
+        match path.candidate(id) {
+            Some(Ok(candidate)) => self.want_candidate(&path, &candidate, reason),
+            _ => {
+                let from = path.position(snapshot.wal.start.align_down(snapshot.segment_size.bytes()));
+                self.wanted.logs(path.spans(from, snapshot.wal.end), &KeepReason::LogOf(id.clone()));
+                self.wanted.snapshot(id, reason);
+                self.wanted.branch(branch);
+            }
+        }
+    }
+
+    fn want_candidate(&mut self, path: &Path<'a>, candidate: &Candidate<'_, 'a>, reason: KeepReason) {
+        let Snapshot { id, incarnation, wal, .. } = candidate.snapshot;
+        self.wanted.logs(path.spans(candidate.from, wal.end), &KeepReason::LogOf(id.clone()));
+        self.wanted.snapshot(id, reason);
+        self.wanted.branch(Branch::new(*incarnation, wal.timeline));
+    }
+
+    /// Of everything wanted also what it builds on.
+    fn want_parents(&mut self) {
+        let mut children: Vec<SnapshotId> = self.wanted.snapshots().cloned().collect();
+        while let Some(child) = children.pop() {
+            let kind = self.catalog.snapshot(&child).map(|snapshot| &snapshot.kind);
+            let Some(SnapshotKind::Incremental { parent }) = kind else { continue };
+            if self.wanted.why_snapshot(parent).is_none() && self.catalog.snapshot(parent).is_some() {
+                self.wanted.snapshot(parent, KeepReason::ParentOf(child));
+                children.push(parent.clone());
+            }
+        }
+    }
+}
+
+impl Decision<'_> {
+    fn plan(self) -> RetentionPlan {
+        let mut plan = RetentionPlan {
+            policy: self.policy.clone(),
+            horizon: self.horizon,
+            kept_snapshots: Vec::new(),
+            expired_snapshots: Vec::new(),
+            kept_logs: Vec::new(),
+            expired_logs: Vec::new(),
+            kept_histories: Vec::new(),
+            expired_histories: Vec::new(),
+        };
+        self.sort_snapshots(&mut plan);
+        let mut kept: BTreeSet<Branch> = self.wanted.branches().collect();
+        for branch in self.catalog.branches() {
+            if self.sort_logs(branch, &mut plan) {
+                kept.insert(branch);
+            }
+        }
+        self.sort_histories(&self.tellers(&kept), &mut plan);
+        plan
+    }
+
+    fn sort_snapshots(&self, plan: &mut RetentionPlan) {
+        for snapshot in self.catalog.snapshots() {
+            let (id, stored_bytes) = (snapshot.id.clone(), snapshot.stored_bytes);
+            match self.wanted.why_snapshot(&id).cloned() {
+                Some(reason) => plan.kept_snapshots.push(KeptSnapshot { id, stored_bytes, reason }),
+                None => {
+                    let reason = self.expired(Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+                    plan.expired_snapshots.push(ExpiredSnapshot { snapshot: snapshot.clone(), reason });
+                }
+            }
+        }
+        // What builds on another one ends after it.
+        let key = |expired: &ExpiredSnapshot| (expired.snapshot.wal.end, expired.snapshot.id.clone());
+        plan.expired_snapshots.sort_by_cached_key(|expired| std::cmp::Reverse(key(expired)));
+    }
+
+    /// Whether any log of the branch is kept.
+    fn sort_logs(&self, branch: Branch, plan: &mut RetentionPlan) -> bool {
+        let wanted = self.wanted.of(branch);
+        let mut expired = ExpiredLogs { branch, logs: Vec::new(), reason: self.expired(branch) };
+        let mut kept: Vec<KeptLogs> = Vec::new();
+        for log in self.catalog.logs(branch) {
+            match wanted.why(log) {
+                Some(reason) => keep(&mut kept, log, reason),
+                None => expired.logs.push(log.to_backup()),
+            }
+        }
+        let any = !kept.is_empty();
+        plan.kept_logs.extend(kept);
+        plan.expired_logs.extend(Some(expired).filter(|expired| !expired.logs.is_empty()));
+        any
+    }
+
+    /// For each stored history that is needed, the branch whose past it tells: its own, or one that has no history stored.
+    fn tellers(&self, kept: &BTreeSet<Branch>) -> BTreeMap<Branch, Branch> {
+        let mut tellers = BTreeMap::new();
+        for &branch in kept {
+            let told_by = |&other: &Branch| {
+                let history = self.catalog.history(other).filter(|_| other.incarnation == branch.incarnation);
+                let tells = |history: &crate::model::TimelineHistory| {
+                    history.timelines().any(|t| t.timeline() == branch.timeline)
+                };
+                self.catalog.history_object(other).is_some() && history.is_some_and(tells)
+            };
+            let own = Some(branch).filter(|&branch| self.catalog.history_object(branch).is_some());
+            let needed = branch.timeline != TimelineId::FIRST;
+            if let Some(teller) = own.or_else(|| self.catalog.branches().find(told_by)).filter(|_| needed) {
+                tellers.entry(teller).or_insert(branch);
+            }
+        }
+        tellers
+    }
+
+    fn sort_histories(&self, tellers: &BTreeMap<Branch, Branch>, plan: &mut RetentionPlan) {
+        for branch in self.catalog.branches() {
+            let (Some(history), Some(object)) = (self.catalog.history(branch), self.catalog.history_object(branch))
+            else {
+                continue;
+            };
+            match tellers.get(&branch) {
+                Some(&of) => {
+                    plan.kept_histories.push(KeptHistory { object: object.clone(), reason: KeepReason::HistoryOf(of) });
+                }
+                None => {
+                    let history = StoredHistory::new(branch.incarnation, history.clone(), object.clone());
+                    plan.expired_histories.push(ExpiredHistory { history, reason: ExpireReason::Unneeded });
+                }
+            }
+        }
+    }
+
+    /// Why what is not wanted of this branch expires.
+    fn expired(&self, branch: Branch) -> ExpireReason {
+        let window = self.horizon.map(|horizon| self.policy.window_start(horizon));
+        let left = window.filter(|&window| !self.is_live(branch, window)).and_then(|_| self.catalog.last_seen(branch));
+        left.map_or(ExpireReason::BeforeWindow, |last_seen| ExpireReason::OrphanedBranch { last_seen })
+    }
+}
+
+fn keep(kept: &mut Vec<KeptLogs>, log: LogRef<'_>, reason: &KeepReason) {
+    match kept.last_mut() {
+        Some(run) if run.reason == *reason => {
+            run.end = run.end.max(log.end());
+            run.count += 1;
+            run.stored_bytes = run.stored_bytes.saturating_add(log.stored_bytes());
+        }
+        _ => kept.push(KeptLogs {
+            branch: log.branch(),
+            start: log.start(),
+            end: log.end(),
+            count: 1,
+            stored_bytes: log.stored_bytes(),
+            reason: reason.clone(),
+        }),
+    }
+}

@@ -1,0 +1,149 @@
+//! What must hold of every plan: proved on the catalog at hand before anything is deleted.
+
+use std::collections::BTreeSet;
+
+use super::RetentionPlan;
+use crate::model::{Artifact, Branch, Catalog, CatalogError, ObjectKey, SnapshotId, SnapshotKind, Timestamp};
+use crate::plan::past::Path;
+use crate::plan::window::{RestorableInterval, recovery_window};
+
+/// A plan that would lose what it must not: a defect of pitr, or a catalog that is not the one that was planned for. Nothing may
+/// be deleted by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetentionFault {
+    /// The plan names what the catalog does not have.
+    #[error("{object} is to be deleted, but not in the catalog: plan again")]
+    Unknown {
+        /// The object.
+        object: ObjectKey,
+    },
+    /// What would remain contradicts itself.
+    #[error("what would remain contradicts itself")]
+    Contradiction(#[from] CatalogError),
+    /// Instants of the window could no longer be restored.
+    #[error("the window of {branch} would change: instants that can be restored now could not be afterwards")]
+    WindowLost {
+        /// The branch.
+        branch: Branch,
+        /// What can be restored of the window now.
+        before: Vec<RestorableInterval>,
+        /// What could be afterwards.
+        after: Vec<RestorableInterval>,
+    },
+    /// The newest snapshot of the current branch could no longer be restored.
+    #[error("snapshot {snapshot}, the last one that can be restored, would be lost")]
+    LastSnapshotLost {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// A snapshot that is kept builds on one that is not.
+    #[error("snapshot {child} is kept, but its parent {parent} is not")]
+    ChainBroken {
+        /// The snapshot that is kept.
+        child: SnapshotId,
+        /// What it builds on.
+        parent: SnapshotId,
+    },
+    /// A snapshot that is kept could no longer be restored by itself.
+    #[error("snapshot {snapshot} is kept, but not all that it needs")]
+    SnapshotLost {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+}
+
+impl RetentionPlan {
+    /// Proves on `catalog` that the plan loses nothing that it must not, by the same functions that plan restores.
+    ///
+    /// Takes about as long as building the catalog.
+    ///
+    /// # Errors
+    /// If it would. Then nothing may be deleted.
+    pub fn check(&self, catalog: &Catalog) -> Result<(), RetentionFault> {
+        let after = self.remaining(catalog)?;
+        chains_stay_whole(self, catalog)?;
+        kept_snapshots_stay_restorable(self, catalog, &after)?;
+        the_last_snapshot_stays(catalog, &after)?;
+        every_instant_of_the_window_stays(self, catalog, &after)
+    }
+
+    /// What would remain of `catalog`.
+    ///
+    /// # Errors
+    /// If the plan names what is not there, or the remains contradict themselves.
+    pub fn remaining(&self, catalog: &Catalog) -> Result<Catalog, RetentionFault> {
+        let mut expired: BTreeSet<ObjectKey> = self.expired().map(|artifact| artifact.object().key).collect();
+        let kept: Vec<Artifact> =
+            catalog.artifacts().filter(|artifact| !expired.remove(&artifact.object().key)).collect();
+        match expired.pop_first() {
+            Some(object) => Err(RetentionFault::Unknown { object }),
+            None => Ok(Catalog::new(kept)?),
+        }
+    }
+}
+
+/// Every parent of a kept snapshot is kept, if it is there.
+fn chains_stay_whole(plan: &RetentionPlan, catalog: &Catalog) -> Result<(), RetentionFault> {
+    let kept: BTreeSet<&SnapshotId> = plan.kept_snapshots.iter().map(|kept| &kept.id).collect();
+    for child in kept.iter().filter_map(|id| catalog.snapshot(id)) {
+        if let SnapshotKind::Incremental { parent } = &child.kind
+            && catalog.snapshot(parent).is_some()
+            && !kept.contains(parent)
+        {
+            return Err(RetentionFault::ChainBroken { child: child.id.clone(), parent: parent.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Whatever is kept for its own sake, by a hold or a lease or as a sparse point, has its log; parents need none.
+fn kept_snapshots_stay_restorable(
+    plan: &RetentionPlan,
+    before: &Catalog,
+    after: &Catalog,
+) -> Result<(), RetentionFault> {
+    let own = plan.kept_snapshots.iter().filter(|kept| !matches!(kept.reason, super::KeepReason::ParentOf(_)));
+    let lost = |id: &&SnapshotId| is_restorable(before, id) && !is_restorable(after, id);
+    match own.map(|kept| &kept.id).find(lost) {
+        Some(id) => Err(RetentionFault::SnapshotLost { snapshot: id.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The newest snapshot of the current branch that can be restored can be afterwards.
+fn the_last_snapshot_stays(before: &Catalog, after: &Catalog) -> Result<(), RetentionFault> {
+    let path = before.current().and_then(|branch| Path::new(before, branch));
+    let last = path.as_ref().and_then(|path| path.candidates().next()).map(|candidate| &candidate.snapshot.id);
+    match last {
+        Some(id) if !is_restorable(after, id) => Err(RetentionFault::LastSnapshotLost { snapshot: id.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// Of every branch exactly those instants of the window can be restored afterwards that can be before.
+fn every_instant_of_the_window_stays(
+    plan: &RetentionPlan,
+    before: &Catalog,
+    after: &Catalog,
+) -> Result<(), RetentionFault> {
+    let Some(window) = plan.window_start() else { return Ok(()) };
+    for branch in before.branches() {
+        let (before, after) = (within(before, branch, window), within(after, branch, window));
+        if before != after {
+            return Err(RetentionFault::WindowLost { branch, before, after });
+        }
+    }
+    Ok(())
+}
+
+fn within(catalog: &Catalog, branch: Branch, window: Timestamp) -> Vec<RestorableInterval> {
+    let intervals = recovery_window(catalog, branch).intervals.into_iter();
+    intervals.filter(|interval| interval.until >= window).map(|interval| interval.from_on(window)).collect()
+}
+
+fn is_restorable(catalog: &Catalog, id: &SnapshotId) -> bool {
+    let branch = catalog.snapshot(id).map(|snapshot| Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+    let path = branch.and_then(|branch| Path::new(catalog, branch));
+    path.is_some_and(|path| path.candidate(id).is_some_and(|candidate| candidate.is_ok()))
+}

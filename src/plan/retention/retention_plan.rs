@@ -1,0 +1,192 @@
+//! What is kept and what expires, each with its reason.
+
+use serde::Serialize;
+
+use super::RetentionPolicy;
+use crate::model::{Artifact, Branch, LogBackup, Lsn, Snapshot, SnapshotId, StoredHistory, StoredObject, Timestamp};
+
+/// Why an artifact is kept. Of several reasons the first in this order is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeepReason {
+    /// The current branch has no snapshot that can be restored: nothing expires.
+    NothingRestorable,
+    /// An instant of the window can be restored by it, on this branch.
+    Window(Branch),
+    /// It is the snapshot from which the window's first instants are restored, on this branch.
+    Anchor(Branch),
+    /// It is one of the newest usable snapshots.
+    Minimum,
+    /// It stands for this period, of a sparse tier.
+    Sparse(super::Period),
+    /// It is held, under this name.
+    Held(String),
+    /// It is being read, by this one.
+    Leased(String),
+    /// A snapshot is being taken that needs it.
+    Running,
+    /// This snapshot builds on it.
+    ParentOf(SnapshotId),
+    /// It makes this snapshot consistent.
+    LogOf(SnapshotId),
+    /// It tells how a branch came to be on which something is kept.
+    HistoryOf(Branch),
+}
+
+/// Why an artifact expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ExpireReason {
+    /// It is only of use for instants before the window.
+    BeforeWindow,
+    /// The server left its branch before the window: it was last seen there at this instant.
+    #[non_exhaustive]
+    OrphanedBranch {
+        /// When the server was last seen on the branch.
+        last_seen: Timestamp,
+    },
+    /// Nothing is kept of its timeline.
+    Unneeded,
+}
+
+/// A snapshot that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeptSnapshot {
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// Its size as stored, in bytes.
+    pub stored_bytes: u64,
+    /// Why.
+    pub reason: KeepReason,
+}
+
+/// A snapshot that expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExpiredSnapshot {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Why.
+    pub reason: ExpireReason,
+}
+
+/// Log backups of one branch, one after another, that are kept for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeptLogs {
+    /// The branch.
+    pub branch: Branch,
+    /// Where the first one begins.
+    pub start: Lsn,
+    /// Where the furthest one ends.
+    pub end: Lsn,
+    /// How many they are.
+    pub count: u64,
+    /// Their size as stored, in bytes.
+    pub stored_bytes: u64,
+    /// Why.
+    pub reason: KeepReason,
+}
+
+/// Log backups of one branch that expire for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExpiredLogs {
+    /// The branch.
+    pub branch: Branch,
+    /// The log backups, the first in the log first.
+    pub logs: Vec<LogBackup>,
+    /// Why.
+    pub reason: ExpireReason,
+}
+
+/// A timeline history that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeptHistory {
+    /// Where it is stored.
+    pub object: StoredObject,
+    /// Why.
+    pub reason: KeepReason,
+}
+
+/// A timeline history that expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExpiredHistory {
+    /// The history.
+    pub history: StoredHistory,
+    /// Why.
+    pub reason: ExpireReason,
+}
+
+/// What is kept and what expires. It holds everything that is to be deleted: whoever does that looks at nothing else.
+///
+/// `Display` explains it to an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use = "a plan deletes nothing by itself"]
+#[non_exhaustive]
+pub struct RetentionPlan {
+    /// By what it was decided.
+    pub policy: RetentionPolicy,
+    /// The end of the window: now, or when the server was last seen. `None` if it never was.
+    pub horizon: Option<Timestamp>,
+    /// The snapshots that are kept, by ID.
+    pub kept_snapshots: Vec<KeptSnapshot>,
+    /// The snapshots that expire, in the order in which they are to be deleted: none before one that builds on it.
+    pub expired_snapshots: Vec<ExpiredSnapshot>,
+    /// The log backups that are kept, by branch, then position.
+    pub kept_logs: Vec<KeptLogs>,
+    /// The log backups that expire, by branch, then position.
+    pub expired_logs: Vec<ExpiredLogs>,
+    /// The histories that are kept, by branch.
+    pub kept_histories: Vec<KeptHistory>,
+    /// The histories that expire, by branch.
+    pub expired_histories: Vec<ExpiredHistory>,
+}
+
+impl RetentionPlan {
+    /// The first instant of the window; `None` if the server was never seen.
+    #[must_use]
+    pub fn window_start(&self) -> Option<Timestamp> {
+        self.horizon.map(|horizon| self.policy.window_start(horizon))
+    }
+
+    /// Whether nothing expires.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.expired_snapshots.is_empty() && self.expired_logs.is_empty() && self.expired_histories.is_empty()
+    }
+
+    /// Everything that expires, in the order in which it is to be deleted: an interruption leaves nothing behind that needs
+    /// what is gone. Snapshots come first, then log, then histories.
+    pub fn expired(&self) -> impl Iterator<Item = Artifact> + '_ {
+        let snapshots = self.expired_snapshots.iter().map(|expired| expired.snapshot.clone().into());
+        let logs = self.expired_logs.iter().flat_map(|expired| expired.logs.iter().cloned().map(Artifact::from));
+        let histories = self.expired_histories.iter().map(|expired| expired.history.clone().into());
+        snapshots.chain(logs).chain(histories)
+    }
+
+    /// What is kept, as stored, in bytes.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        let snapshots = self.kept_snapshots.iter().map(|kept| kept.stored_bytes);
+        let logs = self.kept_logs.iter().map(|kept| kept.stored_bytes);
+        sum(snapshots.chain(logs).chain(self.kept_histories.iter().map(|kept| kept.object.bytes)))
+    }
+
+    /// What expires, as stored, in bytes: what deleting it frees, where snapshots share nothing.
+    #[must_use]
+    pub fn freed_bytes(&self) -> u64 {
+        let snapshots = self.expired_snapshots.iter().map(|expired| expired.snapshot.stored_bytes);
+        let logs = self.expired_logs.iter().flat_map(|expired| &expired.logs).map(|log| log.stored_bytes);
+        sum(snapshots.chain(logs).chain(self.expired_histories.iter().map(|expired| expired.history.object.bytes)))
+    }
+}
+
+fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
+    bytes.fold(0, u64::saturating_add)
+}
