@@ -43,4 +43,4 @@ pub use restore::{
     RecoveryTarget, RestorePlan, RestoreRequest, SnapshotChoice, Target, TimelineChoice, Verdict, explain_restore,
     plan_restore,
 };
-pub use window::{RecoveryWindow, RestorableInterval, recovery_window};
+pub use window::{NextRestorable, RecoveryWindow, RestorableInterval, recovery_window, recovery_windows};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::past::Path;
-use crate::model::{Branch, Catalog, Timestamp};
+use super::past::{Obstacle, Path};
+use crate::model::{Branch, Catalog, Lsn, SnapshotId, Timestamp, WalRange};
 
 /// The resolution of time.
 pub(super) const TICK: Duration = Duration::from_micros(1);
@@ -22,7 +22,7 @@ pub struct RestorableInterval {
 
 impl RestorableInterval {
     /// What of it is not before `start`; it must end at or after that.
-    pub(super) fn from_on(self, start: Timestamp) -> Self {
+    pub(super) fn since(self, start: Timestamp) -> Self {
         Self { from: self.from.max(start), ..self }
     }
 }
@@ -44,6 +44,41 @@ pub struct RecoveryWindow {
     pub branch: Branch,
     /// The intervals: apart from each other, in order.
     pub intervals: Vec<RestorableInterval>,
+    /// What it takes for later instants to become restorable.
+    pub next: NextRestorable,
+}
+
+/// What it takes for instants to become restorable that are later than all that can be restored now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NextRestorable {
+    /// The next log backup, which begins here: then this instant is the first that becomes restorable.
+    #[non_exhaustive]
+    NextLog {
+        /// Where the log backup begins.
+        start: Lsn,
+        /// The first instant, if the log goes on that long.
+        from: Timestamp,
+    },
+    /// The rest of the log that makes this snapshot consistent, and what follows it.
+    #[non_exhaustive]
+    LogOf {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// What is missing of its log.
+        missing: WalRange,
+        /// The first instant, if the log goes on that long.
+        from: Timestamp,
+    },
+    /// A new snapshot: from none that is there the end of the log can be reached.
+    NewSnapshot,
+}
+
+/// The recovery windows of all branches, by incarnation and timeline; see [`recovery_window`].
+#[must_use]
+pub fn recovery_windows(catalog: &Catalog) -> Vec<RecoveryWindow> {
+    catalog.branches().map(|branch| recovery_window(catalog, branch)).collect()
 }
 
 /// Computes the recovery window of `branch`, by the rules by which a time is planned. Empty if nothing can be restored,
@@ -52,7 +87,8 @@ pub struct RecoveryWindow {
 /// Takes time proportional to the number of snapshots, not of log backups.
 #[must_use]
 pub fn recovery_window(catalog: &Catalog, branch: Branch) -> RecoveryWindow {
-    Path::new(catalog, branch).map_or(RecoveryWindow { branch, intervals: Vec::new() }, |path| window(&path))
+    let empty = || RecoveryWindow { branch, intervals: Vec::new(), next: NextRestorable::NewSnapshot };
+    Path::new(catalog, branch).map_or_else(empty, |path| window(&path))
 }
 
 pub(super) fn window(path: &Path<'_>) -> RecoveryWindow {
@@ -60,7 +96,29 @@ pub(super) fn window(path: &Path<'_>) -> RecoveryWindow {
     for candidate in path.candidates() {
         all.extend(candidate.intervals());
     }
-    RecoveryWindow { branch: path.branch, intervals: merged(all) }
+    let intervals = merged(all);
+    let next = next(path, intervals.last().map(|last| last.until.saturating_add(TICK)));
+    RecoveryWindow { branch: path.branch, intervals, next }
+}
+
+/// What it takes for instants from `later` on.
+fn next(path: &Path<'_>, later: Option<Timestamp>) -> NextRestorable {
+    let end = path.archived_end();
+    let at_end = path.candidates().find(|candidate| Some(candidate.reach) >= end);
+    if let Some(candidate) = at_end {
+        let from = later.map_or(candidate.floor, |later| later.max(candidate.floor));
+        return NextRestorable::NextLog { start: candidate.reach, from };
+    }
+    let waiting = path.snapshots().find_map(|(_, id)| match path.candidate(id) {
+        Some(Err(Obstacle::Log(missing))) if Some(missing.start) >= end => Some((id, missing)),
+        _ => None,
+    });
+    let snapshot = waiting.and_then(|(id, missing)| Some((path.catalog.snapshot(id)?, missing)));
+    snapshot.map_or(NextRestorable::NewSnapshot, |(snapshot, missing)| NextRestorable::LogOf {
+        snapshot: snapshot.id.clone(),
+        missing,
+        from: snapshot.consistent_at.saturating_add(TICK),
+    })
 }
 
 impl RecoveryWindow {

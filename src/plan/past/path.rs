@@ -129,6 +129,12 @@ impl<'a> Path<'a> {
         WalRange::new(hole.timeline, lsn, next.min(hole.end)).ok()
     }
 
+    /// Where the last log backup ends that the branch passed through; `None` if there is none.
+    pub(in crate::plan) fn archived_end(&self) -> Option<Lsn> {
+        let end = |stretch: &Stretch<'_>| Some(stretch.record.log.end()?.min(stretch.end));
+        self.stretches.iter().rev().find_map(end)
+    }
+
     /// The log from a byte to `to`, stretch by stretch.
     pub(in crate::plan) fn spans(&self, from: Position, to: Lsn) -> impl Iterator<Item = Span<'_, 'a>> {
         let mut start = from.lsn;

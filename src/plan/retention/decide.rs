@@ -107,7 +107,7 @@ impl<'a> Decision<'a> {
         let within = |interval: &RestorableInterval| interval.until >= window;
         let mut covered: Vec<RestorableInterval> = Vec::new();
         for candidate in path.candidates() {
-            let mine: Vec<_> = candidate.intervals().filter(within).map(|interval| interval.from_on(window)).collect();
+            let mine: Vec<_> = candidate.intervals().filter(within).map(|interval| interval.since(window)).collect();
             let older =
                 candidate.snapshot.wal.end <= anchor.snapshot.wal.end && candidate.snapshot.id != anchor.snapshot.id;
             if older && mine.iter().any(|interval| !covers(&covered, *interval)) {

@@ -139,7 +139,7 @@ fn every_instant_of_the_window_stays(
 
 fn within(catalog: &Catalog, branch: Branch, window: Timestamp) -> Vec<RestorableInterval> {
     let intervals = recovery_window(catalog, branch).intervals.into_iter();
-    intervals.filter(|interval| interval.until >= window).map(|interval| interval.from_on(window)).collect()
+    intervals.filter(|interval| interval.until >= window).map(|interval| interval.since(window)).collect()
 }
 
 fn is_restorable(catalog: &Catalog, id: &SnapshotId) -> bool {
