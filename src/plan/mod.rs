@@ -41,6 +41,7 @@ mod refuse;
 mod request;
 mod restore;
 mod route;
+mod usage;
 mod window;
 
 pub use cost::{Cost, CostModel};
@@ -48,4 +49,8 @@ pub use error::{PlanError, Point};
 pub use request::{RestoreRequest, Target, TimelineChoice};
 pub use restore::plan_restore;
 pub use route::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
+pub use usage::{
+    BillingTerms, DayUsage, Gigabyte, MonthBill, ProvisionedStorage, StoredBytes, StoredKind, Usage, UsageHistory,
+    monthly_bills,
+};
 pub use window::{RecoveryWindow, RestorableInterval, recovery_window};
