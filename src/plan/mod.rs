@@ -50,7 +50,7 @@ pub use request::{RestoreRequest, Target, TimelineChoice};
 pub use restore::plan_restore;
 pub use route::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
 pub use usage::{
-    BillingTerms, DayUsage, Gigabyte, MonthBill, ProvisionedStorage, StoredBytes, StoredKind, Usage, UsageHistory,
-    monthly_bills,
+    BillingTerms, DayUsage, Forecast, Gigabyte, MonthBill, ObservedPeriod, ObservedRates, ProvisionedStorage,
+    StoredBytes, StoredKind, Usage, UsageHistory, monthly_bills,
 };
 pub use window::{RecoveryWindow, RestorableInterval, recovery_window};

@@ -1,14 +1,16 @@
-//! What backups take in the storage, over time, and what that costs.
+//! What backups take in the storage, over time; what that costs; and what another retention would cost.
 //!
 //! All of it is computed from a list of what was stored and deleted when ([`StoredBytes`]), in any order:
-//! [`UsageHistory`] answers for any instant of the past, [`monthly_bills`] charges for it.
+//! [`UsageHistory`] answers for any instant of the past, [`monthly_bills`] charges for it, [`ObservedRates`] look ahead.
 
 mod billing;
 mod calendar;
 mod display;
+mod forecast;
 mod steps;
 
 pub use billing::{BillingTerms, Gigabyte, MonthBill, ProvisionedStorage, monthly_bills};
+pub use forecast::{Forecast, ObservedPeriod, ObservedRates};
 
 use std::ops::Range;
 

@@ -130,7 +130,7 @@ fn petabytes_for_millennia_at_any_price_do_not_overflow() {
     let terms = BillingTerms::new(u64::MAX).counting(NonZeroU8::MAX);
     let end = at("9999-12-01T00:00:00Z")..Timestamp::MAX;
     let bill = monthly_bills(&history, &ProvisionedStorage::new(0), terms, end.clone()).next().unwrap();
-    let whole_month = u128::from(u64::MAX) * u128::from(u64::MAX) >> 30;
+    let whole_month = (u128::from(u64::MAX) * u128::from(u64::MAX)) >> 30;
     assert!(
         bill.charge_micros < whole_month && whole_month - bill.charge_micros < whole_month >> 40,
         "a microsecond less"

@@ -1,6 +1,7 @@
 //! Known answers, and comparisons with sums over all entries.
 
 mod bills;
+mod forecasts;
 mod random;
 
 use std::time::Duration;

@@ -122,4 +122,17 @@ proptest! {
             prop_assert!(bill.used_byte_micros.saturating_sub(bill.provisioned_byte_micros) <= excess);
         }
     }
+
+    #[test]
+    fn a_longer_retention_is_never_cheaper(entries in entries(), now in 0..TICKS, observed in 1..40_u8) {
+        use crate::model::RetentionDays;
+        let rates = ObservedRates::observe(entries, tick(now), RetentionDays::MIN, observed);
+        let forecasts: Vec<Forecast> =
+            (7..=35).map(|days| rates.forecast(RetentionDays::new(days).unwrap(), 90, &BillingTerms::new(1 << 40))).collect();
+        for pair in forecasts.windows(2) {
+            prop_assert_eq!(pair[0].total_bytes + pair[0].another_day_bytes, pair[1].total_bytes);
+            let charge = pair[0].monthly_charge_micros + pair[0].another_day_charge_micros;
+            prop_assert_eq!(charge, pair[1].monthly_charge_micros);
+        }
+    }
 }
