@@ -37,6 +37,7 @@ mod error;
 mod evidence;
 mod explain;
 mod path;
+mod post_restore;
 mod refuse;
 mod request;
 mod restore;
@@ -46,6 +47,10 @@ mod window;
 
 pub use cost::{Cost, CostModel};
 pub use error::{PlanError, Point};
+pub use post_restore::{
+    Changed, Incompatibility, IncompatibleRestore, PostRestoreOptions, PostRestoreTask, SpecDifference,
+    post_restore_tasks,
+};
 pub use request::{RestoreRequest, Target, TimelineChoice};
 pub use restore::plan_restore;
 pub use route::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
