@@ -32,9 +32,11 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod past;
+pub mod post_restore;
 mod restore;
 pub mod retention;
 mod text;
+pub mod usage;
 mod window;
 
 pub use past::Need;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Bytes in binary units, with one decimal.
+/// Bytes in binary units, with one decimal, rounded down.
 pub(super) struct Size(pub(super) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let units = [(50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
         match units.into_iter().find(|&(shift, _)| self.0 >> shift > 0) {
             Some((shift, unit)) => {
                 let tenths = (u128::from(self.0) * 10) >> shift;

@@ -1,0 +1,73 @@
+//! What a catalog says of what is stored.
+
+use super::{StoredBytes, StoredKind};
+use crate::model::{Branch, Catalog, SnapshotTrigger, StoredObject, Timestamp};
+
+impl StoredBytes {
+    /// Everything that is in `catalog`, since when it is there: what was deleted before is not known to it, and must be added by
+    /// whoever remembers.
+    ///
+    /// A snapshot counts from when it was consistent. A log backup counts from when the server's clock was seen at its end, or
+    /// from its latest commit; if neither is known, from the one before it. A history counts from the first log backup or
+    /// snapshot of its timeline.
+    pub fn of(catalog: &Catalog) -> impl Iterator<Item = Self> + '_ {
+        let snapshots = catalog.snapshots().map(|snapshot| {
+            let kind = match snapshot.trigger {
+                SnapshotTrigger::Scheduled => StoredKind::Snapshot,
+                SnapshotTrigger::OnDemand => StoredKind::OnDemandSnapshot,
+            };
+            Self::new(kind, snapshot.stored_bytes, snapshot.consistent_at)
+        });
+        let history = |branch| catalog.history_object(branch).map(|object| history(catalog, branch, object));
+        snapshots.chain(catalog.branches().filter_map(history)).chain(catalog.branches().flat_map(|b| logs(catalog, b)))
+    }
+}
+
+fn logs(catalog: &Catalog, branch: Branch) -> impl Iterator<Item = StoredBytes> + '_ {
+    let mut stored_at = first_seen(catalog, branch);
+    catalog.logs(branch).map(move |log| {
+        stored_at = log.complete_through().or_else(|| log.max_commit_time()).unwrap_or(stored_at);
+        StoredBytes::new(StoredKind::Log, log.stored_bytes(), stored_at)
+    })
+}
+
+fn history(catalog: &Catalog, branch: Branch, object: &StoredObject) -> StoredBytes {
+    StoredBytes::new(StoredKind::History, object.bytes, first_seen(catalog, branch))
+}
+
+/// The first time that is known of the branch.
+fn first_seen(catalog: &Catalog, branch: Branch) -> Timestamp {
+    let log = catalog.logs(branch).find_map(|log| log.complete_through().or_else(|| log.max_commit_time()));
+    let mine =
+        catalog.snapshots().filter(|snapshot| Branch::new(snapshot.incarnation, snapshot.wal.timeline) == branch);
+    let snapshot = mine.map(|snapshot| snapshot.consistent_at).min();
+    log.into_iter().chain(snapshot).min().unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LogBackup, Lsn, SegmentSize, Snapshot, TimelineId, WalRange};
+    use crate::plan::usage::UsageHistory;
+
+    #[test]
+    fn a_catalog_tells_since_when_what_is_there() {
+        let life = "7-15".parse().unwrap();
+        let at = |hour: i64| Timestamp::from_unix_micros(hour * 3_600_000_000).unwrap();
+        let wal = |start, end| WalRange::new(TimelineId::FIRST, Lsn::new(start), Lsn::new(end)).unwrap();
+        let manifest = StoredObject::new("manifest".parse().unwrap(), 1000);
+        let mut snapshot = Snapshot::full("one".parse().unwrap(), life, wal(0, 8), SegmentSize::MIN, at(2), manifest);
+        snapshot.trigger = SnapshotTrigger::OnDemand;
+        let log = |start, end, hour: Option<i64>, bytes| {
+            let mut log = LogBackup::new(life, wal(start, end), "log".parse().unwrap(), bytes);
+            log.complete_through = hour.map(at);
+            log
+        };
+        let logs = [log(0, 8, Some(3), 10), log(8, 16, None, 20), log(16, 24, Some(5), 40)];
+        let catalog = Catalog::new(logs.into_iter().map(Into::into).chain([snapshot.into()])).unwrap();
+        let history = UsageHistory::new(StoredBytes::of(&catalog));
+        let totals: Vec<u64> = (1..=5).map(|hour| history.at(at(hour)).total()).collect();
+        assert_eq!(totals, [0, 1000, 1030, 1030, 1070], "what has no time of its own counts from the one before it");
+        assert_eq!(history.at(at(5)).on_demand_snapshots, 1000);
+    }
+}
