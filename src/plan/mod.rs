@@ -41,6 +41,7 @@ mod refuse;
 mod request;
 mod restore;
 mod route;
+mod schedule;
 mod window;
 
 pub use cost::{Cost, CostModel};
@@ -48,4 +49,8 @@ pub use error::{PlanError, Point};
 pub use request::{RestoreRequest, Target, TimelineChoice};
 pub use restore::plan_restore;
 pub use route::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
+pub use schedule::{
+    Agenda, DueReason, DueTask, LaterTask, Schedule, ScheduleError, ScheduleFacts, ScheduleSettings, Task, TaskFacts,
+    TaskRun, TimeOfDay, Wait,
+};
 pub use window::{RecoveryWindow, RestorableInterval, recovery_window};
