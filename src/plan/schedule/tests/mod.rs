@@ -1,6 +1,7 @@
 //! Tests of the schedule.
 
 mod clocks;
+mod exactness;
 mod fleet;
 mod held_back;
 mod log_backups;
