@@ -6,6 +6,7 @@ mod fleet;
 mod held_back;
 mod log_backups;
 mod settings;
+mod simulation;
 mod snapshots;
 mod upkeep;
 
