@@ -134,6 +134,8 @@ impl fmt::Display for Branch {
 pub struct Catalog {
     branches: BTreeMap<Branch, BranchRecord>,
     snapshots: BTreeMap<SnapshotId, Linked>,
+    /// The branch that each incarnation was on last.
+    current: BTreeMap<Incarnation, Branch>,
 }
 
 #[derive(Clone, Debug)]
@@ -345,6 +347,7 @@ impl Parts {
             catalog.snapshots.insert(snapshot.id.clone(), Linked { snapshot, chain });
         }
         catalog.list_snapshots_by_branch();
+        catalog.find_current();
         catalog
     }
 }

@@ -35,6 +35,7 @@ mod past;
 pub mod post_restore;
 mod restore;
 pub mod retention;
+pub mod schedule;
 mod text;
 pub mod usage;
 mod window;

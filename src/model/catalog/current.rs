@@ -17,19 +17,21 @@ impl Catalog {
     /// than the server's. `None` if neither log nor a snapshot is there.
     #[must_use]
     pub fn current(&self) -> Option<Branch> {
-        self.seen_last(self.branches())
+        self.current.values().copied().max_by_key(|&branch| (self.last_seen(branch), branch.timeline, branch))
     }
 
     /// The timeline of `incarnation` that the server was on last; see [`Catalog::current`].
     #[must_use]
     pub fn current_timeline(&self, incarnation: Incarnation) -> Option<TimelineId> {
-        let mine = self.branches().filter(|branch| branch.incarnation == incarnation);
-        self.seen_last(mine).map(|branch| branch.timeline)
+        self.current.get(&incarnation).map(|branch| branch.timeline)
     }
 
-    fn seen_last(&self, branches: impl Iterator<Item = Branch>) -> Option<Branch> {
+    /// Finds the current branch of each incarnation.
+    pub(super) fn find_current(&mut self) {
         let tip = |&branch: &Branch| self.end(branch).is_some_and(|end| !self.is_passed(branch, end));
-        branches.filter(tip).max_by_key(|&branch| (self.last_seen(branch), branch.timeline, branch))
+        let mut tips: Vec<Branch> = self.branches().filter(tip).collect();
+        tips.sort_by_key(|&branch| (self.last_seen(branch), branch.timeline, branch));
+        self.current = tips.into_iter().map(|branch| (branch.incarnation, branch)).collect();
     }
 
     /// Whether another branch passed through the `end` of `branch`, and went on.
