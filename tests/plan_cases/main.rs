@@ -7,6 +7,8 @@
 
 mod ask;
 mod case;
+mod edges;
+mod pains;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +48,13 @@ fn every_case_comes_out_as_written() {
         }
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn there_are_at_least_sixty_cases() {
+    let names = paths();
+    assert!(names.iter().all(|path| path.extension().is_some_and(|extension| extension == "toml")), "{names:?}");
+    assert!(names.len() >= 60, "only {} cases", names.len());
 }
 
 #[test]
