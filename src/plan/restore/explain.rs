@@ -49,9 +49,13 @@ impl RestorePlan {
     fn explain_stop(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stop = self.stop();
         match (self.recovery(), self.answer()) {
-            (RecoveryTarget::Time { inclusive, .. }, _) => {
+            (RecoveryTarget::Time { at, inclusive }, _) => {
                 let relation = if inclusive { "after" } else { "at or after" };
-                writeln!(f, "  stop      before the first commit {relation} that time, in {stop}")?;
+                write!(f, "  stop      before the first commit {relation} ")?;
+                match self.target() {
+                    Target::Time { .. } => writeln!(f, "that time, in {stop}")?,
+                    _ => writeln!(f, "{at}, in {stop}")?,
+                }
             }
             (RecoveryTarget::EndOfWal, Answer::Exact) => {
                 writeln!(f, "  stop      at the end of this log, {}", stop.end)?

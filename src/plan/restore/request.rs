@@ -95,7 +95,8 @@ pub struct RestoreRequest {
     /// What makes one restore take longer than another.
     #[serde(default)]
     pub costs: CostModel,
-    /// When the server was deleted, if it was: no later instant is planned, whatever its log says.
+    /// When the server was deleted, if it was: no later instant is planned, whatever its log says, and the latest point is the
+    /// last one up to then.
     #[serde(default)]
     pub deleted_at: Option<Timestamp>,
 }

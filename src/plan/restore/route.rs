@@ -105,6 +105,7 @@ impl Choice<'_, '_> {
             needed.end = backup.wal.end.min(path.left_at(needed.timeline));
         }
         let Route { snapshot, branch, stop, cost, .. } = route;
+        let at_end = request.target == Target::Latest && recovery == RecoveryTarget::EndOfWal;
         let idle = |(last_commit, archived_until)| Answer::IdleTail { last_commit, archived_until };
         RestorePlan {
             target: request.target.clone(),
@@ -118,7 +119,7 @@ impl Choice<'_, '_> {
             recovery,
             answer: stop.idle.map_or(Answer::Exact, idle),
             stop: stop.range,
-            unreachable_from: (request.target == Target::Latest).then(|| path.hole(stop.range.end)).flatten(),
+            unreachable_from: at_end.then(|| path.hole(stop.range.end)).flatten(),
             objective: request.objective,
             cost,
         }

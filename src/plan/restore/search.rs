@@ -9,7 +9,7 @@ use super::route::{Choice, Route};
 use super::{PlanError, Point};
 use crate::model::{Branch, Catalog, Lsn, SnapshotId, Timestamp};
 use crate::plan::past::{Candidate, Obstacle, Path, Stop};
-use crate::plan::window::TICK;
+use crate::plan::window::{TICK, window};
 
 /// Records end at multiples of this (`MAXALIGN` in PostgreSQL's `src/include/c.h`).
 const ALIGNMENT: u64 = 8;
@@ -60,12 +60,12 @@ impl<'a> Search<'a> {
                 let first = path.candidates().last().ok_or_else(|| refuse::nothing(path))?;
                 Ok(Goal::Own(first.snapshot.id.clone(), SnapshotChoice::Earliest))
             }
-            Target::Latest => {
-                let last = path.candidates().map(|candidate| candidate.reach).max();
-                last.map(position).ok_or_else(|| refuse::nothing(path))
-            }
+            Target::Latest => match request.deleted_at {
+                Some(deleted_at) => self.latest_before(deleted_at),
+                None => self.end_of_log(Timestamp::MAX),
+            },
             Target::Time { at, inclusive } => {
-                self.not_after_deletion(request, *at)?;
+                self.not_after_deletion(request, *at, *inclusive)?;
                 Ok(Goal::Time { at: *at, inclusive: *inclusive })
             }
             Target::Lsn(lsn) => Ok(position(*lsn)),
@@ -121,10 +121,30 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// As far as the log reaches from any snapshot that was consistent by `limit`.
+    fn end_of_log(&self, limit: Timestamp) -> Result<Goal, PlanError> {
+        let candidates = self.path.candidates().filter(|candidate| candidate.snapshot.consistent_at <= limit);
+        let last = candidates.map(|candidate| candidate.reach).max();
+        last.map(|asked| Goal::Position { asked }).ok_or_else(|| refuse::nothing(&self.path))
+    }
+
+    /// The last that was there when the server was deleted. Its log can go on: with what was lost on the way, for one.
+    fn latest_before(&self, deleted_at: Timestamp) -> Result<Goal, PlanError> {
+        let window = window(&self.path);
+        if window.latest().is_none_or(|latest| latest < deleted_at) {
+            return self.end_of_log(deleted_at);
+        }
+        match (window.last_by(deleted_at), window.earliest()) {
+            (None, Some(requested)) => Err(PlanError::AfterDeletion { requested, deleted_at, latest: None }),
+            (at, _) => Ok(Goal::Time { at: at.unwrap_or(deleted_at), inclusive: true }),
+        }
+    }
+
     /// What is in the log of a deleted server after its deletion is nobody's wish.
-    fn not_after_deletion(&self, request: &RestoreRequest, at: Timestamp) -> Result<(), PlanError> {
-        let Some(deleted_at) = request.deleted_at.filter(|&deleted_at| deleted_at < at) else { return Ok(()) };
-        let latest = crate::plan::window::window(&self.path).last_by(deleted_at);
+    fn not_after_deletion(&self, request: &RestoreRequest, at: Timestamp, inclusive: bool) -> Result<(), PlanError> {
+        let limit = last_replayed(at, inclusive);
+        let Some(deleted_at) = request.deleted_at.filter(|&deleted_at| deleted_at < limit) else { return Ok(()) };
+        let latest = window(&self.path).last_by(deleted_at);
         Err(PlanError::AfterDeletion { requested: at, deleted_at, latest: latest.map(Point::Time) })
     }
 }
