@@ -10,30 +10,24 @@ use crate::plan::past::{Need, Path, Position, Span};
 /// How many log backups are asked for at a time where it is not known in which of them a transaction ended.
 const NEEDS_MAX: usize = 16;
 
+/// Where what is looked for was found, and what must be read before it is known whether that is all.
+#[derive(Debug, Default)]
+struct Traces {
+    found: BTreeMap<Lsn, Timestamp>,
+    needs: Vec<Need>,
+}
+
 /// Where the transaction `xid` ended.
 ///
 /// # Errors
 /// If it did not, or more than once, or if log backups must be read to know: then one is asked for in the middle of those that
 /// it could have ended in, since transactions end more or less in the order of their IDs.
 pub(super) fn transaction(path: &Path<'_>, xid: Xid) -> Result<Lsn, PlanError> {
-    let target = || Target::xid(xid);
-    let ends = |log: LogRef<'_>, span: &Span<'_, '_>| {
-        let ends = log.index().and_then(|index| index.transactions.as_deref()).unwrap_or_default();
-        let here = ends.iter().filter(|end| end.xid == xid && span.start < end.end_lsn && end.end_lsn <= span.end);
-        here.map(|end| (end.end_lsn, end.time)).collect::<Vec<_>>()
-    };
-    let (mut found, mut needs) = (BTreeMap::new(), Vec::new());
-    for span in whole(path) {
-        for log in indexed(&span) {
-            found.extend(ends(log, &span));
-            let possible = log.index().and_then(|index| index.xids).is_some_and(|xids| xids.contains(xid));
-            needs.extend(Need::of(log).filter(|_| possible));
-        }
+    let mut traces = traces_of_transaction(path, xid);
+    if traces.found.is_empty() && traces.needs.is_empty() {
+        traces.needs = unread(path, xid);
     }
-    if found.is_empty() && needs.is_empty() {
-        needs = unread(path, xid);
-    }
-    one(path, target(), found, needs, |other| transaction(other, xid).is_ok())
+    traces.one(path, Target::xid(xid), |other| traces_of_transaction(other, xid))
 }
 
 /// Where the restore point `name` was made.
@@ -41,39 +35,58 @@ pub(super) fn transaction(path: &Path<'_>, xid: Xid) -> Result<Lsn, PlanError> {
 /// # Errors
 /// If it was not, or more than once, or if log backups must be read to know.
 pub(super) fn restore_point(path: &Path<'_>, name: &str) -> Result<Lsn, PlanError> {
-    let (mut found, mut needs) = (BTreeMap::new(), Vec::new());
+    let target = Target::RestorePoint(name.to_owned());
+    traces_of_restore_point(path, name).one(path, target, |other| traces_of_restore_point(other, name))
+}
+
+fn traces_of_transaction(path: &Path<'_>, xid: Xid) -> Traces {
+    let ends = |log: LogRef<'_>, span: &Span<'_, '_>| {
+        let ends = log.index().and_then(|index| index.transactions.as_deref()).unwrap_or_default();
+        let here = ends.iter().filter(|end| end.xid == xid && span.start < end.end_lsn && end.end_lsn <= span.end);
+        here.map(|end| (end.end_lsn, end.time)).collect::<Vec<_>>()
+    };
+    let mut traces = Traces::default();
+    for span in whole(path) {
+        for log in indexed(&span) {
+            traces.found.extend(ends(log, &span));
+            let possible = log.index().and_then(|index| index.xids).is_some_and(|xids| xids.contains(xid));
+            traces.needs.extend(Need::of(log).filter(|_| possible));
+        }
+    }
+    traces
+}
+
+fn traces_of_restore_point(path: &Path<'_>, name: &str) -> Traces {
+    let mut traces = Traces::default();
     for span in whole(path) {
         for log in span.stretch.record.log.with_restore_points().filter(|log| touches(*log, &span)) {
             let Some(index) = log.index() else {
-                needs.push(Need::Index(log.to_backup()));
+                traces.needs.push(Need::Index(log.to_backup()));
                 continue;
             };
             let here = index.restore_points.iter().filter(|point| point.name == name);
             let here = here.filter(|point| span.start < point.end_lsn && point.end_lsn <= span.end);
-            found.extend(here.map(|point| (point.end_lsn, point.time)));
+            traces.found.extend(here.map(|point| (point.end_lsn, point.time)));
         }
     }
     // A name need not be unique: which one is meant is only known if all are known.
-    if !needs.is_empty() {
-        found.clear();
+    if !traces.needs.is_empty() {
+        traces.found.clear();
     }
-    let target = Target::RestorePoint(name.to_owned());
-    one(path, target, found, needs, |other| restore_point(other, name).is_ok())
+    traces
 }
 
-fn one(
-    path: &Path<'_>,
-    target: Target,
-    found: BTreeMap<Lsn, Timestamp>,
-    needs: Vec<Need>,
-    is_on: impl Fn(&Path<'_>) -> bool,
-) -> Result<Lsn, PlanError> {
-    let mut lsns = found.keys();
-    match (lsns.next(), lsns.next(), needs.is_empty()) {
-        (Some(&lsn), None, _) => Ok(lsn),
-        (Some(_), Some(_), _) => Err(PlanError::Ambiguous { requested: target, at: found.into_iter().collect() }),
-        (None, _, false) => Err(PlanError::Unknown { requested: target, needs, previous: None, next: None }),
-        (None, _, true) => Err(refuse::not_found(path, target, is_on)),
+impl Traces {
+    /// The one place where it is; if it is not on `path`, then the other pasts that `on` finds it in, once each, are offered.
+    fn one(self, path: &Path<'_>, target: Target, on: impl Fn(&Path<'_>) -> Self) -> Result<Lsn, PlanError> {
+        let Self { found, needs } = self;
+        let mut lsns = found.keys();
+        match (lsns.next(), lsns.next(), needs.is_empty()) {
+            (Some(&lsn), None, _) => Ok(lsn),
+            (Some(_), Some(_), _) => Err(PlanError::Ambiguous { requested: target, at: found.into_iter().collect() }),
+            (None, _, false) => Err(PlanError::Unknown { requested: target, needs, previous: None, next: None }),
+            (None, _, true) => Err(refuse::not_found(path, target, |other| on(other).found.len() == 1)),
+        }
     }
 }
 
