@@ -2,14 +2,17 @@
 //! brute-force search that tries every subset of the artifacts.
 #![allow(missing_docs, reason = "the modules of a test have no users")]
 
+mod canary;
 mod case;
 mod dice;
+mod exhaustive;
 mod explain;
 mod history;
 mod known;
 mod past;
 mod plans;
 mod refusals;
+mod rounds;
 mod server;
 mod steps;
 mod subsets;
@@ -19,30 +22,69 @@ mod world;
 
 use std::thread;
 
-use pitr::plan::plan_restore;
+use case::Checked;
+use dice::Dice;
+use pitr::plan::{PlanError, Target};
+use rounds::Many;
 
 /// How many histories, unless `PITR_HISTORIES` says otherwise.
-const HISTORIES: u64 = 100_000;
-
-fn histories() -> u64 {
-    std::env::var("PITR_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(HISTORIES)
-}
+const HISTORIES: u64 = 200_000;
 
 /// Random histories: sufficient, minimal, ordered, deterministic, refused only if impossible, with the right numbers.
 #[test]
 fn random_histories_are_planned_as_by_brute_force() {
-    let count = histories();
-    let check = |first: u64| (first..count).step_by(2).try_for_each(|seed| history::check_seed(seed, plan_restore));
-    let halves = thread::scope(|scope| [0, 1].map(|first| scope.spawn(move || check(first))).map(|half| half.join()));
-    for half in halves {
-        if let Err(wrong) = half.expect("checks return what is wrong") {
-            panic!("{wrong}");
-        }
-    }
+    let count =
+        std::env::var("PITR_HISTORIES").map_or(HISTORIES, |count| count.parse().expect("PITR_HISTORIES is a number"));
+    on_two_threads(count, history::check_seed);
 }
 
 /// Paste the seed of a failure here.
 #[test]
 fn one_seed() {
-    history::check_seed(0, plan_restore).unwrap_or_else(|wrong| panic!("{wrong}"));
+    history::check_seed(0).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// The same of every history up to a length.
+#[test]
+fn all_small_histories_are_planned_as_by_brute_force() {
+    assert_eq!(exhaustive::count(), 11 + 121 + 1_331 + 14_641 + 161_051);
+    on_two_threads(exhaustive::count(), exhaustive::check);
+}
+
+/// What is checked can fail.
+#[test]
+fn wrong_planners_are_found_out() {
+    for (wrong, planner) in canary::WRONG {
+        assert!(canary::is_found_out(planner, 5_000), "nothing is wrong with a planner that {wrong}");
+    }
+}
+
+/// A transaction among a thousand log backups is found by reading few of them.
+#[test]
+fn a_transaction_is_found_in_few_rounds() {
+    let mut dice = Dice::new(1);
+    for count in [1, 2, 10, 100, 1_000] {
+        let many = Many::new(&mut dice, count);
+        let ends: Vec<_> = many.ends().collect();
+        // Halving, then the log backups around, then the transactions themselves.
+        let rounds_max = 2 * (u64::BITS - count.leading_zeros()) + 4;
+        for _ in 0..40 {
+            let end = dice.pick(&ends).expect("there are some");
+            let (rounds, found) = many.rounds(&Target::xid(end.xid));
+            assert_eq!(found, Ok(end.end_lsn), "{}", end.xid);
+            assert!(rounds <= rounds_max, "{rounds} rounds for {} in {count} log backups", end.xid);
+        }
+        let (_, found) = many.rounds(&Target::xid(rounds::xid(1_000_000)));
+        assert!(matches!(found, Err(PlanError::NotFound { .. })), "{found:?}");
+    }
+}
+
+fn on_two_threads(count: u64, check: impl Fn(u64) -> Checked + Sync) {
+    let half = |first: u64| (first..count).step_by(2).try_for_each(&check);
+    let halves = thread::scope(|scope| [0, 1].map(|first| scope.spawn(move || half(first))).map(|half| half.join()));
+    for half in halves {
+        if let Err(wrong) = half.expect("checks return what is wrong") {
+            panic!("{wrong}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use pitr::plan::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice
 use crate::case::{Case, Checked, How, Meant, ensure};
 use crate::past::{chain, first};
 use crate::server::{Ended, Told, recover};
+use crate::steps::Flavour;
 use crate::subsets::{Taking, staged_by};
 use crate::world::{Archived, Taken, UNIT, lsn};
 
@@ -79,6 +80,11 @@ fn recovers(case: &Case<'_, '_>, plan: &RestorePlan, taken: &Taken, how: How) ->
     ensure!(case.world().timelines[writer].id == plan.timeline(), "recovers along the wrong timeline: {plan}");
     let stop = if let Ok(Ended::Before(at)) = ended { at - 1 } else { end };
     let (How::Limit(limit) | How::Idle(limit)) = how else { return Ok(()) };
+    if case.flavour == Flavour::Steady {
+        // With clocks as they should be, what is idle stays so, also in what is not archived.
+        let missing = case.past.commits(stop, u64::MAX).find(|commit| commit.time < limit);
+        ensure!(missing.is_none(), "{missing:?} is missing: {plan}");
+    }
     let standby = taken.snapshot.role == ServerRole::Standby;
     let from = if standby { 0 } else { taken.start };
     let mut late = case.past.commits(from, stop).filter(|commit| commit.time > limit);

@@ -67,10 +67,11 @@ impl<'p, 'w> Subsets<'p, 'w> {
     pub(crate) fn new(past: &'p Past<'w>) -> Self {
         let on_path = |log: &&Archived| past.path.iter().any(|stretch| stretch.timeline == log.timeline);
         let logs: Vec<&Archived> = past.world.logs.iter().filter(on_path).collect();
-        assert!(logs.len() <= LOGS_MAX && past.world.end() < 128, "too large a world");
-        let written = unions(logs.iter().map(|log| past.written(log)));
+        assert!(past.world.end() < 128, "too large a world");
+        let all = logs.len() <= LOGS_MAX;
+        let written = unions(logs.iter().filter(|_| all).map(|log| past.written(log)));
         let mut takings = vec![Taking::default()];
-        for log in &logs {
+        for log in logs.iter().filter(|_| all) {
             let with = |taking: &Taking| Taking {
                 bytes: taking.bytes + log.backup.stored_bytes,
                 objects: taking.objects + 1,
@@ -93,20 +94,46 @@ impl<'p, 'w> Subsets<'p, 'w> {
         let mut best: Option<Best<'w>> = None;
         for &taken in snapshots {
             let besides = self.besides_log(taken, stop);
+            let mut compete = |staged: u64, taking: Taking| {
+                if suffices(taken, staged) {
+                    let (bytes, objects) = (taking.bytes + besides.bytes, taking.objects + besides.objects);
+                    let weight = weight(Taking { bytes, objects, ..besides });
+                    if best.as_ref().is_none_or(|best| weight < best.weight) {
+                        best = Some(Best { taken, weight });
+                    }
+                }
+            };
+            if self.logs.len() > LOGS_MAX {
+                self.ways_without_overlaps(taken, stop)
+                    .into_iter()
+                    .for_each(|(staged, taking)| compete(staged, taking));
+                continue;
+            }
             let copied = unions(self.logs.iter().map(|log| self.past.copied(log, taken)));
             for (subset, taking) in self.takings.iter().enumerate() {
-                let staged = staged(self.past, taken, self.written[subset], copied[subset]);
-                if !suffices(taken, staged) {
-                    continue;
-                }
-                let (bytes, objects) = (taking.bytes + besides.bytes, taking.objects + besides.objects);
-                let weight = weight(Taking { bytes, objects, ..besides });
-                if best.as_ref().is_none_or(|best| weight < best.weight) {
-                    best = Some(Best { taken, weight });
-                }
+                compete(staged(self.past, taken, self.written[subset], copied[subset]), *taking);
             }
         }
         best
+    }
+
+    /// Where no log backups overlap, only what the first segment begins with can come from one of two timelines: up to where
+    /// each way reaches, and what it takes.
+    fn ways_without_overlaps(&self, taken: &Taken, stop: Lsn) -> [(u64, Taking); 2] {
+        let begin = self.past.world.timelines[taken.timeline].begin;
+        let needed = (1_u128 << stop.as_u64().div_ceil(UNIT)) - (1 << first(taken));
+        let since_begin = u128::MAX << begin;
+        let way = |holds: &dyn Fn(&Archived) -> u128| {
+            let logs: Vec<&Archived> = self.logs.iter().filter(|log| holds(log) & needed != 0).copied().collect();
+            let units = logs.iter().fold(0, |units, log| units | holds(log));
+            let bytes = logs.iter().map(|log| log.backup.stored_bytes).sum();
+            let reach = first(taken) + u64::from((units >> first(taken)).trailing_ones());
+            (reach, Taking { bytes, objects: logs.len() as u64, ..Taking::default() })
+        };
+        [
+            way(&|log| self.past.written(log)),
+            way(&|log| self.past.copied(log, taken) | self.past.written(log) & since_begin),
+        ]
     }
 
     /// What the chain and the history take, and the replay.

@@ -2,10 +2,23 @@
 
 use std::time::Duration;
 
-use pitr::model::Timestamp;
+use pitr::model::{Branch, Timestamp};
 use pitr::plan::{Target, recovery_window};
 
 use crate::case::{Case, Checked, ensure};
+use crate::world::World;
+
+/// Whatever clocks say: nothing is archived that goes on after the end of the current branch, and one there is as soon as
+/// anything is.
+pub(crate) fn nothing_follows_the_current_branch(world: &World, current: Option<Branch>) -> Checked {
+    let pasts: Vec<_> = (0..world.timelines.len()).map(|timeline| world.archived_past(timeline)).collect();
+    ensure!(current.is_some() == pasts.iter().any(Option::is_some), "{current:?} is current");
+    let number = current.map(|current| world.timeline(current.timeline));
+    let Some(end) = number.and_then(|number| pasts[number].as_ref()) else { return Ok(()) };
+    let goes_on = pasts.iter().flatten().any(|past| past != end && past.starts_with(end));
+    ensure!(!goes_on, "something goes on after {current:?}");
+    Ok(())
+}
 
 const TICK: Duration = Duration::from_micros(1);
 

@@ -277,6 +277,16 @@ impl World {
         path
     }
 
+    /// Every unit of log on the way to where the last artifact of a timeline ends, each with the timeline that wrote it;
+    /// `None` if there is no artifact.
+    pub(crate) fn archived_past(&self, timeline: usize) -> Option<Vec<(usize, u64)>> {
+        let logs = self.logs.iter().map(|log| (log.timeline, log.end));
+        let all = logs.chain(self.snapshots.iter().map(|taken| (taken.timeline, taken.end)));
+        let last = all.filter(|&(of, _)| of == timeline).map(|(_, end)| end).max()?;
+        let units = |Stretch { timeline, begin, left }| (begin..left.min(last)).map(move |unit| (timeline, unit));
+        Some(self.path(timeline).into_iter().flat_map(units).collect())
+    }
+
     /// All records on the way to the end of a timeline, in log order.
     pub(crate) fn records(&self, timeline: usize) -> Vec<Record> {
         let stretch = |Stretch { timeline, begin, left }: Stretch| {
