@@ -96,7 +96,7 @@ impl<'w> Case<'_, 'w> {
     /// What a position means.
     pub(crate) fn position(&self, asked: Lsn) -> Option<Meant<'w>> {
         let stop = Past::whole(asked);
-        let from = self.past.from_which(stop);
+        let from = self.past.ways_to(stop);
         (!from.is_empty()).then_some(Meant { stop, how: How::Position, from })
     }
 

@@ -28,9 +28,14 @@ const ALPHABET: [Step; 11] = [
     Step::GoOn(0),
 ];
 
-/// How many histories there are.
+/// How many sequences of steps there are.
 pub(crate) fn count() -> u64 {
     (1..=LENGTH_MAX).map(|length| (ALPHABET.len() as u64).pow(length)).sum()
+}
+
+/// Those that are not the same as a shorter one.
+pub(crate) fn histories() -> Vec<u64> {
+    (0..count()).filter(|&number| !is_longer_than_it_need_be(&steps(number))).collect()
 }
 
 /// Checks the history with this number.
@@ -45,6 +50,16 @@ pub(crate) fn check(number: u64) -> Checked {
     };
     let questions = Questions { flavour, seed: number, planner: plan_restore, about: About::Points };
     check_or_shrink(steps, &questions).map_err(|wrong| format!("history {number}: {wrong}"))
+}
+
+/// Whether it goes back to the first timeline while it is there: without that step, it is among the shorter ones.
+fn is_longer_than_it_need_be(steps: &[Step]) -> bool {
+    let mut on_first = true;
+    steps.iter().any(|step| {
+        let stays = on_first && matches!(step, Step::GoOn(_));
+        on_first = matches!(step, Step::GoOn(_)) || (on_first && !matches!(step, Step::Promote { .. }));
+        stays
+    })
 }
 
 /// Shorter histories first; the number is read digit by digit.

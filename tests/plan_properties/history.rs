@@ -30,7 +30,7 @@ pub(crate) struct Questions {
 pub(crate) enum About {
     /// One timeline, one objective, some points.
     Some,
-    /// Everything by one objective.
+    /// Every point of every timeline by one objective, explained for some.
     Points,
     /// Everything.
     All,
@@ -146,7 +146,7 @@ fn ask(case: &Case<'_, '_>, dice: &mut Dice, instants: &[Timestamp], about: Abou
         targets::check(case, target)?;
     }
     targets.retain(|_| about != About::Plans);
-    targets.retain(|_| all || dice.one_in(4));
+    targets.retain(|_| about == About::All || dice.one_in(4));
     for target in &targets {
         explain::check(case, target)?;
         is_deterministic(case, dice, target)?;

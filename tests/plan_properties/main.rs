@@ -12,6 +12,7 @@ mod known;
 mod past;
 mod plans;
 mod refusals;
+mod regressions;
 mod rounds;
 mod server;
 mod steps;
@@ -48,7 +49,17 @@ fn one_seed() {
 #[test]
 fn all_small_histories_are_planned_as_by_brute_force() {
     assert_eq!(exhaustive::count(), 11 + 121 + 1_331 + 14_641 + 161_051);
-    on_two_threads(exhaustive::count(), exhaustive::check);
+    let histories = exhaustive::histories();
+    assert_eq!(histories.len(), 120_799, "some only go back to where they are");
+    let number = |at: u64| histories[usize::try_from(at).expect("few")];
+    on_two_threads(histories.len() as u64, |at| exhaustive::check(number(at)));
+}
+
+#[test]
+fn what_was_wrong_once_is_right() {
+    for (wrong, flavour, steps) in regressions::ALL {
+        regressions::check_again(flavour, steps).unwrap_or_else(|told| panic!("{wrong}: {told}"));
+    }
 }
 
 /// What is checked can fail.

@@ -102,7 +102,7 @@ impl<'w> Past<'w> {
     }
 
     /// From which snapshots recovery can end at a position.
-    pub(crate) fn from_which(&self, at: Lsn) -> Vec<&'w Taken> {
+    pub(crate) fn ways_to(&self, at: Lsn) -> Vec<&'w Taken> {
         let unit = at.as_u64().div_ceil(UNIT);
         let ends_before = |taken: &&&Taken| taken.snapshot.wal.end <= at;
         let reaches = |taken: &&&Taken| self.reach(taken).is_some_and(|reach| unit <= reach);

@@ -61,7 +61,7 @@ fn log_is_whole(case: &Case<'_, '_>, plan: &RestorePlan, taken: &Taken) -> Check
 
 /// PostgreSQL, given this, ends where the plan says, with nothing of what was not meant.
 fn recovers(case: &Case<'_, '_>, plan: &RestorePlan, taken: &Taken, how: How) -> Checked {
-    let staged = plan.logs().last().map_or(plan.snapshot().wal.start, |log| log.needed.end);
+    let staged = plan.logs().last().map_or_else(|| plan.snapshot().wal.start, |log| log.needed.end);
     // Whole records only.
     let staged = staged.as_u64() / UNIT;
     let (start, end) = (plan.stop().start.as_u64() / UNIT, plan.stop().end.as_u64() / UNIT);

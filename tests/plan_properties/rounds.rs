@@ -79,7 +79,7 @@ fn index(ends: &[TransactionEnd], transactions: bool) -> CommitIndex {
     let mut index = CommitIndex::default();
     index.commits = ends.last().map(|end| IndexedCommit::new(end.end_lsn, end.time)).into_iter().collect();
     index.xids = ends.iter().fold(None, |range: Option<XidRange>, end| {
-        Some(range.map_or(XidRange::of(end.xid), |range| range.with(end.xid)))
+        Some(range.map_or_else(|| XidRange::of(end.xid), |range| range.with(end.xid)))
     });
     index.transactions = transactions.then(|| ends.to_vec());
     index

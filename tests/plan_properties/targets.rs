@@ -13,7 +13,7 @@ use crate::plans;
 use crate::refusals::{self, branches, instant};
 use crate::steps::{Flavour, Read};
 use crate::subsets::Subsets;
-use crate::world::{UNIT, What, World, lsn};
+use crate::world::{Taken, UNIT, What, World, lsn};
 
 /// Plans for `target`, and checks the plan or the refusal; where more must be read, reads it and goes on.
 pub(crate) fn check(case: &Case<'_, '_>, target: &Target) -> Checked {
@@ -98,15 +98,15 @@ fn as_far_as_known<'w>(case: &Case<'_, 'w>, plan: &RestorePlan, limit: Timestamp
     let from = explain::that_would_do(case, plan)?;
     let chosen = from.iter().find(|taken| taken.snapshot == *plan.snapshot());
     let stop = chosen.and_then(|taken| truth(case.past, taken, limit)).ok_or_else(|| format!("not reached: {plan}"))?;
-    let same = |other: &&_| truth(case.past, other, limit) == Some(stop);
-    ensure!(from.iter().all(|taken| same(&taken)), "not all of {from:?} stop at {stop:?}: {plan}");
+    let same = |other: &Taken| truth(case.past, other, limit) == Some(stop);
+    ensure!(from.iter().all(|taken| same(taken)), "not all of {from:?} stop at {stop:?}: {plan}");
     let how = if stop.idle { How::Idle(limit) } else { How::Limit(limit) };
     Ok(Meant { stop: plan.stop().end, how, from })
 }
 
 fn position(case: &Case<'_, '_>, asked: Lsn, planned: Planned) -> Checked {
     if let Err(PlanError::WrongBranch { candidates, .. }) = &planned {
-        let holds = |timeline| !Past::new(case.world(), timeline).from_which(Past::whole(asked)).is_empty();
+        let holds = |timeline| !Past::new(case.world(), timeline).ways_to(Past::whole(asked)).is_empty();
         branches(case, candidates, false, holds)?;
     }
     match (planned, case.position(asked)) {

@@ -252,7 +252,7 @@ impl World {
     fn promote(&mut self, behind: u64, log_from_segment: bool, history_stored: bool) {
         let parent = &self.timelines[self.current];
         let begin = parent.position.saturating_sub(behind).max(parent.begin).max(SEGMENT);
-        let ran = parent.running.iter().rfind(|&&(at, _)| at <= begin).or(parent.running.first());
+        let ran = parent.running.iter().rfind(|&&(at, _)| at <= begin).or_else(|| parent.running.first());
         let running = vec![ran.cloned().expect("it has a first one")];
         let number = u32::try_from(self.timelines.len() + 1).expect("few");
         let id = TimelineId::new(number).expect("not zero");
@@ -360,7 +360,7 @@ fn index(records: &[Record], read: Read) -> Option<CommitIndex> {
         match what {
             What::Name(name) => index.restore_points.push(RestorePoint::new(lsn(*end), *time, *name)),
             What::Commit(xid) => {
-                index.xids = Some(index.xids.map_or(XidRange::of(*xid), |range: XidRange| range.with(*xid)));
+                index.xids = Some(index.xids.map_or_else(|| XidRange::of(*xid), |range: XidRange| range.with(*xid)));
                 if index.commits.last().is_none_or(|last| last.max_time < *time) {
                     index.commits.push(IndexedCommit::new(lsn(*end), *time));
                 }
@@ -369,7 +369,7 @@ fn index(records: &[Record], read: Read) -> Option<CommitIndex> {
     }
     // Sparse as it is, it always has the maximum.
     let last = index.commits.last().copied();
-    index.commits.retain(|commit| commit.end_lsn.as_u64() / UNIT % 3 > 0 || Some(*commit) == last);
+    index.commits.retain(|commit| !(commit.end_lsn.as_u64() / UNIT).is_multiple_of(3) || Some(*commit) == last);
     let ends = || {
         records.iter().filter_map(|record| match record.what {
             What::Commit(xid) => Some(TransactionEnd::new(xid, lsn(record.end), record.time)),
