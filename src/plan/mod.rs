@@ -27,8 +27,8 @@
 //! # Which log
 //!
 //! From the start of the *segment* that holds the snapshot's start (PostgreSQL reads the long header of its first page) to
-//! the stop, without a hole, each byte from the timeline that wrote it. The one exception is the start of a snapshot's
-//! first segment: if its timeline began in the middle of that segment, the timeline's own copy of the bytes before does.
+//! the stop, without a hole, each byte from the timeline that wrote it. There is one exception: if the snapshot's timeline began
+//! in the middle of that first segment, then all bytes before can come from the timeline's own copy of them instead.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod past;

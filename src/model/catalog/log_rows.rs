@@ -77,12 +77,11 @@ impl LogRows {
             let LogRow { start, end, max_commit_time, complete_through, .. } = *row;
             (start, end, max_commit_time, complete_through)
         };
-        let rest =
-            |row: &LogRow| (row.restore_points, &directories[row.directory as usize], row.stored_bytes, row.index);
+        let rest = |row: &LogRow| (row.restore_points, &directories[row.directory as usize], row.stored_bytes);
         let order = |a: &LogRow, b: &LogRow| key(a).cmp(&key(b)).then_with(|| rest(a).cmp(&rest(b)));
-        // A listing brings them in order, most of the time.
+        // A listing brings them in order, most of the time, and each once.
         if !self.rows.is_sorted_by(|a, b| order(a, b).is_lt()) {
-            self.rows.sort_unstable_by(order);
+            self.rows.sort_unstable_by(|a, b| order(a, b).then(a.index.cmp(&b.index)));
             self.rows.dedup_by(|later, kept| LogRow { index: kept.index, ..*later } == *kept);
         }
         self.rows.shrink_to_fit();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::model::{PostgresMajor, SegmentSize, SystemId, TimelineSwitch, Timestamp, WalRange};
 
@@ -62,6 +64,19 @@ fn overlapping_logs_are_cut_into_the_fewest_pieces() {
     assert_eq!(log.pieces_between(lsn(9), lsn(31)), 0..3);
     assert_eq!(log.pieces_between(lsn(40), lsn(50)), 3..3);
     assert_eq!(log.end(), Some(lsn(60)));
+}
+
+#[test]
+fn a_duplicate_counts_once_with_an_index_too() {
+    let indexed = || {
+        let mut log = log(1, 0, 10, 0);
+        log.index = Some(Arc::default());
+        log
+    };
+    for logs in [vec![indexed(), indexed()], vec![log(1, 0, 10, 0), indexed()], vec![indexed(), log(1, 0, 10, 0)]] {
+        let log = TimelineLog::new(rows(logs.into_iter()));
+        assert_eq!((log.len(), log.indexed()), (1, &[0][..]));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A snapshot from which recovery could start.
 
 use super::evidence::{self, Evidence, Need, Stop, Verdict};
-use super::path::{Path, Position, Span};
+use super::path::{Path, Position};
 use crate::model::{
     Chain, Linked, LogRef, Lsn, ServerRole, Snapshot, SnapshotId, TimelineLog, Timestamp, Unusable, WalRange,
 };
@@ -15,8 +15,8 @@ pub(in crate::plan) struct Candidate<'p, 'a> {
     pub(in crate::plan) chain: Chain,
     /// The snapshot's timeline.
     stretch: usize,
-    /// The first byte of log that a restore stages.
-    pub(in crate::plan) from: Position,
+    /// Where the first byte of log that a restore stages can come from: there are two ways if it is stored twice.
+    pub(in crate::plan) from: Vec<Position>,
     /// The first byte of log that is missing.
     pub(in crate::plan) reach: Lsn,
     /// The first instant that can be restored from it, if the log goes on.
@@ -36,8 +36,11 @@ impl<'p, 'a> Candidate<'p, 'a> {
         let missing = || Obstacle::Chain(Unusable::ParentMissing { parent: id.clone() });
         let Linked { snapshot, chain } = path.catalog.linked(id).ok_or_else(missing)?;
         let chain = chain.clone().map_err(Obstacle::Chain)?;
-        let from = first_byte(path, stretch, snapshot);
-        let reach = path.reach(from);
+        let mut from = first_bytes(path, stretch, snapshot);
+        let reach = from.iter().map(|&from| path.reach(from)).max().unwrap_or(Lsn::ZERO);
+        if from.len() > 1 {
+            from.retain(|&from| path.reach(from) == reach);
+        }
         if reach < snapshot.wal.end {
             let rest = WalRange { start: reach, ..snapshot.wal };
             return Err(Obstacle::Log(path.hole(reach).unwrap_or(rest)));
@@ -79,8 +82,10 @@ impl<'p, 'a> Candidate<'p, 'a> {
             let Verdict::Unknown(log) = self.evidence().verdict(limit) else { return Vec::new() };
             return Need::of(log).into_iter().collect();
         }
-        let late = |log: &LogRef<'_>| evidence::latest_commit_by(*log, self.snapshot.wal.end) > Some(limit);
-        self.own_logs().filter(late).filter_map(Need::of).collect()
+        let late = |&(log, start, end): &(LogRef<'_>, Lsn, Lsn)| {
+            evidence::latest_commit_between(log, start, end) > Some(limit)
+        };
+        self.own_logs().into_iter().filter(late).filter_map(|(log, ..)| Need::of(log)).collect()
     }
 
     /// What the log after the snapshot says about commits.
@@ -99,18 +104,35 @@ impl<'p, 'a> Candidate<'p, 'a> {
         if self.snapshot.role == ServerRole::Primary {
             return own;
         }
-        let spans = self.path.spans(Position::START, end);
-        let before =
-            spans.filter_map(|Span { stretch, start, end }| latest_commit(&stretch.record.log, start, end)).max();
+        let before = self.before().filter_map(|(log, end)| latest_commit(log, Lsn::ZERO, end)).max();
         own.max(before)
     }
 
-    /// The log backups of the log that makes the snapshot consistent.
-    fn own_logs(&self) -> impl Iterator<Item = LogRef<'a>> {
+    /// The log backups that can hold one of the [`own_commits`](Self::own_commits), each with the part that counts. Of those
+    /// before a standby's snapshot only the ones of which a part does not count: of others it is known.
+    fn own_logs(&self) -> Vec<(LogRef<'a>, Lsn, Lsn)> {
         let WalRange { start, end, .. } = self.snapshot.wal;
-        let log = self.path.stretch(self.stretch).map(|stretch| &stretch.record.log);
-        let pieces = log.into_iter().flat_map(move |log| log.pieces_between(start, end).filter_map(|n| log.piece(n)));
-        pieces.map(|piece| piece.log)
+        let mut logs = Vec::new();
+        if let Some(stretch) = self.path.stretch(self.stretch) {
+            let log = &stretch.record.log;
+            let pieces = log.pieces_between(start, end).filter_map(|number| log.piece(number));
+            logs.extend(pieces.map(|piece| (piece.log, start, end)));
+        }
+        if self.snapshot.role == ServerRole::Standby {
+            for (log, end) in self.before() {
+                let last = log.pieces_between(Lsn::ZERO, end).next_back().and_then(|number| log.piece(number));
+                logs.extend(last.map(|piece| (piece.log, Lsn::ZERO, end)));
+            }
+        }
+        logs
+    }
+
+    /// The log of the snapshot's timeline and of those before it, each with where it ends for the snapshot. What a timeline's
+    /// log begins with, a copy of its parent's, tells of commits too.
+    fn before(&self) -> impl Iterator<Item = (&'a TimelineLog, Lsn)> {
+        let stretches = (0..=self.stretch).filter_map(|number| self.path.stretch(number));
+        let end = self.snapshot.wal.end;
+        stretches.map(move |stretch| (&stretch.record.log, self.path.left_at(stretch.timeline).min(end)))
     }
 
     fn end_of_log(&self, archived_until: Timestamp) -> Stop {
@@ -121,15 +143,18 @@ impl<'p, 'a> Candidate<'p, 'a> {
 /// A time after which no commit can be that ends between `start` and `end`.
 fn latest_commit(log: &TimelineLog, start: Lsn, end: Lsn) -> Option<Timestamp> {
     let mut pieces = log.pieces_between(start, end);
-    let last = pieces.next_back().and_then(|piece| log.piece(piece))?;
-    log.max_commit_time(pieces).max(evidence::latest_commit_by(last.log, end))
+    let edge = |piece: Option<usize>| {
+        let piece = piece.and_then(|piece| log.piece(piece))?;
+        evidence::latest_commit_between(piece.log, start, end)
+    };
+    let edges = edge(pieces.next()).max(edge(pieces.next_back()));
+    log.max_commit_time(pieces).max(edges)
 }
 
-/// Where the segment begins in which the snapshot's log starts: on the snapshot's own timeline if that has the bytes (a
-/// timeline's first segment begins with a copy of its parent's bytes), or else where they were written.
-fn first_byte(path: &Path<'_>, stretch: usize, snapshot: &Snapshot) -> Position {
+/// Where the segment begins in which the snapshot's log starts: on the snapshot's own timeline, if that began in the middle of
+/// it (a timeline's first segment begins with a copy of its parent's bytes), and where they were written.
+fn first_bytes(path: &Path<'_>, stretch: usize, snapshot: &Snapshot) -> Vec<Position> {
     let lsn = snapshot.wal.start.align_down(snapshot.segment_size.bytes());
-    let own = path.stretch(stretch).and_then(|stretch| stretch.record.log.run_end(lsn));
-    let copied = own.is_some_and(|end| end >= snapshot.wal.end);
-    if copied { Position { stretch, lsn } } else { path.position(lsn) }
+    let (copied, written) = (Position { stretch, lsn }, path.position(lsn));
+    if copied == written { vec![written] } else { vec![copied, written] }
 }

@@ -93,8 +93,9 @@ pub(super) struct Evidence<'a> {
 enum Part<'a> {
     /// Every commit of these pieces is replayed.
     Whole { log: &'a TimelineLog, start: Lsn, pieces: Range<usize> },
-    /// Of this log backup, only commits up to `end` are replayed, or it is unknown which ones.
-    Edge { log: LogRef<'a>, start: Lsn, end: Lsn, certain: Option<Timestamp> },
+    /// Of this log backup, only commits up to `end` are replayed, or it is unknown which ones. One surely has the time
+    /// `certain`, none a time after `possible`.
+    Edge { log: LogRef<'a>, start: Lsn, end: Lsn, certain: Option<Timestamp>, possible: Option<Timestamp> },
 }
 
 impl<'a> Evidence<'a> {
@@ -102,8 +103,8 @@ impl<'a> Evidence<'a> {
     ///
     /// Two kinds of log backups are edges: one that goes on after its timeline was left, where the commits of an orphaned
     /// branch follow; and one that begins before the snapshot, as one of a later timeline can with its copy of its parent's
-    /// bytes. If it is of the snapshot's own timeline, then the snapshot's own log overlaps it (unless that is empty), and an
-    /// eligible snapshot has no commit after the limit there.
+    /// bytes, and one that overlaps others. Only if it is the one that makes the snapshot consistent is there no doubt without
+    /// its transactions: an eligible snapshot has no commit after the limit there.
     pub(super) fn new<'p>(spans: impl Iterator<Item = Span<'p, 'a>>, snapshot: &Snapshot) -> Self
     where
         'a: 'p,
@@ -114,20 +115,22 @@ impl<'a> Evidence<'a> {
             let mut pieces = log.pieces_between(start, end);
             let other = stretch.timeline != snapshot.wal.timeline;
             let blind = |piece: &Piece<'_>| {
-                let unchecked = other || (snapshot.wal.bytes() == 0 && piece.start >= snapshot.wal.end);
-                unchecked && piece.log.start() < snapshot.wal.start
+                let unchecked = other || piece.start >= snapshot.wal.end;
+                (unchecked || transactions(piece.log).is_some()) && piece.log.start() < snapshot.wal.start
             };
-            while let Some(piece) = first(log, &pieces).filter(blind) {
+            while let Some(Piece { start: begin, log }) = first(log, &pieces).filter(blind) {
                 pieces.start += 1;
-                let end = end.min(piece.log.end());
-                parts.push(Part::Edge { log: piece.log, start: piece.start.max(start), end, certain: None });
+                let (start, end) = (begin.max(start), end.min(log.end()));
+                let exact = transactions(log).map(|ends| latest(ends, start, end));
+                let possible = exact.unwrap_or_else(|| latest_commit_by(log, end));
+                parts.push(Part::Edge { log, start, end, certain: exact.flatten(), possible });
             }
             let clipped = last(log, &pieces).filter(|piece| piece.log.end() > end);
             pieces.end -= usize::from(clipped.is_some());
             parts.push(Part::Whole { log, start, pieces });
             parts.extend(clipped.map(|Piece { start: begin, log }| {
-                let certain = certain_commit_by(log, end);
-                Part::Edge { log, start: begin.max(start), end, certain }
+                let (certain, possible) = (certain_commit_by(log, end), latest_commit_by(log, end));
+                Part::Edge { log, start: begin.max(start), end, certain, possible }
             }));
         }
         Self { parts }
@@ -182,7 +185,7 @@ impl<'a> Part<'a> {
     fn possible(&self) -> Option<Timestamp> {
         match self {
             Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
-            Self::Edge { log, end, .. } => latest_commit_by(*log, *end),
+            Self::Edge { possible, .. } => *possible,
         }
     }
 
@@ -193,9 +196,16 @@ impl<'a> Part<'a> {
                 let piece = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
                 Some((piece.log, piece.start.max(*start), piece.log.end()))
             }
-            Self::Edge { log, start, end, certain } => (*certain > Some(limit)).then_some((*log, *start, *end)),
+            Self::Edge { log, start, end, certain, .. } => (*certain > Some(limit)).then_some((*log, *start, *end)),
         }
     }
+}
+
+/// A time after which no commit of `log` can be that ends after `start`, and at or before `end`.
+///
+/// What ends before `start` is only told apart by the transactions themselves.
+pub(super) fn latest_commit_between(log: LogRef<'_>, start: Lsn, end: Lsn) -> Option<Timestamp> {
+    transactions(log).map_or_else(|| latest_commit_by(log, end), |ends| latest(ends, start, end))
 }
 
 /// A time after which no commit of `log` can be that ends at or before `lsn`.
@@ -207,7 +217,7 @@ pub(super) fn latest_commit_by(log: LogRef<'_>, lsn: Lsn) -> Option<Timestamp> {
         return log.max_commit_time();
     }
     if let Some(ends) = transactions(log) {
-        return latest(ends, lsn);
+        return latest(ends, Lsn::ZERO, lsn);
     }
     // The running maximum at the next entry is all that is known in front of it.
     let next = log.commits().partition_point(|commit| commit.end_lsn < lsn);
@@ -220,7 +230,7 @@ fn certain_commit_by(log: LogRef<'_>, lsn: Lsn) -> Option<Timestamp> {
         return log.max_commit_time();
     }
     if let Some(ends) = transactions(log) {
-        return latest(ends, lsn);
+        return latest(ends, Lsn::ZERO, lsn);
     }
     let passed = log.commits().partition_point(|commit| commit.end_lsn <= lsn);
     Some(log.commits()[passed.checked_sub(1)?].max_time)
@@ -230,12 +240,24 @@ fn transactions(log: LogRef<'_>) -> Option<&[TransactionEnd]> {
     log.index()?.transactions.as_deref()
 }
 
-fn latest(ends: &[TransactionEnd], lsn: Lsn) -> Option<Timestamp> {
-    ends.iter().take_while(|end| end.end_lsn <= lsn).map(|end| end.time).max()
+/// The latest of those that end after `start`, and at or before `end`.
+fn latest(ends: &[TransactionEnd], start: Lsn, end: Lsn) -> Option<Timestamp> {
+    between(ends, start, end).iter().map(|end| end.time).max()
 }
 
-/// Where between `start` and `end` the first commit of `log` after `limit` ends, as near as the index tells.
+fn between(ends: &[TransactionEnd], start: Lsn, end: Lsn) -> &[TransactionEnd] {
+    let from = ends.partition_point(|ended| ended.end_lsn <= start);
+    let to = ends.partition_point(|ended| ended.end_lsn <= end);
+    ends.get(from..to).unwrap_or_default()
+}
+
+/// Where between `start` and `end` the first commit of `log` after `limit` ends, as near as is known.
 fn narrowed(log: LogRef<'_>, start: Lsn, end: Lsn, limit: Timestamp) -> WalRange {
+    let ends = transactions(log).map_or(&[][..], |ends| between(ends, start, end));
+    if let Some(first) = ends.iter().position(|ended| ended.time > limit) {
+        let start = first.checked_sub(1).map_or(start, |before| ends[before].end_lsn);
+        return WalRange { timeline: log.timeline(), start, end: ends[first].end_lsn };
+    }
     let commits = log.commits();
     let first = commits.partition_point(|commit| commit.max_time <= limit);
     let after = |number: usize| commits.get(number).map(|commit: &IndexedCommit| commit.end_lsn);

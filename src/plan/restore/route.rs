@@ -4,8 +4,8 @@ use super::cost::{Cost, Scale, Weight};
 use super::restore_plan::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
 use super::search::Search;
 use super::{RestoreRequest, Target};
-use crate::model::{Branch, Chain, Cover, Load, LogRef, Snapshot, WalRange};
-use crate::plan::past::{Candidate, Path, Span, Stop};
+use crate::model::{Branch, Chain, Cover, Load, LogRef, Lsn, Snapshot, WalRange};
+use crate::plan::past::{Candidate, Path, Position, Span, Stop};
 
 /// A candidate, and the way from it to a stop.
 #[derive(Debug)]
@@ -31,13 +31,8 @@ impl<'p, 'a> Route<'p, 'a> {
     pub(super) fn new(path: &'p Path<'a>, scale: &Scale, candidate: &Candidate<'p, 'a>, stop: Stop) -> Self {
         let snapshot = candidate.snapshot;
         let branch = Branch::new(path.branch.incarnation, stop.range.timeline);
-        let spans = path.spans(candidate.from, stop.range.end);
-        let cover = |span: Span<'p, 'a>| {
-            let cover = span.stretch.record.log.cover(span.start, span.end, |load| scale.fetch(load));
-            (span, cover)
-        };
-        let covers: Vec<_> = spans.map(cover).collect();
-        let logs = covers.iter().fold(Load::default(), |sum, (_, cover)| sum + cover.load);
+        let ways = candidate.from.iter().map(|&from| covers(path, scale, from, stop.range.end));
+        let (covers, logs) = ways.min_by_key(|&(_, load)| scale.fetch(load)).unwrap_or_default();
         let history =
             path.catalog.history_object(branch).map_or_else(Load::default, |object| Load::object(object.bytes));
         let fetched = chain_load(candidate.chain) + logs + history;
@@ -124,6 +119,22 @@ impl Choice<'_, '_> {
             cost,
         }
     }
+}
+
+/// The log backups that weigh least of those that hold the log between the two, and what they take to fetch.
+fn covers<'p, 'a>(
+    path: &'p Path<'a>,
+    scale: &Scale,
+    from: Position,
+    to: Lsn,
+) -> (Vec<(Span<'p, 'a>, Cover<'a>)>, Load) {
+    let cover = |span: Span<'p, 'a>| {
+        let cover = span.stretch.record.log.cover(span.start, span.end, |load| scale.fetch(load));
+        (span, cover)
+    };
+    let covers: Vec<_> = path.spans(from, to).map(cover).collect();
+    let load = covers.iter().fold(Load::default(), |sum, (_, cover)| sum + cover.load);
+    (covers, load)
 }
 
 const fn chain_load(chain: Chain) -> Load {

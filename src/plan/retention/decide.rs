@@ -93,7 +93,7 @@ impl<'a> Decision<'a> {
         for id in path.snapshots().map(|(_, id)| id).take_while(after) {
             self.wanted.snapshot(id, reason.clone());
         }
-        let from = anchor.as_ref().map_or(Position::START, |anchor| anchor.from);
+        let from = anchor.as_ref().map_or_else(|| vec![Position::START], |anchor| anchor.from.clone());
         self.wanted.logs(path.spans(from, Lsn::MAX), &reason);
         path.branches().for_each(|branch| self.wanted.branch(branch));
         if let Some(anchor) = anchor {
