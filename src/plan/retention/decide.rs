@@ -128,23 +128,21 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Of each period the first snapshot. One that claims an earlier time than one before it in the log stands for the later
-    /// period: what is added later cannot take another's place.
+    /// Of each period the first snapshot in the log: what is added later cannot take another's place, whatever time it
+    /// claims.
     fn want_sparse(&mut self, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
         let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
-        let mut seen = BTreeSet::new();
         let last =
             |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
         for branch in self.catalog.incarnations().filter_map(last).collect::<Vec<_>>() {
             let Some(path) = self.path(branch) else { continue };
+            let mut seen = BTreeSet::new();
             let mut candidates: Vec<_> = path.candidates().collect();
             candidates.reverse();
-            let mut latest = Timestamp::MIN;
-            for candidate in candidates {
-                latest = latest.max(candidate.snapshot.consistent_at);
-                let period = every.number(latest);
-                if latest <= horizon && oldest <= period && seen.insert(period) {
-                    self.want_candidate(&path, &candidate, KeepReason::Sparse(every));
+            for candidate in candidates.iter().filter(|candidate| candidate.snapshot.consistent_at <= horizon) {
+                let period = every.number(candidate.snapshot.consistent_at);
+                if oldest <= period && seen.insert(period) {
+                    self.want_candidate(&path, candidate, KeepReason::Sparse(every));
                 }
             }
         }
