@@ -9,7 +9,7 @@ use super::retention_plan::{
 use super::wanted::Wanted;
 use super::{Lease, Protections, RetentionPolicy, RunningSnapshot, SparseTier};
 use crate::model::{
-    Branch, Catalog, LogRef, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId, Timestamp, WalRange,
+    Branch, Catalog, LogRef, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId, Timestamp, WalRange,
 };
 use crate::plan::past::{Candidate, Path, Position};
 use crate::plan::window::{RestorableInterval, covers, merged};
@@ -165,9 +165,18 @@ impl<'a> Decision<'a> {
             self.want_snapshot(parent, KeepReason::Running);
         }
         if let Some(path) = self.path(*branch) {
-            self.wanted.logs(path.spans(path.position(*start), Lsn::MAX), &KeepReason::Running);
+            // Recovery reads from where the segment begins.
+            let start = start.align_down(self.segment_bytes(*branch));
+            self.wanted.logs(path.spans(path.position(start), Lsn::MAX), &KeepReason::Running);
         }
         self.wanted.branch(*branch);
+    }
+
+    /// The size of the server's segments, or if no snapshot tells, the largest that there is.
+    fn segment_bytes(&self, branch: Branch) -> u64 {
+        let same = |snapshot: &&Snapshot| snapshot.incarnation == branch.incarnation;
+        let told = self.catalog.snapshots().filter(same).map(|snapshot| snapshot.segment_size.bytes()).max();
+        told.unwrap_or_else(|| SegmentSize::MAX.bytes())
     }
 
     /// The snapshot, with the log that makes it consistent, as far as that is there.
