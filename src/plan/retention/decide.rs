@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::extent::{Extent, horizon};
 use super::retention_plan::{
     ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
     RetentionPlan,
@@ -9,7 +10,8 @@ use super::retention_plan::{
 use super::wanted::Wanted;
 use super::{Lease, Protections, RetentionPolicy, RunningSnapshot, SparseTier};
 use crate::model::{
-    Branch, Catalog, LogRef, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId, Timestamp, WalRange,
+    Branch, Catalog, LogRef, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId,
+    Timestamp, WalRange,
 };
 use crate::plan::past::{Candidate, Path, Position};
 use crate::plan::window::{RestorableInterval, covers, merged};
@@ -23,9 +25,9 @@ pub fn plan_retention(
     protections: &Protections,
     now: Timestamp,
 ) -> RetentionPlan {
-    let current = catalog.current();
-    let horizon = current.and_then(|branch| catalog.last_seen(branch)).map(|seen| seen.min(now));
-    let decision = Decision { catalog, policy, current, horizon, wanted: Wanted::default() };
+    let horizon = horizon(catalog, now);
+    let extent = horizon.map(|horizon| Extent::new(catalog, policy.window_start(horizon), horizon));
+    let decision = Decision { catalog, policy, current: catalog.current(), horizon, extent, wanted: Wanted::default() };
     decision.want(protections).plan()
 }
 
@@ -35,6 +37,7 @@ struct Decision<'a> {
     policy: &'a RetentionPolicy,
     current: Option<Branch>,
     horizon: Option<Timestamp>,
+    extent: Option<Extent<'a>>,
     wanted: Wanted,
 }
 
@@ -42,13 +45,13 @@ impl<'a> Decision<'a> {
     fn want(mut self, protections: &Protections) -> Self {
         let restorable =
             self.current.and_then(|branch| self.path(branch)).is_some_and(|p| p.candidates().next().is_some());
-        let Some((horizon, true)) = self.horizon.map(|horizon| (horizon, restorable)) else {
+        let Some(extent) = self.extent.filter(|_| restorable) else {
             self.want_everything();
             return self;
         };
-        let window = self.policy.window_start(horizon);
-        for branch in self.catalog.branches().filter(|&branch| self.is_live(branch, window)).collect::<Vec<_>>() {
-            self.want_window(branch, window);
+        let horizon = extent.end;
+        for branch in self.catalog.branches().filter(|&branch| extent.is_live(branch)) {
+            self.want_window(branch, &extent);
         }
         self.want_minimum();
         for tier in &self.policy.sparse {
@@ -69,11 +72,6 @@ impl<'a> Decision<'a> {
         Path::new(self.catalog, branch)
     }
 
-    /// Whether the server was on the branch within the window, or nobody knows.
-    fn is_live(&self, branch: Branch, window: Timestamp) -> bool {
-        Some(branch) == self.current || self.catalog.last_seen(branch).is_none_or(|seen| seen >= window)
-    }
-
     fn want_everything(&mut self) {
         for snapshot in self.catalog.snapshots() {
             self.wanted.snapshot(&snapshot.id, KeepReason::NothingRestorable);
@@ -85,38 +83,53 @@ impl<'a> Decision<'a> {
     }
 
     /// The anchor of the branch, everything after it, and what else an instant of the window needs.
-    fn want_window(&mut self, branch: Branch, window: Timestamp) {
+    fn want_window(&mut self, branch: Branch, extent: &Extent<'_>) {
         let Some(path) = self.path(branch) else { return };
         let reason = KeepReason::Window(branch);
-        let anchor = path.candidates().find(|candidate| candidate.floor <= window);
-        let after = |id: &&SnapshotId| anchor.as_ref().is_none_or(|anchor| **id != anchor.snapshot.id);
+        let candidates: Vec<_> = path.candidates().collect();
+        let anchor = anchor(&candidates, extent);
+        let after = |id: &&SnapshotId| anchor.is_none_or(|anchor| **id != candidates[anchor].snapshot.id);
         for id in path.snapshots().map(|(_, id)| id).take_while(after) {
             self.wanted.snapshot(id, reason.clone());
         }
-        let from = anchor.as_ref().map_or(Position::START, |anchor| anchor.from);
+        let from = anchor.map_or(Position::START, |anchor| candidates[anchor].from);
         self.wanted.logs(path.spans(from, Lsn::MAX), &reason);
         path.branches().for_each(|branch| self.wanted.branch(branch));
-        if let Some(anchor) = anchor {
-            self.want_candidate(&path, &anchor, KeepReason::Anchor(branch));
-            self.want_older(&path, &anchor, window);
+        match anchor {
+            Some(anchor) => {
+                self.want_candidate(&path, &candidates[anchor], KeepReason::Anchor(branch));
+                self.want_older(&path, &candidates, anchor, extent);
+            }
+            None => self.want_unknown_past(&path),
         }
     }
 
     /// Snapshots before the anchor from which an instant of the window is restored, because from no newer one it can be.
-    fn want_older(&mut self, path: &Path<'a>, anchor: &Candidate<'_, 'a>, window: Timestamp) {
-        let within = |interval: &RestorableInterval| interval.until >= window;
+    fn want_older(&mut self, path: &Path<'a>, candidates: &[Candidate<'_, 'a>], anchor: usize, extent: &Extent<'_>) {
+        let Some(instants) = extent.instants(path.branch) else { return };
         let mut covered: Vec<RestorableInterval> = Vec::new();
-        for candidate in path.candidates() {
-            let mine: Vec<_> = candidate.intervals().filter(within).map(|interval| interval.from_on(window)).collect();
-            let older =
-                candidate.snapshot.wal.end <= anchor.snapshot.wal.end && candidate.snapshot.id != anchor.snapshot.id;
-            if older && mine.iter().any(|interval| !covers(&covered, *interval)) {
+        for (number, candidate) in candidates.iter().enumerate() {
+            let mine: Vec<_> = candidate.intervals().filter_map(|interval| interval.within(instants)).collect();
+            if number > anchor && mine.iter().any(|interval| !covers(&covered, *interval)) {
                 let reason = KeepReason::Window(path.branch);
                 self.wanted.snapshot(&candidate.snapshot.id, reason.clone());
                 self.wanted.logs(path.spans(candidate.from, candidate.reach), &reason);
             }
             covered.extend(mine);
             covered = merged(covered);
+        }
+    }
+
+    /// Where it is not known from which timeline a branch descends, it can be any earlier one.
+    fn want_unknown_past(&mut self, path: &Path<'a>) {
+        let Some(oldest) = path.branches().next().filter(|oldest| oldest.timeline != TimelineId::FIRST) else { return };
+        let reason = KeepReason::Window(path.branch);
+        let may_be = |other: &Branch| other.incarnation == oldest.incarnation && other.timeline < oldest.timeline;
+        for branch in self.catalog.branches().filter(may_be) {
+            let snapshots = self.catalog.record(branch).into_iter().flat_map(|record| &record.snapshots);
+            snapshots.for_each(|id| self.wanted.snapshot(id, reason.clone()));
+            self.wanted.log(branch, Lsn::ZERO, Lsn::MAX, &reason);
+            self.wanted.branch(branch);
         }
     }
 
@@ -235,6 +248,7 @@ impl Decision<'_> {
                 kept.insert(branch);
             }
         }
+        kept.extend(self.coming(&kept));
         self.sort_histories(&self.tellers(&kept), &mut plan);
         plan
     }
@@ -270,6 +284,17 @@ impl Decision<'_> {
         plan.kept_logs.extend(kept);
         plan.expired_logs.extend(Some(expired).filter(|expired| !expired.logs.is_empty()));
         any
+    }
+
+    /// Branches of which nothing is archived yet, and whose parent is kept: a history comes first, the log follows.
+    fn coming(&self, kept: &BTreeSet<Branch>) -> Vec<Branch> {
+        let parent = |branch: Branch| {
+            let ancestor = self.catalog.history(branch)?.ancestors().last()?;
+            Some(Branch::new(branch.incarnation, ancestor.timeline))
+        };
+        let empty = |&branch: &Branch| self.extent.is_none_or(|extent| !extent.is_archived(branch));
+        let branches = self.catalog.branches().filter(empty);
+        branches.filter(|&branch| parent(branch).is_some_and(|parent| kept.contains(&parent))).collect()
     }
 
     /// For each stored history that is needed, the branch whose past it tells: its own, or one that has no history stored.
@@ -312,10 +337,21 @@ impl Decision<'_> {
 
     /// Why what is not wanted of this branch expires.
     fn expired(&self, branch: Branch) -> ExpireReason {
-        let window = self.horizon.map(|horizon| self.policy.window_start(horizon));
-        let left = window.filter(|&window| !self.is_live(branch, window)).and_then(|_| self.catalog.last_seen(branch));
+        let left = self.extent.filter(|extent| !extent.is_live(branch)).and_then(|extent| extent.left_at(branch));
         left.map_or(ExpireReason::BeforeWindow, |last_seen| ExpireReason::OrphanedBranch { last_seen })
     }
+}
+
+/// Which of a branch's `candidates`, the furthest in the log first, is the anchor: the newest one from which the window's first
+/// instant could be restored, and before which in the log the server was never seen within the window.
+///
+/// Without the latter a snapshot that was taken while the clock was wrong by years, as it is when a machine starts without
+/// one, would be taken for the anchor at once, and all log before it for older than the window. Times that lie in the future
+/// are not believed: they would keep everything until they come.
+fn anchor(candidates: &[Candidate<'_, '_>], extent: &Extent<'_>) -> Option<usize> {
+    let within = |candidate: &Candidate<'_, '_>| extent.start < candidate.floor && candidate.floor <= extent.end;
+    let first = candidates.iter().rposition(within).map_or(0, |first| first + 1);
+    candidates[first..].iter().position(|candidate| candidate.floor <= extent.start).map(|number| first + number)
 }
 
 fn keep(kept: &mut Vec<KeptLogs>, log: LogRef<'_>, reason: &KeepReason) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::RetentionPlan;
-use crate::model::{Artifact, Branch, Catalog, CatalogError, ObjectKey, SnapshotId, SnapshotKind, Timestamp};
+use super::extent::Extent;
+use crate::model::{Artifact, Branch, Catalog, CatalogError, ObjectKey, SnapshotId, SnapshotKind};
 use crate::plan::past::Path;
 use crate::plan::window::{RestorableInterval, recovery_window};
 
@@ -127,9 +128,11 @@ fn every_instant_of_the_window_stays(
     before: &Catalog,
     after: &Catalog,
 ) -> Result<(), RetentionFault> {
-    let Some(window) = plan.window_start() else { return Ok(()) };
+    let (Some(start), Some(end)) = (plan.window_start(), plan.horizon) else { return Ok(()) };
+    let extent = Extent::new(before, start, end);
     for branch in before.branches() {
-        let (before, after) = (within(before, branch, window), within(after, branch, window));
+        let Some(instants) = extent.instants(branch) else { continue };
+        let (before, after) = (within(before, branch, instants), within(after, branch, instants));
         if before != after {
             return Err(RetentionFault::WindowLost { branch, before, after });
         }
@@ -137,9 +140,9 @@ fn every_instant_of_the_window_stays(
     Ok(())
 }
 
-fn within(catalog: &Catalog, branch: Branch, window: Timestamp) -> Vec<RestorableInterval> {
+fn within(catalog: &Catalog, branch: Branch, instants: RestorableInterval) -> Vec<RestorableInterval> {
     let intervals = recovery_window(catalog, branch).intervals.into_iter();
-    intervals.filter(|interval| interval.until >= window).map(|interval| interval.from_on(window)).collect()
+    intervals.filter_map(|interval| interval.within(instants)).collect()
 }
 
 fn is_restorable(catalog: &Catalog, id: &SnapshotId) -> bool {

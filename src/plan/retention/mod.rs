@@ -24,6 +24,7 @@
 mod change;
 mod decide;
 mod explain;
+mod extent;
 mod invariants;
 mod policy;
 mod protections;
