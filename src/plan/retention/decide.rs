@@ -94,6 +94,10 @@ impl<'a> Decision<'a> {
         }
         let from = anchor.map_or(Position::START, |anchor| candidates[anchor].from);
         self.wanted.logs(path.spans(from, Lsn::MAX), &reason);
+        // One that took long can have begun before the anchor did.
+        for candidate in &candidates[..anchor.unwrap_or(candidates.len())] {
+            self.want_candidate(&path, candidate, reason.clone());
+        }
         path.branches().for_each(|branch| self.wanted.branch(branch));
         match anchor {
             Some(anchor) => {
