@@ -123,7 +123,8 @@ impl Run {
         let with_gap = self.plan(&gap);
         let expired = keys(plan.expired());
         let more: Vec<_> = with_gap.expired().filter(|artifact| !expired.contains(&artifact.object().key)).collect();
-        let unfair = more.iter().find(|artifact| !is_fair(plan, &gap, &with_gap, artifact));
+        let fair = Fair { plan, gap: &gap, with_gap: &with_gap };
+        let unfair = more.iter().find(|artifact| !fair.may_expire(artifact));
         ensure(unfair.is_none(), || {
             let key = |artifact: &Artifact| artifact.object().key;
             format!(
@@ -142,33 +143,51 @@ impl Run {
     }
 }
 
-/// Whether an artifact that was kept by `plan` may expire because of a gap: only if it was kept as a single point that can be
-/// restored, or for one, and that one cannot be restored any more; a history if nothing is left on its timeline.
-fn is_fair(plan: &RetentionPlan, gap: &Catalog, with_gap: &RetentionPlan, artifact: &Artifact) -> bool {
-    let lost = |id: &SnapshotId| plan_restore(gap, &Target::Snapshot(id.clone()).into()).is_err();
-    let fair = |reason: &KeepReason, id: Option<&SnapshotId>| match reason {
-        KeepReason::Sparse(_) | KeepReason::Minimum => id.is_some_and(lost),
-        KeepReason::LogOf(of) | KeepReason::ParentOf(of) => lost(of),
-        _ => false,
-    };
-    match artifact {
-        Artifact::Snapshot(snapshot) => {
-            let kept = plan.kept_snapshots.iter().find(|kept| kept.id == snapshot.id);
-            kept.is_some_and(|kept| fair(&kept.reason, Some(&kept.id)))
+/// What may expire because of a gap, though `plan` keeps it.
+struct Fair<'a> {
+    plan: &'a RetentionPlan,
+    gap: &'a Catalog,
+    with_gap: &'a RetentionPlan,
+}
+
+impl Fair<'_> {
+    /// Only what was kept as a single point that can be restored, or for one, if that cannot be restored any more; and a
+    /// history if nothing is left on its timeline.
+    fn may_expire(&self, artifact: &Artifact) -> bool {
+        match artifact {
+            Artifact::Snapshot(snapshot) => self.snapshot_may_expire(&snapshot.id),
+            Artifact::Log(log) => {
+                let of = |kept: &&KeptLogs| {
+                    Some(kept.branch) == branch_of(artifact) && kept.start <= log.wal.start && log.wal.end <= kept.end
+                };
+                self.plan.kept_logs.iter().filter(of).any(|kept| self.is_over(&kept.reason))
+            }
+            Artifact::History(history) => {
+                let branch = Branch::new(history.incarnation, history.history.timeline());
+                let left = self.with_gap.remaining(self.gap).expect("it is of this catalog");
+                left.artifacts().all(|artifact| branch_of(&artifact) != Some(branch))
+            }
+            _ => false,
         }
-        Artifact::Log(log) => {
-            let branch = branch_of(artifact);
-            let mine = |kept: &&KeptLogs| {
-                Some(kept.branch) == branch && kept.start <= log.wal.start && log.wal.end <= kept.end
-            };
-            plan.kept_logs.iter().filter(mine).any(|kept| fair(&kept.reason, None))
-        }
-        Artifact::History(history) => {
-            let branch = Branch::new(history.incarnation, history.history.timeline());
-            let left = with_gap.remaining(gap).expect("it is of this catalog");
-            left.artifacts().all(|artifact| branch_of(&artifact) != Some(branch))
-        }
-        _ => false,
+    }
+
+    fn snapshot_may_expire(&self, id: &SnapshotId) -> bool {
+        let kept = self.plan.kept_snapshots.iter().find(|kept| kept.id == *id);
+        kept.is_some_and(|kept| match kept.reason {
+            KeepReason::Sparse(_) | KeepReason::Minimum => self.is_lost(id),
+            _ => self.is_over(&kept.reason),
+        })
+    }
+
+    /// Whether what it was kept for is lost, or may expire itself.
+    fn is_over(&self, reason: &KeepReason) -> bool {
+        let (KeepReason::LogOf(of) | KeepReason::ParentOf(of)) = reason else { return false };
+        let expires = self.with_gap.expired_snapshots.iter().any(|expired| expired.snapshot.id == *of);
+        self.is_lost(of) || (expires && self.snapshot_may_expire(of))
+    }
+
+    fn is_lost(&self, id: &SnapshotId) -> bool {
+        plan_restore(self.gap, &Target::Snapshot(id.clone()).into()).is_err()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pitr::model::{
     Artifact, Branch, Catalog, LogBackup, Lsn, ObjectKey, Snapshot, SnapshotId, SnapshotKind, Timestamp,
 };
-use pitr::plan::retention::{KeepReason, RetentionPlan};
+use pitr::plan::retention::{KeepReason, KeptLogs, RetentionPlan};
 use pitr::plan::{PlanError, RestorePlan, RestoreRequest, Target, plan_restore};
 
 use crate::world::World;
@@ -169,12 +169,16 @@ impl Reasons<'_> {
             let snapshot = self.judge.before.snapshot(&kept.id).expect("it is kept");
             ensure(self.of_snapshot(snapshot, &kept.reason), || format!("{} is kept: {}?", kept.id, kept.reason))?;
         }
-        for kept in &self.plan.kept_logs {
-            let logs = self.judge.before.logs(kept.branch).map(|log| log.to_backup());
-            let within = logs.filter(|log| kept.start <= log.wal.start && log.wal.end <= kept.end);
-            for log in within.collect::<Vec<_>>() {
-                ensure(self.of_log(&log, &kept.reason), || format!("log {} is kept: {}?", log.wal, kept.reason))?;
-            }
+        let expired: BTreeSet<_> = self.plan.expired().map(|artifact| artifact.object().key).collect();
+        let logs = self.judge.before.branches().flat_map(|branch| self.judge.before.logs(branch));
+        for log in logs.map(|log| log.to_backup()).filter(|log| !expired.contains(&log.key())) {
+            let of = |kept: &&KeptLogs| {
+                kept.branch == Branch::new(log.incarnation, log.wal.timeline)
+                    && kept.start <= log.wal.start
+                    && log.wal.end <= kept.end
+            };
+            let mut reasons = self.plan.kept_logs.iter().filter(of).map(|kept| &kept.reason);
+            ensure(reasons.any(|reason| self.of_log(&log, reason)), || format!("why is log {:?} kept?", log.wal))?;
         }
         Ok(())
     }

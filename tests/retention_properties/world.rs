@@ -337,13 +337,21 @@ impl World {
         let id = TimelineId::new(u32::try_from(timelines.len() + 1).expect("few")).expect("not zero");
         self.timeline = timelines.len();
         timelines.push(Timeline { id, parent: Some(parent), begin, position: begin, cut: begin });
+        self.archive_history();
+    }
+
+    /// As an archiver does whenever it begins on a timeline.
+    fn archive_history(&mut self) {
         let branch = self.branch(self.life, self.timeline);
         let mut ancestors = self.path(branch);
         ancestors.pop();
+        if ancestors.is_empty() {
+            return;
+        }
         let switch = |(passed, left): (Branch, Lsn)| TimelineSwitch::new(passed.timeline, left, "");
-        let history = TimelineHistory::new(id, ancestors.into_iter().map(switch).collect()).expect("begins only grow");
-        let stored = object(format!("history/{}/{id}", branch.incarnation), 64);
-        self.store(StoredHistory::new(branch.incarnation, history, stored).into());
+        let history = TimelineHistory::new(branch.timeline, ancestors.into_iter().map(switch).collect());
+        let stored = object(format!("history/{}/{}", branch.incarnation, branch.timeline), 64);
+        self.store(StoredHistory::new(branch.incarnation, history.expect("begins only grow"), stored).into());
     }
 
     /// A standby is promoted by mistake, with a clock of its own, and goes away.
@@ -357,10 +365,12 @@ impl World {
             self.write_and_archive();
         }
         (self.timeline, self.server_skew) = (stays, skew);
+        self.archive_history();
     }
 
     fn return_to_another(&mut self) {
         self.timeline = self.random.below(self.lives[self.life].timelines.len());
+        self.archive_history();
     }
 
     fn upgrade(&mut self) {

@@ -104,7 +104,7 @@ impl<'a> Decision<'a> {
                 self.want_candidate(&path, &candidates[anchor], KeepReason::Anchor(branch));
                 self.want_older(&path, &candidates, anchor, extent);
             }
-            None => self.want_unknown_past(&path),
+            None => self.want_possible_past(&path),
         }
     }
 
@@ -124,12 +124,9 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Where it is not known from which timeline a branch descends, it can be any earlier one.
-    fn want_unknown_past(&mut self, path: &Path<'a>) {
-        let Some(oldest) = path.branches().next().filter(|oldest| oldest.timeline != TimelineId::FIRST) else { return };
+    fn want_possible_past(&mut self, path: &Path<'a>) {
         let reason = KeepReason::Window(path.branch);
-        let may_be = |other: &Branch| other.incarnation == oldest.incarnation && other.timeline < oldest.timeline;
-        for branch in self.catalog.branches().filter(may_be) {
+        for branch in self.possible_past(path) {
             let snapshots = self.catalog.record(branch).into_iter().flat_map(|record| &record.snapshots);
             snapshots.for_each(|id| self.wanted.snapshot(id, reason.clone()));
             self.wanted.log(branch, Lsn::ZERO, Lsn::MAX, &reason);
@@ -138,31 +135,52 @@ impl<'a> Decision<'a> {
     }
 
     fn want_minimum(&mut self) {
-        let Some(path) = self.current.and_then(|branch| self.path(branch)) else { return };
         let count = usize::try_from(self.policy.minimum_snapshots.max(1)).unwrap_or(usize::MAX);
-        for candidate in path.candidates().take(count) {
-            self.want_candidate(&path, &candidate, KeepReason::Minimum);
+        for path in self.pasts(self.current) {
+            for candidate in path.candidates().take(count) {
+                self.want_candidate(&path, &candidate, KeepReason::Minimum);
+            }
+        }
+    }
+
+    /// Of each life the sparse points of its last branch.
+    fn want_sparse(&mut self, tier: SparseTier, horizon: Timestamp) {
+        let last =
+            |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
+        for branch in self.catalog.incarnations().map(last).collect::<Vec<_>>() {
+            self.pasts(branch).iter().for_each(|path| self.want_sparse_of(path, tier, horizon));
         }
     }
 
     /// Of each period the first snapshot in the log: what is added later cannot take another's place, whatever time it
     /// claims.
-    fn want_sparse(&mut self, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
+    fn want_sparse_of(&mut self, path: &Path<'a>, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
         let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
-        let last =
-            |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
-        for branch in self.catalog.incarnations().filter_map(last).collect::<Vec<_>>() {
-            let Some(path) = self.path(branch) else { continue };
-            let mut seen = BTreeSet::new();
-            let mut candidates: Vec<_> = path.candidates().collect();
-            candidates.reverse();
-            for candidate in candidates.iter().filter(|candidate| candidate.snapshot.consistent_at <= horizon) {
-                let period = every.number(candidate.snapshot.consistent_at);
-                if oldest <= period && seen.insert(period) {
-                    self.want_candidate(&path, candidate, KeepReason::Sparse(every));
-                }
+        let mut seen = BTreeSet::new();
+        let mut candidates: Vec<_> = path.candidates().collect();
+        candidates.reverse();
+        for candidate in candidates.iter().filter(|candidate| candidate.snapshot.consistent_at <= horizon) {
+            let period = every.number(candidate.snapshot.consistent_at);
+            if oldest <= period && seen.insert(period) {
+                self.want_candidate(path, candidate, KeepReason::Sparse(every));
             }
         }
+    }
+
+    /// The past of a branch, and all that may be the past before it.
+    fn pasts(&self, branch: Option<Branch>) -> Vec<Path<'a>> {
+        let known: Vec<_> = branch.and_then(|branch| self.path(branch)).into_iter().collect();
+        let possible: Vec<_> = known.iter().flat_map(|path| self.possible_past(path)).collect();
+        known.into_iter().chain(possible.into_iter().filter_map(|branch| self.path(branch))).collect()
+    }
+
+    /// Where it is not known from which timeline a branch descends, it can be any earlier one.
+    fn possible_past(&self, path: &Path<'a>) -> Vec<Branch> {
+        let unknown = path.branches().next().filter(|oldest| oldest.timeline != TimelineId::FIRST);
+        let may_be = |other: &Branch| {
+            unknown.is_some_and(|oldest| other.incarnation == oldest.incarnation && other.timeline < oldest.timeline)
+        };
+        self.catalog.branches().filter(may_be).collect()
     }
 
     fn want_lease(&mut self, lease: &Lease) {
