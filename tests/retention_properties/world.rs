@@ -324,8 +324,31 @@ impl World {
     fn begin_taking(&mut self) {
         let parent = if self.random.chance(500) { self.parent() } else { None };
         let (start, done_on) = (self.at().position, self.day + 1 + u64::from(self.random.number(12)));
-        let damaged = self.at().cut < start;
+        let damaged = self.at().cut < start || !self.has_segment_up_to(start);
         self.taking = Some(Taking { life: self.life, timeline: self.timeline, start, parent, done_on, damaged });
+    }
+
+    /// Whether the timeline's own log is stored from the start of the segment up to there.
+    fn has_segment_up_to(&self, lsn: Lsn) -> bool {
+        let branch = self.branch(self.life, self.timeline);
+        let mut reach = lsn.as_u64() / SEGMENT * SEGMENT;
+        let mine = |artifact: &&Artifact| crate::oracle::branch_of(artifact) == Some(branch);
+        let mut logs: Vec<_> = self
+            .artifacts
+            .values()
+            .filter(mine)
+            .filter_map(|artifact| match artifact {
+                Artifact::Log(log) => Some(log.wal),
+                _ => None,
+            })
+            .collect();
+        logs.sort_by_key(|wal| wal.start);
+        for wal in logs.iter().filter(|wal| wal.end > wal.start) {
+            if wal.start.as_u64() <= reach {
+                reach = reach.max(wal.end.as_u64());
+            }
+        }
+        reach >= lsn.as_u64()
     }
 
     fn promote(&mut self) {

@@ -89,8 +89,9 @@ impl<'a> Decision<'a> {
         let candidates: Vec<_> = path.candidates().collect();
         let anchor = anchor(&candidates, extent);
         let after = |id: &&SnapshotId| anchor.is_none_or(|anchor| **id != candidates[anchor].snapshot.id);
-        for id in path.snapshots().map(|(_, id)| id).take_while(after) {
-            self.wanted.snapshot(id, reason.clone());
+        for snapshot in path.snapshots().map(|(_, id)| id).take_while(after).filter_map(|id| self.catalog.snapshot(id))
+        {
+            self.want_as_far_as_there(&path, snapshot, reason.clone());
         }
         let from = anchor.map_or(Position::START, |anchor| candidates[anchor].from);
         self.wanted.logs(path.spans(from, Lsn::MAX), &reason);
@@ -221,13 +222,16 @@ impl<'a> Decision<'a> {
         let Some(path) = self.path(branch) else { return };
         match path.candidate(id) {
             Some(Ok(candidate)) => self.want_candidate(&path, &candidate, reason),
-            _ => {
-                let from = path.position(snapshot.wal.start.align_down(snapshot.segment_size.bytes()));
-                self.wanted.logs(path.spans(from, snapshot.wal.end), &KeepReason::LogOf(id.clone()));
-                self.wanted.snapshot(id, reason);
-                self.wanted.branch(branch);
-            }
+            _ => self.want_as_far_as_there(&path, snapshot, reason),
         }
+    }
+
+    /// What is missing may be found again.
+    fn want_as_far_as_there(&mut self, path: &Path<'a>, snapshot: &Snapshot, reason: KeepReason) {
+        let from = path.position(snapshot.wal.start.align_down(snapshot.segment_size.bytes()));
+        self.wanted.logs(path.spans(from, snapshot.wal.end), &KeepReason::LogOf(snapshot.id.clone()));
+        self.wanted.snapshot(&snapshot.id, reason);
+        self.wanted.branch(Branch::new(snapshot.incarnation, snapshot.wal.timeline));
     }
 
     fn want_candidate(&mut self, path: &Path<'a>, candidate: &Candidate<'_, 'a>, reason: KeepReason) {
