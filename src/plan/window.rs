@@ -21,9 +21,10 @@ pub struct RestorableInterval {
 }
 
 impl RestorableInterval {
-    /// What of it is not before `start`; it must end at or after that.
-    pub(super) fn since(self, start: Timestamp) -> Self {
-        Self { from: self.from.max(start), ..self }
+    /// What of it is also in `other`.
+    pub(super) fn within(self, other: Self) -> Option<Self> {
+        let both = Self { from: self.from.max(other.from), until: self.until.min(other.until) };
+        (both.from <= both.until).then_some(both)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::extent::{Extent, horizon, is_archived};
 use super::retention_plan::{
     ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
     RetentionPlan,
@@ -9,9 +10,10 @@ use super::retention_plan::{
 use super::wanted::Wanted;
 use super::{Lease, Protections, RetentionPolicy, RunningSnapshot, SparseTier};
 use crate::model::{
-    Branch, Catalog, LogRef, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId, Timestamp, WalRange,
+    Branch, Catalog, LogRef, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, TimelineId,
+    Timestamp, WalRange,
 };
-use crate::plan::past::{Candidate, Path, Position};
+use crate::plan::past::{Candidate, Path, Position, Span};
 use crate::plan::window::{RestorableInterval, covers, merged};
 
 /// Decides what of `catalog` is kept by `policy` and `protections`, and what expires; the [module](super::retention) has the rule.
@@ -23,9 +25,9 @@ pub fn plan_retention(
     protections: &Protections,
     now: Timestamp,
 ) -> RetentionPlan {
-    let current = catalog.current();
-    let horizon = current.and_then(|branch| catalog.last_seen(branch)).map(|seen| seen.min(now));
-    let decision = Decision { catalog, policy, current, horizon, wanted: Wanted::default() };
+    let horizon = horizon(catalog, now);
+    let extent = horizon.map(|horizon| Extent::new(catalog, policy.window_start(horizon), horizon));
+    let decision = Decision { catalog, policy, current: catalog.current(), horizon, extent, wanted: Wanted::default() };
     decision.want(protections).plan()
 }
 
@@ -35,6 +37,7 @@ struct Decision<'a> {
     policy: &'a RetentionPolicy,
     current: Option<Branch>,
     horizon: Option<Timestamp>,
+    extent: Option<Extent>,
     wanted: Wanted,
 }
 
@@ -42,13 +45,13 @@ impl<'a> Decision<'a> {
     fn want(mut self, protections: &Protections) -> Self {
         let restorable =
             self.current.and_then(|branch| self.path(branch)).is_some_and(|p| p.candidates().next().is_some());
-        let Some((horizon, true)) = self.horizon.map(|horizon| (horizon, restorable)) else {
+        let Some(extent) = self.extent.clone().filter(|_| restorable) else {
             self.want_everything();
             return self;
         };
-        let window = self.policy.window_start(horizon);
-        for branch in self.catalog.branches().filter(|&branch| self.is_live(branch, window)).collect::<Vec<_>>() {
-            self.want_window(branch, window);
+        let horizon = extent.end;
+        for branch in self.catalog.branches().filter(|&branch| extent.is_live(branch)) {
+            self.want_window(branch, &extent);
         }
         self.want_minimum();
         for tier in &self.policy.sparse {
@@ -69,11 +72,6 @@ impl<'a> Decision<'a> {
         Path::new(self.catalog, branch)
     }
 
-    /// Whether the server was on the branch within the window, or nobody knows.
-    fn is_live(&self, branch: Branch, window: Timestamp) -> bool {
-        Some(branch) == self.current || self.catalog.last_seen(branch).is_none_or(|seen| seen >= window)
-    }
-
     fn want_everything(&mut self) {
         for snapshot in self.catalog.snapshots() {
             self.wanted.snapshot(&snapshot.id, KeepReason::NothingRestorable);
@@ -85,69 +83,107 @@ impl<'a> Decision<'a> {
     }
 
     /// The anchor of the branch, everything after it, and what else an instant of the window needs.
-    fn want_window(&mut self, branch: Branch, window: Timestamp) {
+    fn want_window(&mut self, branch: Branch, extent: &Extent) {
         let Some(path) = self.path(branch) else { return };
         let reason = KeepReason::Window(branch);
-        let anchor = path.candidates().find(|candidate| candidate.floor <= window);
-        let after = |id: &&SnapshotId| anchor.as_ref().is_none_or(|anchor| **id != anchor.snapshot.id);
-        for id in path.snapshots().map(|(_, id)| id).take_while(after) {
-            self.wanted.snapshot(id, reason.clone());
+        let candidates: Vec<_> = path.candidates().collect();
+        let anchor = anchor(&candidates, extent);
+        let after = |id: &&SnapshotId| anchor.is_none_or(|anchor| **id != candidates[anchor].snapshot.id);
+        for snapshot in path.snapshots().map(|(_, id)| id).take_while(after).filter_map(|id| self.catalog.snapshot(id))
+        {
+            self.want_as_far_as_there(&path, snapshot, reason.clone());
         }
-        let from = anchor.as_ref().map_or_else(|| vec![Position::START], |anchor| anchor.from.clone());
-        self.wanted.logs(path.spans(from, Lsn::MAX), &reason);
+        match anchor {
+            Some(anchor) => self.wanted.logs(log_from(&path, &candidates[anchor], Lsn::MAX), &reason),
+            None => self.wanted.logs(path.spans(Position::START, Lsn::MAX), &reason),
+        }
+        // One that took long can have begun before the anchor did.
+        for candidate in &candidates[..anchor.unwrap_or(candidates.len())] {
+            self.want_candidate(&path, candidate, reason.clone());
+        }
         path.branches().for_each(|branch| self.wanted.branch(branch));
-        if let Some(anchor) = anchor {
-            self.want_candidate(&path, &anchor, KeepReason::Anchor(branch));
-            self.want_older(&path, &anchor, window);
+        match anchor {
+            Some(anchor) => {
+                self.want_candidate(&path, &candidates[anchor], KeepReason::Anchor(branch));
+                self.want_older(&path, &candidates, anchor, extent);
+            }
+            None => self.want_possible_past(&path),
         }
     }
 
     /// Snapshots before the anchor from which an instant of the window is restored, because from no newer one it can be.
-    fn want_older(&mut self, path: &Path<'a>, anchor: &Candidate<'_, 'a>, window: Timestamp) {
-        let within = |interval: &RestorableInterval| interval.until >= window;
+    fn want_older(&mut self, path: &Path<'a>, candidates: &[Candidate<'_, 'a>], anchor: usize, extent: &Extent) {
+        let Some(instants) = extent.instants(path.branch) else { return };
         let mut covered: Vec<RestorableInterval> = Vec::new();
-        for candidate in path.candidates() {
-            let mine: Vec<_> = candidate.intervals().filter(within).map(|interval| interval.since(window)).collect();
-            let older =
-                candidate.snapshot.wal.end <= anchor.snapshot.wal.end && candidate.snapshot.id != anchor.snapshot.id;
-            if older && mine.iter().any(|interval| !covers(&covered, *interval)) {
+        for (number, candidate) in candidates.iter().enumerate() {
+            let mine: Vec<_> = candidate.intervals().filter_map(|interval| interval.within(instants)).collect();
+            if number > anchor && mine.iter().any(|interval| !covers(&covered, *interval)) {
                 let reason = KeepReason::Window(path.branch);
                 self.wanted.snapshot(&candidate.snapshot.id, reason.clone());
-                self.wanted.logs(path.spans(candidate.from, candidate.reach), &reason);
+                self.wanted.logs(log_from(path, candidate, candidate.reach), &reason);
             }
             covered.extend(mine);
             covered = merged(covered);
         }
     }
 
-    fn want_minimum(&mut self) {
-        let Some(path) = self.current.and_then(|branch| self.path(branch)) else { return };
-        let count = usize::try_from(self.policy.minimum_snapshots.max(1)).unwrap_or(usize::MAX);
-        for candidate in path.candidates().take(count) {
-            self.want_candidate(&path, &candidate, KeepReason::Minimum);
+    fn want_possible_past(&mut self, path: &Path<'a>) {
+        let reason = KeepReason::Window(path.branch);
+        for branch in self.possible_past(path) {
+            let snapshots = self.catalog.record(branch).into_iter().flat_map(|record| &record.snapshots);
+            snapshots.for_each(|id| self.wanted.snapshot(id, reason.clone()));
+            self.wanted.log(branch, Lsn::ZERO, Lsn::MAX, &reason);
+            self.wanted.branch(branch);
         }
     }
 
-    /// Of each period the first snapshot. One that claims an earlier time than one before it in the log stands for the later
-    /// period: what is added later cannot take another's place.
-    fn want_sparse(&mut self, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
-        let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
-        let mut seen = BTreeSet::new();
-        let last =
-            |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
-        for branch in self.catalog.incarnations().filter_map(last).collect::<Vec<_>>() {
-            let Some(path) = self.path(branch) else { continue };
-            let mut candidates: Vec<_> = path.candidates().collect();
-            candidates.reverse();
-            let mut latest = Timestamp::MIN;
-            for candidate in candidates {
-                latest = latest.max(candidate.snapshot.consistent_at);
-                let period = every.number(latest);
-                if latest <= horizon && oldest <= period && seen.insert(period) {
-                    self.want_candidate(&path, &candidate, KeepReason::Sparse(every));
-                }
+    fn want_minimum(&mut self) {
+        let count = usize::try_from(self.policy.minimum_snapshots.max(1)).unwrap_or(usize::MAX);
+        for path in self.pasts(self.current) {
+            for candidate in path.candidates().take(count) {
+                self.want_candidate(&path, &candidate, KeepReason::Minimum);
             }
         }
+    }
+
+    /// Of each life the sparse points of its last branch.
+    fn want_sparse(&mut self, tier: SparseTier, horizon: Timestamp) {
+        let last =
+            |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
+        for branch in self.catalog.incarnations().map(last).collect::<Vec<_>>() {
+            self.pasts(branch).iter().for_each(|path| self.want_sparse_of(path, tier, horizon));
+        }
+    }
+
+    /// Of each period the first snapshot in the log: what is added later cannot take another's place, whatever time it
+    /// claims.
+    fn want_sparse_of(&mut self, path: &Path<'a>, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
+        let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
+        let mut seen = BTreeSet::new();
+        let mut candidates: Vec<_> = path.candidates().collect();
+        candidates.reverse();
+        for candidate in candidates.iter().filter(|candidate| candidate.snapshot.consistent_at <= horizon) {
+            let period = every.number(candidate.snapshot.consistent_at);
+            if oldest <= period && seen.insert(period) {
+                self.want_candidate(path, candidate, KeepReason::Sparse(every));
+            }
+        }
+    }
+
+    /// The past of a branch, and all that may be the past before it.
+    fn pasts(&self, branch: Option<Branch>) -> Vec<Path<'a>> {
+        let known: Vec<_> = branch.and_then(|branch| self.path(branch)).into_iter().collect();
+        let possible: Vec<_> = known.iter().flat_map(|path| self.possible_past(path)).collect();
+        known.into_iter().chain(possible.into_iter().filter_map(|branch| self.path(branch))).collect()
+    }
+
+    /// Where it is not known from which timeline a branch descends, it can be any earlier one.
+    fn possible_past(&self, path: &Path<'a>) -> Vec<Branch> {
+        let unknown = path.branches().next().filter(|oldest| oldest.timeline != TimelineId::FIRST);
+        let may_be = |other: &Branch| {
+            unknown.is_some_and(|oldest| other.incarnation == oldest.incarnation && other.timeline < oldest.timeline)
+        };
+        self.catalog.branches().filter(may_be).collect()
     }
 
     fn want_lease(&mut self, lease: &Lease) {
@@ -167,9 +203,18 @@ impl<'a> Decision<'a> {
             self.want_snapshot(parent, KeepReason::Running);
         }
         if let Some(path) = self.path(*branch) {
-            self.wanted.logs(path.spans(path.position(*start), Lsn::MAX), &KeepReason::Running);
+            // Recovery reads from where the segment begins.
+            let start = start.align_down(self.segment_bytes(*branch));
+            self.wanted.logs(path.spans(path.position(start), Lsn::MAX), &KeepReason::Running);
         }
         self.wanted.branch(*branch);
+    }
+
+    /// The size of the server's segments, or if no snapshot tells, the largest that there is.
+    fn segment_bytes(&self, branch: Branch) -> u64 {
+        let same = |snapshot: &&Snapshot| snapshot.incarnation == branch.incarnation;
+        let told = self.catalog.snapshots().filter(same).map(|snapshot| snapshot.segment_size.bytes()).max();
+        told.unwrap_or_else(|| SegmentSize::MAX.bytes())
     }
 
     /// The snapshot, with the log that makes it consistent, as far as that is there.
@@ -179,18 +224,21 @@ impl<'a> Decision<'a> {
         let Some(path) = self.path(branch) else { return };
         match path.candidate(id) {
             Some(Ok(candidate)) => self.want_candidate(&path, &candidate, reason),
-            _ => {
-                let from = path.position(snapshot.wal.start.align_down(snapshot.segment_size.bytes()));
-                self.wanted.logs(path.spans(from, snapshot.wal.end), &KeepReason::LogOf(id.clone()));
-                self.wanted.snapshot(id, reason);
-                self.wanted.branch(branch);
-            }
+            _ => self.want_as_far_as_there(&path, snapshot, reason),
         }
+    }
+
+    /// What is missing may be found again.
+    fn want_as_far_as_there(&mut self, path: &Path<'a>, snapshot: &Snapshot, reason: KeepReason) {
+        let from = path.position(snapshot.wal.start.align_down(snapshot.segment_size.bytes()));
+        self.wanted.logs(path.spans(from, snapshot.wal.end), &KeepReason::LogOf(snapshot.id.clone()));
+        self.wanted.snapshot(&snapshot.id, reason);
+        self.wanted.branch(Branch::new(snapshot.incarnation, snapshot.wal.timeline));
     }
 
     fn want_candidate(&mut self, path: &Path<'a>, candidate: &Candidate<'_, 'a>, reason: KeepReason) {
         let Snapshot { id, incarnation, wal, .. } = candidate.snapshot;
-        self.wanted.logs(path.spans(candidate.from, wal.end), &KeepReason::LogOf(id.clone()));
+        self.wanted.logs(log_from(path, candidate, wal.end), &KeepReason::LogOf(id.clone()));
         self.wanted.snapshot(id, reason);
         self.wanted.branch(Branch::new(*incarnation, wal.timeline));
     }
@@ -228,6 +276,7 @@ impl Decision<'_> {
                 kept.insert(branch);
             }
         }
+        kept.extend(self.coming(&kept));
         self.sort_histories(&self.tellers(&kept), &mut plan);
         plan
     }
@@ -263,6 +312,17 @@ impl Decision<'_> {
         plan.kept_logs.extend(kept);
         plan.expired_logs.extend(Some(expired).filter(|expired| !expired.logs.is_empty()));
         any
+    }
+
+    /// Branches of which nothing is archived yet, and whose parent is kept: a history comes first, the log follows.
+    fn coming(&self, kept: &BTreeSet<Branch>) -> Vec<Branch> {
+        let parent = |branch: Branch| {
+            let ancestor = self.catalog.history(branch)?.ancestors().last()?;
+            Some(Branch::new(branch.incarnation, ancestor.timeline))
+        };
+        let empty = |&branch: &Branch| !is_archived(self.catalog, branch);
+        let branches = self.catalog.branches().filter(empty);
+        branches.filter(|&branch| parent(branch).is_some_and(|parent| kept.contains(&parent))).collect()
     }
 
     /// For each stored history that is needed, the branch whose past it tells: its own, or one that has no history stored.
@@ -305,10 +365,31 @@ impl Decision<'_> {
 
     /// Why what is not wanted of this branch expires.
     fn expired(&self, branch: Branch) -> ExpireReason {
-        let window = self.horizon.map(|horizon| self.policy.window_start(horizon));
-        let left = window.filter(|&window| !self.is_live(branch, window)).and_then(|_| self.catalog.last_seen(branch));
+        let left =
+            self.extent.as_ref().filter(|extent| !extent.is_live(branch)).and_then(|extent| extent.left_at(branch));
         left.map_or(ExpireReason::BeforeWindow, |last_seen| ExpireReason::OrphanedBranch { last_seen })
     }
+}
+
+/// Which of a branch's `candidates`, the furthest in the log first, is the anchor: the newest one from which the window's first
+/// instant could be restored, and before which in the log the server was never seen within the window.
+///
+/// Without the latter a snapshot that was taken while the clock was wrong by years, as it is when a machine starts without
+/// one, would be taken for the anchor at once, and all log before it for older than the window. Times that lie in the future
+/// are not believed: they would keep everything until they come.
+fn anchor(candidates: &[Candidate<'_, '_>], extent: &Extent) -> Option<usize> {
+    let within = |candidate: &Candidate<'_, '_>| extent.start < candidate.floor && candidate.floor <= extent.end;
+    let first = candidates.iter().rposition(within).map_or(0, |first| first + 1);
+    candidates[first..].iter().position(|candidate| candidate.floor <= extent.start).map(|number| first + number)
+}
+
+/// The log that recovery from `candidate` to `end` reads, by whichever way it begins.
+fn log_from<'p, 'a>(
+    path: &'p Path<'a>,
+    candidate: &'p Candidate<'_, 'a>,
+    end: Lsn,
+) -> impl Iterator<Item = Span<'p, 'a>> {
+    candidate.from.iter().flat_map(move |&from| path.spans(from, end))
 }
 
 fn keep(kept: &mut Vec<KeptLogs>, log: LogRef<'_>, reason: &KeepReason) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::RetentionPlan;
-use crate::model::{Artifact, Branch, Catalog, CatalogError, ObjectKey, SnapshotId, SnapshotKind, Timestamp};
+use super::extent::Extent;
+use crate::model::{Artifact, Branch, Catalog, CatalogError, ObjectKey, SnapshotId, SnapshotKind};
 use crate::plan::past::Path;
-use crate::plan::window::{RestorableInterval, recovery_window};
+use crate::plan::window::{RestorableInterval, covers, recovery_window};
 
 /// A plan that would lose what it must not: a defect of pitr, or a catalog that is not the one that was planned for. Nothing may
 /// be deleted by it.
@@ -121,25 +122,27 @@ fn the_last_snapshot_stays(before: &Catalog, after: &Catalog) -> Result<(), Rete
     }
 }
 
-/// Of every branch exactly those instants of the window can be restored afterwards that can be before.
+/// Of every branch each instant of the window can be restored afterwards that can be before.
 fn every_instant_of_the_window_stays(
     plan: &RetentionPlan,
     before: &Catalog,
     after: &Catalog,
 ) -> Result<(), RetentionFault> {
-    let Some(window) = plan.window_start() else { return Ok(()) };
+    let (Some(start), Some(end)) = (plan.window_start(), plan.horizon) else { return Ok(()) };
+    let extent = Extent::new(before, start, end);
     for branch in before.branches() {
-        let (before, after) = (within(before, branch, window), within(after, branch, window));
-        if before != after {
+        let Some(instants) = extent.instants(branch) else { continue };
+        let (before, after) = (within(before, branch, instants), within(after, branch, instants));
+        if !before.iter().all(|interval| covers(&after, *interval)) {
             return Err(RetentionFault::WindowLost { branch, before, after });
         }
     }
     Ok(())
 }
 
-fn within(catalog: &Catalog, branch: Branch, window: Timestamp) -> Vec<RestorableInterval> {
+fn within(catalog: &Catalog, branch: Branch, instants: RestorableInterval) -> Vec<RestorableInterval> {
     let intervals = recovery_window(catalog, branch).intervals.into_iter();
-    intervals.filter(|interval| interval.until >= window).map(|interval| interval.since(window)).collect()
+    intervals.filter_map(|interval| interval.within(instants)).collect()
 }
 
 fn is_restorable(catalog: &Catalog, id: &SnapshotId) -> bool {

@@ -6,17 +6,22 @@
 //!
 //! - **The window** ends at the *horizon* and is as long as the policy says. The horizon is `now`, but not later than the server
 //!   was last seen: so a clock that jumps ahead expires nothing, and of a server that is stopped, or whose log is not archived,
-//!   nothing expires until it goes on.
+//!   nothing expires until it goes on. A branch that claims to be of more than a day from now is not asked, if another can be.
 //! - On every branch that was seen within the window, and always on the current one, the **anchor** is kept, which is the newest
-//!   snapshot from which the window's first instant could be restored; all snapshots after it; and all log from its start on.
-//!   Of a branch that was left before the window, nothing is. Where a clock was set back and an even older snapshot tells what
-//!   an instant of the window means, that is kept too.
+//!   snapshot from which the window's first instant could be restored, of those before which in the log nothing is of the window;
+//!   all snapshots after it, with their log; and all log from its start on. So a snapshot that was taken while the clock was wrong
+//!   by years is no anchor. Of a branch that was left before the window, nothing is kept. Where a clock was set back and an even
+//!   older snapshot tells what an instant of the window means, that is kept too.
+//! - The instants of a branch end when the server left it, or at the horizon. What a clock that was wrong makes restorable later
+//!   than that is promised to nobody.
 //! - Of the policy's **minimum** and its **sparse** tiers, of **holds**, and of **leases**, snapshots are kept with just the log that
 //!   makes them consistent; of leases and **running** snapshots also the log that they ask for.
 //! - **Parents** of whatever is kept are kept, and the **histories** of all timelines on which anything is.
+//!   Where the history of a timeline is missing, any earlier timeline may be its past, and is kept until it has an anchor.
 //! - While the current branch has no snapshot that can be restored, nothing expires at all.
 //!
-//! A gap, a broken chain or a missing history never makes more expire: what cannot be restored is no anchor.
+//! A gap, a broken chain or a missing history never makes more of the window expire: what cannot be restored is no anchor. Only
+//! a single point beyond it goes when it cannot be restored any more, and the next of its period is kept instead.
 //!
 //! Deciding is one step, deleting another: [`plan_retention`] lists, whoever deletes first lets [`RetentionPlan::check`] prove on
 //! the catalog at hand that nothing is lost, and deletes what is listed.
@@ -24,6 +29,7 @@
 mod change;
 mod decide;
 mod explain;
+mod extent;
 mod invariants;
 mod policy;
 mod protections;
