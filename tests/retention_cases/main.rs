@@ -28,7 +28,7 @@ struct Case {
     days: Vec<DaysRow>,
     #[serde(default)]
     history: Vec<HistoryRow>,
-    /// Objects that were lost: what is told of is not there.
+    /// What was lost of the days, by what its name begins with.
     #[serde(default)]
     lost: Vec<String>,
     plan: Vec<Expected>,
@@ -36,15 +36,14 @@ struct Case {
 
 impl Case {
     fn artifacts(&self) -> Vec<Artifact> {
-        let rows = self.snapshot.iter().map(SnapshotRow::artifact).chain(self.log.iter().map(LogRow::artifact));
-        let days = self.days.iter().flat_map(DaysRow::artifacts);
-        let mut all: Vec<_> = rows.chain(days).chain(self.history.iter().map(HistoryRow::artifact)).collect();
+        let mut days: Vec<_> = self.days.iter().flat_map(DaysRow::artifacts).collect();
         for lost in &self.lost {
-            let before = all.len();
-            all.retain(|artifact| !name(artifact).starts_with(lost.as_str()));
-            assert!(all.len() < before, "there is no {lost} that could be lost");
+            let before = days.len();
+            days.retain(|artifact| !name(artifact).starts_with(lost.as_str()));
+            assert!(days.len() < before, "there is no {lost} that could be lost");
         }
-        all
+        let rows = self.snapshot.iter().map(SnapshotRow::artifact).chain(self.log.iter().map(LogRow::artifact));
+        days.into_iter().chain(rows).chain(self.history.iter().map(HistoryRow::artifact)).collect()
     }
 
     fn check(&self) {

@@ -58,7 +58,7 @@ impl Run {
             let restored = plan_restore(&catalog, &request);
             ensure(restored.is_ok(), || format!("{id} took days and lacks what it needs: {restored:?}"))?;
         }
-        let thorough = self.world.day % THOROUGH == 0;
+        let thorough = self.world.day.is_multiple_of(THOROUGH);
         if thorough {
             self.compare_inputs(&plan)?;
         }
