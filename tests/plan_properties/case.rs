@@ -136,7 +136,9 @@ pub(crate) fn truth(past: &Past<'_>, taken: &Taken, limit: Timestamp) -> Option<
     }
     match recover(past, taken, reach, Told::Limit(limit)) {
         Ok(Ended::Before(end)) => Some(Stop { end, idle: false }),
-        Err(Failed::NotReached) if Some(limit) <= past.observed(reach) => Some(Stop { end: reach, idle: true }),
+        Err(Failed::NotReached) if Some(limit) <= past.observed(taken.end, reach) => {
+            Some(Stop { end: reach, idle: true })
+        }
         _ => None,
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn stop(past: &Past<'_>, taken: &Taken, limit: Timestamp) -> Option<S
         }
         unit = end;
     }
-    (Some(limit) <= past.observed(reach)).then_some(Stop { end: reach, idle: true })
+    (Some(limit) <= past.observed(taken.end, reach)).then_some(Stop { end: reach, idle: true })
 }
 
 /// Whether a commit after `limit` may be part of the snapshot, as soon as it is consistent.

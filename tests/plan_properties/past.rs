@@ -63,12 +63,15 @@ impl<'w> Past<'w> {
         (reach >= taken.end).then_some(reach)
     }
 
-    /// The last observation of the clock with the log ending by `reach`: of an ancestor, only from before it was left.
-    pub(crate) fn observed(&self, reach: u64) -> Option<Timestamp> {
+    /// The last observation of the clock with the log ending from the end of a snapshot to `reach`: of an ancestor, only from before it was left.
+    pub(crate) fn observed(&self, from: u64, reach: u64) -> Option<Timestamp> {
         self.path.iter().rev().filter(|stretch| stretch.begin <= reach).find_map(|stretch| {
             let own = stretch.timeline == self.timeline;
             let counts = |log: &&Archived| {
-                log.timeline == stretch.timeline && log.end <= reach && (own || log.end < stretch.left)
+                log.timeline == stretch.timeline
+                    && from <= log.end
+                    && log.end <= reach
+                    && (own || log.end < stretch.left)
             };
             let seen = |log: &Archived| Some((log.end, log.backup.complete_through?));
             self.world.logs.iter().filter(counts).filter_map(seen).max().map(|(_, at)| at)

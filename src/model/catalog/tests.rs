@@ -84,7 +84,7 @@ fn the_observation_furthest_in_the_log_counts_and_there_the_latest() {
     let idle = [log(1, 10, 10, 150), log(1, 10, 10, 300), log(1, 10, 10, 250)];
     let logs = [log(1, 0, 10, 100), log(1, 10, 20, 200)].into_iter().chain(idle);
     let log = TimelineLog::new(rows(logs));
-    let observed = |lsn| log.observed_by(Lsn::new(lsn));
+    let observed = |lsn| log.observed_by(Lsn::new(lsn)).map(|(_, at)| at);
     assert_eq!(
         (observed(9), observed(10), observed(19), observed(20)),
         (None, Some(at(300)), Some(at(300)), Some(at(200)))

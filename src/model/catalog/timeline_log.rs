@@ -146,11 +146,23 @@ impl TimelineLog {
         self.commits.first_above(pieces, limit, |piece| self.commit_time(piece))
     }
 
+    /// Where log backups overlap: of those that begin in `range` and end before it does, the one that ends first of which it is
+    /// known that a commit in it is after `limit`.
+    pub(crate) fn soonest_commit_after(&self, limit: Timestamp, range: Range<Lsn>) -> Option<LogRef<'_>> {
+        if !self.overlaps {
+            return None;
+        }
+        let first = partition_point(self.len(), |row| self.rows.start(row) < range.start);
+        let within = (first..self.len()).take_while(|&row| self.rows.start(row) < range.end);
+        let shows = |&row: &usize| self.rows.end(row) < range.end && self.rows.max_commit_time(row) > Some(limit);
+        within.filter(shows).min_by_key(|&row| self.rows.end(row)).map(|row| self.get(row))
+    }
+
     /// The server's clock when it was last observed with the log ending at or before `lsn`: of the observations furthest in
-    /// the log, the latest.
-    pub(crate) fn observed_by(&self, lsn: Lsn) -> Option<Timestamp> {
+    /// the log, the latest; and where the log ended then.
+    pub(crate) fn observed_by(&self, lsn: Lsn) -> Option<(Lsn, Timestamp)> {
         let seen = self.observations.partition_point(|&(end, _)| end <= lsn);
-        Some(self.observations[seen.checked_sub(1)?].1)
+        Some(self.observations[seen.checked_sub(1)?])
     }
 
     /// The log backups that hold restore points, by start.

@@ -60,7 +60,7 @@ impl<'p, 'a> Candidate<'p, 'a> {
             Verdict::Certain(stop) => Some(stop),
             Verdict::Unknown(_) => None,
             Verdict::None => {
-                let complete = self.path.observed_by(self.reach)?;
+                let complete = self.complete_through()?;
                 (limit <= complete).then(|| self.end_of_log(complete))
             }
         }
@@ -69,7 +69,7 @@ impl<'p, 'a> Candidate<'p, 'a> {
     /// All limits for which [`Self::stop_after`] has an answer.
     pub(in crate::plan) fn intervals(&self) -> impl Iterator<Item = RestorableInterval> {
         let (mut intervals, quiet_from) = self.evidence().limits(self.floor);
-        intervals.extend(self.path.observed_by(self.reach).map(|complete| (quiet_from, complete)));
+        intervals.extend(self.complete_through().map(|complete| (quiet_from, complete)));
         intervals.into_iter().filter(|(from, until)| from <= until).map(RestorableInterval::from)
     }
 
@@ -133,6 +133,13 @@ impl<'p, 'a> Candidate<'p, 'a> {
         let stretches = (0..=self.stretch).filter_map(|number| self.path.stretch(number));
         let end = self.snapshot.wal.end;
         stretches.map(move |stretch| (&stretch.record.log, self.path.left_at(stretch.timeline).min(end)))
+    }
+
+    /// Up to when it is known that nothing was committed but what is in the log that is reached.
+    ///
+    /// What was observed before the snapshot is contradicted by the snapshot, if it is later: then a clock was wrong.
+    fn complete_through(&self) -> Option<Timestamp> {
+        self.path.observed_between(self.snapshot.wal.end, self.reach)
     }
 
     fn end_of_log(&self, archived_until: Timestamp) -> Stop {

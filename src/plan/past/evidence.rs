@@ -161,8 +161,8 @@ impl<'a> Evidence<'a> {
     /// the timeline to recover along depends on it.
     pub(super) fn verdict(&self, limit: Timestamp) -> Verdict<'a> {
         for part in &self.parts {
-            if let Some((log, start, end)) = part.first_after(limit) {
-                return Verdict::Certain(Stop { range: narrowed(log, start, end, limit), idle: None });
+            if let Some(range) = part.first_after(limit) {
+                return Verdict::Certain(Stop { range, idle: None });
             }
             if let Part::Edge { log, .. } = *part
                 && part.possible() > Some(limit)
@@ -174,7 +174,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-impl<'a> Part<'a> {
+impl Part<'_> {
     fn certain(&self) -> Option<Timestamp> {
         match self {
             Self::Whole { log, pieces, .. } => log.max_commit_time(pieces.clone()),
@@ -189,14 +189,21 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The log backup with the first commit that is certainly after `limit`, and between which positions.
-    fn first_after(&self, limit: Timestamp) -> Option<(LogRef<'a>, Lsn, Lsn)> {
+    /// Between which positions the first commit ends that is certainly after `limit`.
+    fn first_after(&self, limit: Timestamp) -> Option<WalRange> {
         match self {
             Self::Whole { log, start, pieces } => {
                 let piece = log.piece(log.first_commit_after(limit, pieces.clone())?)?;
-                Some((piece.log, piece.start.max(*start), piece.log.end()))
+                let start = piece.start.max(*start);
+                let range = narrowed(piece.log, start, piece.log.end(), limit);
+                // Another one that overlaps it may tell of an earlier end; not of a later start, as it need not begin there.
+                let shorter = log.soonest_commit_after(limit, start..piece.log.end());
+                let end = shorter.map_or(range.end, |log| narrowed(log, start, log.end(), limit).end);
+                Some(WalRange { end: range.end.min(end), ..range })
             }
-            Self::Edge { log, start, end, certain, .. } => (*certain > Some(limit)).then_some((*log, *start, *end)),
+            Self::Edge { log, start, end, certain, .. } => {
+                (*certain > Some(limit)).then(|| narrowed(*log, *start, *end, limit))
+            }
         }
     }
 }

@@ -146,17 +146,17 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// The server's clock when it was last observed with the log ending at or before `lsn`: what was committed up to then
+    /// The server's clock when it was last observed with the log ending between `from` and `lsn`: what was committed up to then
     /// is in the log up to `lsn`.
     ///
     /// A server on an ancestor that is idle at the switch point says nothing about its descendant, which might have
     /// committed by then: only what was observed before the switch point counts.
-    pub(in crate::plan) fn observed_by(&self, lsn: Lsn) -> Option<Timestamp> {
+    pub(in crate::plan) fn observed_between(&self, from: Lsn, lsn: Lsn) -> Option<Timestamp> {
         let last = self.stretches.len().saturating_sub(1);
         self.stretches.iter().enumerate().rev().filter(|(_, stretch)| stretch.begin <= lsn).find_map(|(i, stretch)| {
             let before_switch = Lsn::new(stretch.end.as_u64().saturating_sub(1));
             let by = if i == last { lsn } else { lsn.min(before_switch) };
-            stretch.record.log.observed_by(by)
+            stretch.record.log.observed_by(by).filter(|&(end, _)| end >= from).map(|(_, at)| at)
         })
     }
 
