@@ -16,7 +16,35 @@ const NEEDS_MAX: usize = 16;
 /// If it did not, or more than once, or if log backups must be read to know: then one is asked for in the middle of those that
 /// it could have ended in, since transactions end more or less in the order of their IDs.
 pub(super) fn transaction(path: &Path<'_>, xid: Xid) -> Result<Lsn, PlanError> {
-    let target = || Target::xid(xid);
+    one(path, Target::xid(xid), |path| ends_of(path, xid))
+}
+
+/// Where the restore point `name` was made.
+///
+/// # Errors
+/// If it was not, or more than once, or if log backups must be read to know.
+pub(super) fn restore_point(path: &Path<'_>, name: &str) -> Result<Lsn, PlanError> {
+    one(path, Target::RestorePoint(name.to_owned()), |path| made(path, name))
+}
+
+/// What is known of where something is, and what must be read to know more.
+struct Looked {
+    found: BTreeMap<Lsn, Timestamp>,
+    needs: Vec<Need>,
+}
+
+fn one(path: &Path<'_>, target: Target, look: impl Fn(&Path<'_>) -> Looked) -> Result<Lsn, PlanError> {
+    let Looked { found, needs } = look(path);
+    let mut lsns = found.keys();
+    match (lsns.next(), lsns.next(), needs.is_empty()) {
+        (Some(&lsn), None, _) => Ok(lsn),
+        (Some(_), Some(_), _) => Err(PlanError::Ambiguous { requested: target, at: found.into_iter().collect() }),
+        (None, _, false) => Err(PlanError::Unknown { requested: target, needs, previous: None, next: None }),
+        (None, _, true) => Err(refuse::not_found(path, target, |other| look(other).found.len() == 1)),
+    }
+}
+
+fn ends_of(path: &Path<'_>, xid: Xid) -> Looked {
     let ends = |log: LogRef<'_>, span: &Span<'_, '_>| {
         let ends = log.index().and_then(|index| index.transactions.as_deref()).unwrap_or_default();
         let here = ends.iter().filter(|end| end.xid == xid && span.start < end.end_lsn && end.end_lsn <= span.end);
@@ -33,14 +61,10 @@ pub(super) fn transaction(path: &Path<'_>, xid: Xid) -> Result<Lsn, PlanError> {
     if found.is_empty() && needs.is_empty() {
         needs = unread(path, xid);
     }
-    one(path, target(), found, needs, |other| transaction(other, xid).is_ok())
+    Looked { found, needs }
 }
 
-/// Where the restore point `name` was made.
-///
-/// # Errors
-/// If it was not, or more than once, or if log backups must be read to know.
-pub(super) fn restore_point(path: &Path<'_>, name: &str) -> Result<Lsn, PlanError> {
+fn made(path: &Path<'_>, name: &str) -> Looked {
     let (mut found, mut needs) = (BTreeMap::new(), Vec::new());
     for span in whole(path) {
         for log in span.stretch.record.log.with_restore_points().filter(|log| touches(*log, &span)) {
@@ -57,24 +81,7 @@ pub(super) fn restore_point(path: &Path<'_>, name: &str) -> Result<Lsn, PlanErro
     if !needs.is_empty() {
         found.clear();
     }
-    let target = Target::RestorePoint(name.to_owned());
-    one(path, target, found, needs, |other| restore_point(other, name).is_ok())
-}
-
-fn one(
-    path: &Path<'_>,
-    target: Target,
-    found: BTreeMap<Lsn, Timestamp>,
-    needs: Vec<Need>,
-    is_on: impl Fn(&Path<'_>) -> bool,
-) -> Result<Lsn, PlanError> {
-    let mut lsns = found.keys();
-    match (lsns.next(), lsns.next(), needs.is_empty()) {
-        (Some(&lsn), None, _) => Ok(lsn),
-        (Some(_), Some(_), _) => Err(PlanError::Ambiguous { requested: target, at: found.into_iter().collect() }),
-        (None, _, false) => Err(PlanError::Unknown { requested: target, needs, previous: None, next: None }),
-        (None, _, true) => Err(refuse::not_found(path, target, is_on)),
-    }
+    Looked { found, needs }
 }
 
 /// All of the past.
@@ -122,4 +129,30 @@ fn all<'a>(span: &Span<'_, 'a>) -> impl Iterator<Item = LogRef<'a>> {
     let (start, end) = (span.start, span.end);
     let rows = log.first_beyond(start)..log.begun_by(end);
     rows.map(|row| log.get(row)).filter(move |log| log.start() < end && start < log.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Artifact, Branch, Catalog, LogBackup, TimelineId, WalRange};
+
+    /// The branches look at each other only once.
+    #[test]
+    fn what_is_on_none_of_several_branches_is_not_found() {
+        let incarnation = "7-15".parse().unwrap();
+        let timelines = [1, 2, 3].map(|timeline| TimelineId::new(timeline).unwrap());
+        let log = |timeline| -> Artifact {
+            let wal = WalRange::new(timeline, Lsn::new(0x100_0000), Lsn::new(0x200_0000)).unwrap();
+            LogBackup::new(incarnation, wal, "logs".parse().unwrap(), 1).into()
+        };
+        let catalog = Catalog::new(timelines.map(log)).unwrap();
+        for timeline in timelines {
+            let branch = Branch::new(incarnation, timeline);
+            let path = Path::new(&catalog, branch).unwrap();
+            let not_found = |requested| Err(PlanError::NotFound { requested, branch });
+            let name = "nowhere".to_owned();
+            assert_eq!(restore_point(&path, &name), not_found(Target::RestorePoint(name)));
+            assert_eq!(transaction(&path, Xid::FIRST), not_found(Target::xid(Xid::FIRST)));
+        }
+    }
 }
