@@ -26,7 +26,7 @@
 //! let taken = "2026-11-23T10:00:00Z".parse()?;
 //! let (daily, own_log) = ("daily".parse()?, wal("0/3000028", "0/3000120")?);
 //! let snapshot = Snapshot::full(daily, server, own_log, SegmentSize::DEFAULT, taken, object("manifest", 4096)?);
-//! let mut log = LogBackup::new(server, wal("0/3000000", "0/3A00000")?, object("log", 900_000)?);
+//! let mut log = LogBackup::new(server, wal("0/3000000", "0/3A00000")?, "logs/00000001".parse()?, 900_000);
 //! log.max_commit_time = Some("2026-11-23T10:04:59Z".parse()?);
 //! log.complete_through = Some("2026-11-23T10:05:00Z".parse()?);
 //! let catalog = Catalog::new([Artifact::from(snapshot), Artifact::from(log)])?;

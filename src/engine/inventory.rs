@@ -13,7 +13,7 @@ use crate::format::layout::CatalogEntry;
 use crate::model::{Artifact, Branch, Catalog, LogBackup, Lsn, ObjectKey, Snapshot, StoredHistory, StoredObject};
 
 /// How many objects are read at a time.
-const READS_IN_FLIGHT: usize = 16;
+pub(super) const READS_IN_FLIGHT: usize = 16;
 
 /// A server's catalog, and what could not be read into it.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Inventory {
 }
 
 /// What only one object is to blame for.
-type Unreadable = (ObjectKey, Error);
+pub(super) type Unreadable = (ObjectKey, Error);
 
 impl ServerRepository {
     /// Reads the catalog: one listing, one small object for each snapshot and for each timeline after the first, and the
@@ -84,9 +84,9 @@ impl ServerRepository {
 }
 
 /// What is wrong with the object alone becomes the inner error; what would befall every object stays the outer one.
-fn blame(key: ObjectKey, read: Result<Artifact>) -> Result<Result<Artifact, Unreadable>> {
+pub(super) fn blame<T>(key: ObjectKey, read: Result<T>) -> Result<Result<T, Unreadable>> {
     match read {
-        Ok(artifact) => Ok(Ok(artifact)),
+        Ok(good) => Ok(Ok(good)),
         Err(error) => match error.kind() {
             ErrorKind::Corrupt | ErrorKind::InvalidInput | ErrorKind::NotFound => Ok(Err((key, error))),
             _ => Err(error),

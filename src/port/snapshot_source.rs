@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{PortError, SourceIdentity};
-use crate::model::{FileEntry, Incarnation, Lsn, SegmentSize, Tablespace, TimelineId, Timestamp};
+use crate::model::{FileEntry, Incarnation, Lsn, SegmentSize, ServerRole, Tablespace, TimelineId, Timestamp};
 
 /// A server of which a base backup can be taken.
 #[async_trait]
@@ -49,6 +49,9 @@ pub struct SnapshotStart {
     pub lsn: Lsn,
     /// The timeline then.
     pub timeline: TimelineId,
+    /// Whether the server writes its log itself, or replays another's: then its clock is not that of the commits. A source that
+    /// cannot tell says that it is a standby, of which less is believed.
+    pub role: ServerRole,
     /// The tablespaces outside the data directory.
     pub tablespaces: Vec<Tablespace>,
     /// The server's estimate of all bytes to come; 0 if it gave none.
@@ -56,10 +59,11 @@ pub struct SnapshotStart {
 }
 
 impl SnapshotStart {
-    /// A backup that begins at `lsn` of `timeline`, of a server that has segments of this size.
+    /// A backup that begins at `lsn` of `timeline`, of a primary that has segments of this size.
     #[must_use]
     pub const fn new(incarnation: Incarnation, segment_size: SegmentSize, timeline: TimelineId, lsn: Lsn) -> Self {
-        Self { incarnation, segment_size, lsn, timeline, tablespaces: Vec::new(), bytes_estimate: 0 }
+        let role = ServerRole::Primary;
+        Self { incarnation, segment_size, lsn, timeline, role, tablespaces: Vec::new(), bytes_estimate: 0 }
     }
 }
 

@@ -6,6 +6,7 @@ mod kills;
 mod layouts;
 mod ledger;
 mod random;
+mod reality;
 mod refusals;
 mod stand;
 mod timelines;

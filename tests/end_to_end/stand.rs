@@ -41,6 +41,8 @@ pub(crate) struct Stand {
     pub(crate) postgres: Arc<PostgresServer>,
     archiving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     restores: usize,
+    /// Whether restored servers leave it to the kernel when their files reach the disk, to be quicker.
+    pub(crate) hurried: bool,
     // Dropped last: everything above lives in it.
     pub(crate) scratch: TempDir,
 }
@@ -77,14 +79,17 @@ pub(crate) fn directory_for_servers(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A source in the directory `data`.
+pub(crate) fn configured(install: &PgInstall, data: &Path) -> LocalServer {
+    let local = LocalServer::new(install.clone(), data);
+    SETTINGS.iter().fold(local, |local, (name, value)| local.setting(*name, *value))
+}
+
 impl Stand {
     /// A new server of PostgreSQL `major`, protected, but not archived yet.
     pub(crate) async fn new(major: u32, options: &InitOptions) -> Self {
         let (scratch, install) = (scratch(), install(major));
-        let mut local = LocalServer::new(install.clone(), scratch.path().join("source"));
-        for (name, value) in SETTINGS {
-            local = local.setting(name, value);
-        }
+        let local = configured(&install, &scratch.path().join("source"));
         local.init(options).await.unwrap();
         let source = local.start().await.unwrap();
         let executor = system().executor;
@@ -95,9 +100,9 @@ impl Stand {
         let spec = ServerSpec::new("bank".parse().unwrap(), install.major());
         let server = repository.create_server(spec).await.unwrap();
         let postgres = Arc::new(source_of(&source));
-        let (archiving, restores) = (None, 0);
+        let (archiving, restores, hurried) = (None, 0, false);
         let source = Some(source);
-        Self { source, local, install, storage, server, postgres, archiving, restores, scratch }
+        Self { source, local, install, storage, server, postgres, archiving, restores, hurried, scratch }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -178,8 +183,9 @@ impl Stand {
     }
 
     pub(crate) async fn execute(&self, plan: RestorePlan, data: PathBuf) -> Restored {
-        let (target, local) = (owned(DataDirectory::new(&data)), LocalServer::new(self.install.clone(), &data));
-        let target = Arc::new(target);
+        let target = Arc::new(owned(DataDirectory::new(&data)));
+        let local = LocalServer::new(self.install.clone(), &data);
+        let local = if self.hurried { local.setting("fsync", "off") } else { local };
         let feed = Restore::new(&self.server, plan.clone(), target.clone()).run().await;
         let feed = feed.unwrap_or_else(|error| panic!("{}\n{plan}", chain(&error)));
         self.verify_backup(&data);

@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use pitr::adapter::postgres::SnapshotSettings;
 use pitr::format::backup_manifest::{ChecksumHasher, ManifestEvent, ManifestReader};
-use pitr::model::{Lsn, Timestamp};
+use pitr::model::{Lsn, ServerRole, Timestamp};
 use pitr::port::{PortErrorKind, SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart};
 
 use crate::support::{Cluster, command, oldest, run, timeline, versions};
@@ -73,6 +73,7 @@ async fn a_backup_is_what_its_manifest_and_pg_basebackup_say() {
         assert!(taken.start.lsn >= before && taken.end.lsn > taken.start.lsn);
         assert!(taken.end.lsn <= cluster.lsn("pg_current_wal_flush_lsn()"));
         assert_eq!((taken.start.timeline, taken.end.timeline), (timeline(1), timeline(1)));
+        assert_eq!(taken.start.role, ServerRole::Primary);
         assert!(taken.end.at <= now && now.duration_since(taken.end.at).as_secs() < 10, "{} {now}", taken.end.at);
         assert_eq!(taken.end.checksum_failures, 0);
         let sizes: u64 = taken.files.values().map(|contents| contents.len() as u64).sum();
@@ -205,4 +206,21 @@ async fn a_backup_that_is_dropped_or_refused_leaves_nothing_behind() {
     }
     let refused = crate::support::server(&cluster.local("plain")).begin("refused").await.unwrap_err();
     assert_eq!(refused.kind(), PortErrorKind::Denied);
+}
+
+/// A server in recovery, which no primary need be there for.
+#[tokio::test]
+async fn a_standby_says_that_it_is_one() {
+    for bin in versions() {
+        let cluster = Cluster::start(&bin, &[]);
+        cluster.sql("create table t as select generate_series(1, 1000)");
+        cluster.down("fast");
+        run(command("touch").arg(cluster.data().join("standby.signal")));
+        cluster.up();
+        let taken = take(&cluster.source()).await;
+        assert_eq!(taken.start.role, ServerRole::Standby);
+        assert!(taken.files.keys().any(|path| path.starts_with("base/")) && taken.end.lsn >= taken.start.lsn);
+        cluster.promote();
+        assert_eq!(take(&cluster.source()).await.start.role, ServerRole::Primary);
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end at whatever it does not expect")]
 
 mod archiving;
+mod planning;
 mod snapshots;
 mod sources;
 mod truth;

@@ -83,8 +83,10 @@ fn check_index(index: &CommitIndex, records: &[LoggedRecord]) -> Verdict {
     let named = records.iter().filter_map(|record| record.restore_point.as_deref().map(|name| (record.end_lsn, name)));
     let points = index.restore_points.iter().map(|point| (point.end_lsn, point.name.as_str()));
     demand(points.eq(named), || "a restore point".to_owned())?;
-    let ended = records.iter().filter(|record| record.restore_point.is_none());
-    demand(index.xids.is_some() == (ended.count() > 0), || "the range of transactions".to_owned())?;
+    let xids = || records.iter().filter_map(|record| record.xid);
+    let ends = xids().min_by_key(|xid| xid.as_u32()).zip(xids().max_by_key(|xid| xid.as_u32()));
+    let range = index.xids.map(|xids| (xids.oldest, xids.newest));
+    demand(range == ends, || "the range of transactions".to_owned())?;
     let mut running: Vec<IndexedCommit> = Vec::new();
     for end in records.iter().filter(|record| record.restore_point.is_none()) {
         if running.last().is_none_or(|max| max.max_time < end.time) {

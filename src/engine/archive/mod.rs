@@ -13,14 +13,14 @@ use bytes::Bytes;
 use self::pending::LogFormat;
 use self::position::Position;
 use self::session::{Session, SessionEnd};
+use super::decoding;
 use super::error::{Context, Error, ErrorKind, Result};
-use super::log_stream::{self, LogStream};
 use super::progress::Observer;
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::block::Compression;
 use crate::format::history;
 use crate::format::wal::{WalDecoder, WalIdentity};
-use crate::model::{Branch, Catalog, LogBackup, Lsn, ObjectKey, TimelineHistory, TimelineId, WalRange};
+use crate::model::{Catalog, LogBackup, Lsn, ObjectKey, TimelineHistory, TimelineId, WalRange};
 use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
 
 /// How log is cut into log backups.
@@ -188,7 +188,7 @@ impl Archiver {
     ) -> Result<WalDecoder> {
         let past = self.history_at(history, position.timeline).await?;
         let whose = WalIdentity::new(identity.incarnation, identity.segment_size, past);
-        match self.primed(&whose, catalog, position).await {
+        match decoding::primed(&self.server, &whose, catalog, position.lsn).await {
             Ok(Some(decoder)) => Ok(decoder),
             Ok(None) => Ok(WalDecoder::new(whose, position.lsn)),
             // Archived log that cannot be read must not keep new log from being archived: verification then starts at the
@@ -200,49 +200,6 @@ impl Archiver {
             }
             Err(error) => Err(error),
         }
-    }
-
-    async fn primed(&self, whose: &WalIdentity, catalog: &Catalog, position: Position) -> Result<Option<WalDecoder>> {
-        let begins = whose.history.begin() == position.lsn && position.lsn > Lsn::ZERO;
-        let start =
-            |lsn| WalDecoder::at_record(whose.clone(), lsn).map_err(|error| Error::corrupt("archived log", error));
-        if begins {
-            return start(position.lsn).map(Some);
-        }
-        let logs = || catalog.logs(Branch::new(whose.incarnation, position.timeline));
-        let Some(last) = logs().filter(|log| log.end() == position.lsn).max_by_key(|log| log.start()) else {
-            return Ok(None);
-        };
-        let footer = log_stream::read_footer(&self.server, &last.to_backup()).await?;
-        let (mut decoder, from) = match footer.resume_lsn {
-            Some(resume) => match footer.last_record_lsn {
-                Some(last) => (start(resume)?.following(last), resume),
-                None => (start(resume)?, resume),
-            },
-            // The rest of a record that began before archiving did is still going on: all of it must be passed over.
-            None => {
-                let first = position::run_start(logs(), position.lsn);
-                (WalDecoder::new(whose.clone(), first), first)
-            }
-        };
-        for log in logs().filter(|log| log.end() > from && log.start() < position.lsn) {
-            self.feed(&mut decoder, log.to_backup()).await?;
-        }
-        Ok((decoder.position() == position.lsn).then_some(decoder))
-    }
-
-    /// Feeds what `log` has behind the decoder's position.
-    async fn feed(&self, decoder: &mut WalDecoder, log: LogBackup) -> Result<()> {
-        let (mut lsn, name) = (log.wal.start, log.key());
-        let mut stream = LogStream::open(&self.server, log).await?;
-        while let Some(mut bytes) = stream.next().await? {
-            let end = lsn.saturating_add(bytes.len() as u64);
-            let known = usize::try_from(decoder.position().bytes_since(lsn)).unwrap_or(usize::MAX);
-            let new = bytes.split_off(known.min(bytes.len()));
-            decoder.feed(&new, |_| {}).map_err(|error| Error::corrupt(&name, error))?;
-            lsn = end;
-        }
-        Ok(())
     }
 
     /// The history of `timeline`, as the server has it.

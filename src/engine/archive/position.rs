@@ -1,8 +1,6 @@
 //! Where to go on archiving.
 
-use crate::model::{
-    Branch, Catalog, Incarnation, LogRef, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId,
-};
+use crate::model::{Branch, Catalog, Incarnation, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId};
 
 /// A position on a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +35,4 @@ pub(super) fn archived_end(catalog: &Catalog, incarnation: Incarnation, history:
 pub(super) fn first(history: &TimelineHistory, kept: Lsn, segment_size: SegmentSize) -> Position {
     let lsn = SegmentNumber::containing(kept, segment_size).start(segment_size);
     Position { timeline: history.timeline_at(lsn), lsn }
-}
-
-/// Where the log begins that reaches `end` without a hole; `logs` are in order of their starts.
-pub(super) fn run_start<'a>(logs: impl DoubleEndedIterator<Item = LogRef<'a>>, end: Lsn) -> Lsn {
-    let extend = |start: Lsn, log: LogRef<'_>| if log.end() >= start { start.min(log.start()) } else { start };
-    logs.rev().filter(|log| log.start() < end).fold(end, extend)
 }

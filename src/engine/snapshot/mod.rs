@@ -100,9 +100,9 @@ impl Snapshotter {
         let backwards = |error| Error::corrupt("the base backup", error);
         let wal = WalRange::new(start.timeline, start.lsn, end.lsn).map_err(backwards)?;
         let stored_bytes = pack_bytes + manifest.bytes;
-        let SnapshotStart { incarnation, segment_size, .. } = *start;
+        let SnapshotStart { incarnation, segment_size, role, .. } = *start;
         let mut snapshot = Snapshot::full(id, incarnation, wal, segment_size, end.at, manifest);
-        (snapshot.logical_bytes, snapshot.stored_bytes) = (logical_bytes, stored_bytes);
+        (snapshot.role, snapshot.logical_bytes, snapshot.stored_bytes) = (role, logical_bytes, stored_bytes);
         let name = self.server.layout.snapshot(incarnation, &snapshot.id);
         self.server.write_record(&name, &snapshot).await?;
         Ok(SnapshotReport { snapshot, checksum_failures: end.checksum_failures })

@@ -142,7 +142,10 @@ impl LogRows {
         let same =
             |row: &usize| LogBackup { index: None, ..self.backup(*row) } == LogBackup { index: None, ..log.clone() };
         let row = (begun..self.begun_by(log.wal.start)).find(same)?;
-        self.rows[row].index = self.index(index);
+        match self.indexes.get_mut(self.rows[row].index as usize) {
+            Some(known) => *known = index,
+            None => self.rows[row].index = self.index(index),
+        }
         Some(row)
     }
 

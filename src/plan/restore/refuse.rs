@@ -112,13 +112,15 @@ impl Around {
     }
 }
 
-/// The first time that is known of the log after a hole.
+/// A time by which the hole had passed: that of the first commit that is known after it. The clock does not tell, up to which
+/// the log there is complete: it was read before the log was written.
 fn seen_after(path: &Path<'_>, hole: WalRange) -> Option<Timestamp> {
     let Position { stretch, lsn } = path.position(hole.end);
     let log = &path.stretch(stretch)?.record.log;
-    let first = log.piece(log.pieces_between(lsn, Lsn::MAX).next()?)?;
-    // What nothing is known of counts as late: it does not tell that the hole has passed.
-    Some(first.log.max_commit_time().or_else(|| first.log.complete_through()).unwrap_or(Timestamp::MAX))
+    let first = log.first_commit_after(Timestamp::MIN, log.pieces_between(lsn, Lsn::MAX));
+    let first = first.and_then(|piece| log.piece(piece)?.log.max_commit_time());
+    // What nothing is known of counts as late.
+    Some(first.unwrap_or(Timestamp::MAX))
 }
 
 /// The other branches for which this holds.

@@ -1,9 +1,9 @@
 //! The log of a simulated server, on all of its timelines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use crate::model::{Incarnation, Lsn, SegmentSize, TimelineHistory, TimelineId, TimelineSwitch, Timestamp};
+use crate::model::{Incarnation, Lsn, SegmentSize, TimelineHistory, TimelineId, TimelineSwitch, Timestamp, Xid};
 use crate::testing::synthetic_wal::SyntheticWal;
 
 const XLOG: u8 = 0;
@@ -16,6 +16,8 @@ const RESTORE_POINT: u8 = 0x70;
 const END_OF_RECOVERY: u8 = 0x90;
 /// `MAXFNAMELEN`, the space for the name of a restore point.
 const NAME_BYTES: usize = 64;
+/// How many transactions run long at a time.
+const LONG_TRANSACTIONS: usize = 3;
 
 /// A record that bears a time: the end of a transaction, or a restore point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct LoggedRecord {
     pub end_lsn: Lsn,
     /// The time that it bears.
     pub time: Timestamp,
+    /// The transaction, if it is the end of one.
+    pub xid: Option<Xid>,
     /// The name, if it is a restore point.
     pub restore_point: Option<String>,
 }
@@ -35,7 +39,10 @@ pub struct LoggedRecord {
 pub(super) struct ServerLog {
     timelines: BTreeMap<TimelineId, Timeline>,
     current: TimelineId,
+    /// The transaction that began last.
     xid: u32,
+    /// Those that began long ago and have not ended yet.
+    open: VecDeque<u32>,
 }
 
 #[derive(Debug)]
@@ -56,7 +63,8 @@ impl ServerLog {
         wal.system_id = incarnation.system_id.as_u64();
         wal.segment_bytes = segment_size.bytes();
         let first = Timeline::new(TimelineHistory::root(TimelineId::FIRST), wal);
-        let mut log = Self { timelines: BTreeMap::new(), current: TimelineId::FIRST, xid: 700 };
+        let (current, open) = (TimelineId::FIRST, VecDeque::new());
+        let mut log = Self { timelines: BTreeMap::new(), current, xid: 700, open };
         log.timelines.insert(TimelineId::FIRST, first);
         log.fill(usize::try_from(segment_size.bytes() + tail).expect("segments are short"));
         log
@@ -96,27 +104,28 @@ impl ServerLog {
 
     /// A record of `bytes` bytes that says nothing.
     pub(super) fn fill(&mut self, bytes: usize) {
-        self.record(HEAP, 0, &vec![0x5A; bytes]);
+        self.record(HEAP, 0, self.xid, &vec![0x5A; bytes]);
     }
 
     pub(super) fn commit(&mut self, time: Timestamp) -> Lsn {
-        self.timed(TRANSACTION, COMMIT, &micros(time), time, None)
+        self.end_transaction(COMMIT, time)
     }
 
     pub(super) fn abort(&mut self, time: Timestamp) {
-        self.timed(TRANSACTION, ABORT, &micros(time), time, None);
+        self.end_transaction(ABORT, time);
     }
 
-    pub(super) fn restore_point(&mut self, name: &str, time: Timestamp) {
+    pub(super) fn restore_point(&mut self, name: &str, time: Timestamp) -> Lsn {
         let mut data = [&micros(time)[..], name.as_bytes()].concat();
         data.resize(8 + NAME_BYTES, 0);
-        self.timed(XLOG, RESTORE_POINT, &data, time, Some(name.to_owned()));
+        let record = self.record(XLOG, RESTORE_POINT, 0, &data);
+        self.note(&record, time, None, Some(name.to_owned()))
     }
 
     /// Writes the record with which a base backup ends; returns its end.
     pub(super) fn backup_end(&mut self) -> Lsn {
         let start = self.flush_lsn().as_u64().to_le_bytes();
-        Lsn::new(self.record(XLOG, BACKUP_END, &start).end)
+        Lsn::new(self.record(XLOG, BACKUP_END, 0, &start).end)
     }
 
     /// Ends the segment.
@@ -137,10 +146,15 @@ impl ServerLog {
         ancestors.push(TimelineSwitch::new(self.current, Lsn::new(last.end), "no recovery target specified"));
         let history = TimelineHistory::new(next, ancestors).expect("a promotion follows the last one");
         let wal = parent.wal.promoted(last.end, last.start, next.as_u32());
+        // A standby knows of the transactions that it replayed; those that were open are forgotten, and their numbers used again.
+        let replayed = parent.timed.iter().filter(|record| record.end_lsn.as_u64() <= last.end);
+        let latest = replayed.filter_map(|record| record.xid).map(Xid::as_u32).max();
+        self.xid = latest.unwrap_or(self.xid);
+        self.open.clear();
         self.timelines.insert(next, Timeline::new(history, wal));
         let previous = std::mem::replace(&mut self.current, next);
         let timelines = [next, previous].map(|timeline| timeline.as_u32().to_le_bytes()).concat();
-        self.record(XLOG, END_OF_RECOVERY, &[&micros(now)[..], &timelines].concat());
+        self.record(XLOG, END_OF_RECOVERY, 0, &[&micros(now)[..], &timelines].concat());
     }
 
     pub(super) fn damage(&mut self, lsn: Lsn) {
@@ -149,16 +163,32 @@ impl ServerLog {
         wal.bytes[index] ^= 1;
     }
 
-    fn timed(&mut self, rmid: u8, info: u8, data: &[u8], time: Timestamp, restore_point: Option<String>) -> Lsn {
-        self.xid += 1;
-        let record = self.record(rmid, info, data);
+    fn end_transaction(&mut self, info: u8, time: Timestamp) -> Lsn {
+        let xid = self.ending();
+        let record = self.record(TRANSACTION, info, xid, &micros(time));
+        self.note(&record, time, Xid::new(xid), None)
+    }
+
+    /// Which transaction ends next. Every fourth that begins takes longer, so that they do not end in the order of their
+    /// numbers.
+    fn ending(&mut self) -> u32 {
+        loop {
+            self.xid += 1;
+            match self.xid % 4 {
+                0 => self.open.push_back(self.xid),
+                1 if self.open.len() > LONG_TRANSACTIONS => return self.open.pop_front().expect("there are some"),
+                _ => return self.xid,
+            }
+        }
+    }
+
+    fn note(&mut self, record: &Range<u64>, time: Timestamp, xid: Option<Xid>, restore_point: Option<String>) -> Lsn {
         let (start_lsn, end_lsn) = (Lsn::new(record.start), Lsn::new(record.end));
-        self.now_on().timed.push(LoggedRecord { start_lsn, end_lsn, time, restore_point });
+        self.now_on().timed.push(LoggedRecord { start_lsn, end_lsn, time, xid, restore_point });
         end_lsn
     }
 
-    fn record(&mut self, rmid: u8, info: u8, data: &[u8]) -> Range<u64> {
-        let xid = self.xid;
+    fn record(&mut self, rmid: u8, info: u8, xid: u32, data: &[u8]) -> Range<u64> {
         let timeline = self.now_on();
         let start = timeline.wal.record(rmid, info, xid, data);
         let record = start..timeline.wal.end();

@@ -98,6 +98,13 @@ impl SimulatedServer {
         self.state().log.commit(time)
     }
 
+    /// Makes a restore point of this name, of at most 63 bytes; returns the end of its record.
+    pub fn restore_point(&self, name: &str) -> Lsn {
+        let mut state = self.state();
+        let now = state.now();
+        state.log.restore_point(name, now)
+    }
+
     /// Gives it `count` files of `bytes` bytes each in place of those that it has.
     pub fn hold_files(&self, count: u64, bytes: u64) {
         let mut state = self.state();

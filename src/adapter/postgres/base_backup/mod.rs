@@ -16,7 +16,7 @@ use super::message::{Message, ProtocolError, Row};
 use super::replication::{Started, literal};
 use super::server::{Checkpoint, SnapshotSettings};
 use super::server_error::ServerError;
-use crate::model::{Lsn, Tablespace, Timestamp};
+use crate::model::{Lsn, ServerRole, Tablespace, Timestamp};
 use crate::port::{PortError, PortErrorKind, SnapshotEnd, SnapshotEvent, SnapshotStart, SnapshotStream};
 
 const DOING: &str = "the base backup";
@@ -38,6 +38,7 @@ pub(super) async fn begin(
     let (lsn, timeline) = (connection.field(&row, 0)?, connection.field(&row, 1)?);
     let places = connection.rows(DOING).await?;
     let mut start = SnapshotStart::new(identity.incarnation, identity.segment_size, timeline, lsn);
+    start.role = if connection.is_primary() { ServerRole::Primary } else { ServerRole::Standby };
     (start.tablespaces, start.bytes_estimate) = places_of(&connection, &places)?;
     let archives = Archives::new(&start.tablespaces);
     match connection.receive(DOING).await? {

@@ -8,7 +8,8 @@ use crate::model::{Lsn, TimelineId, Timestamp};
 pub struct Recovered {
     /// Why replay stopped where it did.
     pub stop: RecoveryStop,
-    /// The start of the last record that was replayed; `None` if there was nothing to replay.
+    /// The start of the last record that was read: of the one that was replayed last, or of the one that replay stopped before.
+    /// `None` if there was nothing to replay.
     pub last_record: Option<Lsn>,
     /// The time of the last commit or abort that was replayed; `None` if there was none.
     pub last_commit: Option<Timestamp>,
