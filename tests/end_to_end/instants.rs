@@ -135,7 +135,7 @@ async fn every_target(major: u32) {
 
     for _ in 0..3 {
         let later: Vec<Lsn> = scene.ends.iter().map(|end| end.end_lsn).filter(|lsn| *lsn > first.wal.end).collect();
-        let lsn = later[random.below(later.len())];
+        let lsn = later[random.index(later.len())];
         let expected = scene.by_lsn(lsn);
         scene.check(Target::Lsn(lsn), &expected).await;
     }

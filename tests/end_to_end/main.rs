@@ -5,6 +5,7 @@ mod instants;
 mod kills;
 mod layouts;
 mod ledger;
+#[path = "../support/random.rs"]
 mod random;
 mod reality;
 mod refusals;

@@ -6,8 +6,8 @@ use pitr::model::{Catalog, Lsn, Timestamp, Xid};
 use pitr::plan::{CostModel, Objective, PlanError, Target, plan_restore};
 
 use crate::case::{Case, Checked, Planner, ensure};
-use crate::dice::Dice;
 use crate::past::Past;
+use crate::random::Random;
 use crate::refusals::instant;
 use crate::steps::{self, Flavour, Step};
 use crate::subsets::{LOGS_MAX, Subsets};
@@ -46,12 +46,12 @@ impl About {
 
 /// The history that a seed stands for, and what is asked of it.
 pub(crate) fn of_seed(seed: u64, planner: Planner, about: About) -> (Vec<Step>, Questions) {
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     let flavour = Flavour::ALL[usize::try_from(seed % 4).expect("small")];
     // Some are longer than all subsets could be tried of: without overlaps there is nothing to choose.
-    let steps_max = if !flavour.overlaps() && dice.one_in(50) { 100 } else { 18 };
-    let steps = steps::random(&mut dice, flavour, steps_max);
-    (steps, Questions { flavour, seed: dice.draw(), planner, about })
+    let steps_max = if !flavour.overlaps() && random.one_in(50) { 100 } else { 18 };
+    let steps = steps::random(&mut random, flavour, steps_max);
+    (steps, Questions { flavour, seed: random.next(), planner, about })
 }
 
 /// Checks the history that a seed stands for.
@@ -92,13 +92,13 @@ pub(crate) fn check(steps: &[Step], questions: &Questions) -> Checked {
         let right = matches!(planned, Err(PlanError::NothingToRestore { snapshots: 0 }));
         return if right { Ok(()) } else { Err(format!("there is nothing, but {planned:?}")) };
     }
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     windows::nothing_follows_the_current_branch(&world, catalog.current())?;
     let instants = world.instants();
     let count = world.timelines.len();
-    let chosen = usize::try_from(dice.below(count as u64)).expect("few");
-    let costs = costs(&mut dice);
-    let objective = *dice.pick(&OBJECTIVES).expect("there are some");
+    let chosen = usize::try_from(random.below(count as u64)).expect("few");
+    let costs = costs(&mut random);
+    let objective = *random.pick(&OBJECTIVES).expect("there are some");
     for timeline in (0..count).filter(|&timeline| about.all() || timeline == chosen) {
         if catalog.history(world.branch(timeline)).is_none() {
             continue;
@@ -108,26 +108,26 @@ pub(crate) fn check(steps: &[Step], questions: &Questions) -> Checked {
         let objectives = OBJECTIVES.into_iter().filter(|&other| about == About::All || other == objective);
         for objective in objectives {
             let case = Case { past: &past, subsets: &subsets, catalog: &catalog, flavour, objective, costs, planner };
-            ask(&case, &mut dice, &instants, about)?;
+            ask(&case, &mut random, &instants, about)?;
         }
     }
     Ok(())
 }
 
-fn costs(dice: &mut Dice) -> CostModel {
+fn costs(random: &mut Random) -> CostModel {
     let mut costs = CostModel::default();
-    if dice.one_in(2) {
-        costs.fetch_bytes_per_second = [1, 1_000_000, 7_777_777][usize::try_from(dice.below(3)).expect("small")];
-        costs.replay_bytes_per_second = [1_000_000, 3_333_333][usize::try_from(dice.below(2)).expect("small")];
-        costs.object_latency = Duration::from_micros(dice.below(3) * 100_000);
+    if random.one_in(2) {
+        costs.fetch_bytes_per_second = [1, 1_000_000, 7_777_777][usize::try_from(random.below(3)).expect("small")];
+        costs.replay_bytes_per_second = [1_000_000, 3_333_333][usize::try_from(random.below(2)).expect("small")];
+        costs.object_latency = Duration::from_micros(random.below(3) * 100_000);
     }
     costs
 }
 
-fn ask(case: &Case<'_, '_>, dice: &mut Dice, instants: &[Timestamp], about: About) -> Checked {
+fn ask(case: &Case<'_, '_>, random: &mut Random, instants: &[Timestamp], about: About) -> Checked {
     let all = about.all();
     let some_instants: Vec<Timestamp> =
-        if all { instants.to_vec() } else { (0..6).filter_map(|_| dice.pick(instants).copied()).collect() };
+        if all { instants.to_vec() } else { (0..6).filter_map(|_| random.pick(instants).copied()).collect() };
     if about != About::Plans {
         windows::check(case, &some_instants)?;
     }
@@ -137,51 +137,51 @@ fn ask(case: &Case<'_, '_>, dice: &mut Dice, instants: &[Timestamp], about: Abou
         targets.extend(instants.iter().map(|&at| Target::just_before(at)));
     }
     targets.extend([Target::Earliest, Target::Latest, Target::RestorePoint("a".to_owned())]);
-    targets.extend(positions(case, dice, all).into_iter().map(Target::Lsn));
+    targets.extend(positions(case, random, all).into_iter().map(Target::Lsn));
     let snapshots = &case.world().snapshots;
     let ids = snapshots.iter().map(|taken| Target::Snapshot(taken.snapshot.id.clone()));
-    targets.extend(ids.filter(|_| all || dice.one_in(2)));
-    targets.extend(xids(case, dice, all));
+    targets.extend(ids.filter(|_| all || random.one_in(2)));
+    targets.extend(xids(case, random, all));
     for target in &targets {
         targets::check(case, target)?;
     }
     targets.retain(|_| about != About::Plans);
-    targets.retain(|_| about == About::All || dice.one_in(4));
+    targets.retain(|_| about == About::All || random.one_in(4));
     for target in &targets {
         explain::check(case, target)?;
-        is_deterministic(case, dice, target)?;
+        is_deterministic(case, random, target)?;
     }
-    instants.iter().rev().take(1).try_for_each(|&deleted_at| after_deletion(case, dice, instants, deleted_at))
+    instants.iter().rev().take(1).try_for_each(|&deleted_at| after_deletion(case, random, instants, deleted_at))
 }
 
 /// Units, and what lies between them: records end at multiples of eight bytes.
-fn positions(case: &Case<'_, '_>, dice: &mut Dice, all: bool) -> Vec<Lsn> {
+fn positions(case: &Case<'_, '_>, random: &mut Random, all: bool) -> Vec<Lsn> {
     let beside = [0, 0, 1, 7, 8, 9, UNIT - 8, UNIT - 1];
     let units: Vec<u64> = if all {
         (0..case.world().end() + 2).collect()
     } else {
-        (0..3).map(|_| dice.below(case.world().end() + 2)).collect()
+        (0..3).map(|_| random.below(case.world().end() + 2)).collect()
     };
-    let beside = units.into_iter().map(|unit| Lsn::new(unit * UNIT + dice.pick(&beside).copied().unwrap_or(0)));
+    let beside = units.into_iter().map(|unit| Lsn::new(unit * UNIT + random.pick(&beside).copied().unwrap_or(0)));
     beside.collect()
 }
 
 /// Transactions of this past, of others, and of none.
-fn xids(case: &Case<'_, '_>, dice: &mut Dice, all: bool) -> Vec<Target> {
+fn xids(case: &Case<'_, '_>, random: &mut Random, all: bool) -> Vec<Target> {
     let xids = case.world().timelines.iter().flat_map(|timeline| timeline.records.iter());
     let mut xids: Vec<Xid> =
         xids.filter_map(|r| if let What::Commit(xid) = r.what { Some(xid) } else { None }).collect();
     xids.push(Xid::new(77).expect("a user's"));
-    let asked = xids.into_iter().filter(|_| all || dice.one_in(4)).collect::<Vec<_>>().into_iter();
-    asked.map(|xid| if dice.one_in(2) { Target::xid(xid) } else { Target::just_before_xid(xid) }).collect()
+    let asked = xids.into_iter().filter(|_| all || random.one_in(4)).collect::<Vec<_>>().into_iter();
+    asked.map(|xid| if random.one_in(2) { Target::xid(xid) } else { Target::just_before_xid(xid) }).collect()
 }
 
 /// The same catalog in another order, and twice, gives the same plan.
-fn is_deterministic(case: &Case<'_, '_>, dice: &mut Dice, target: &Target) -> Checked {
+fn is_deterministic(case: &Case<'_, '_>, random: &mut Random, target: &Target) -> Checked {
     let mut artifacts = case.world().artifacts();
     artifacts.extend(case.world().artifacts());
     for at in (1..artifacts.len()).rev() {
-        artifacts.swap(at, usize::try_from(dice.below(at as u64 + 1)).expect("few"));
+        artifacts.swap(at, usize::try_from(random.below(at as u64 + 1)).expect("few"));
     }
     let shuffled = Catalog::new(artifacts).map_err(|error| error.to_string())?;
     let request = case.request(target.clone());
@@ -191,8 +191,9 @@ fn is_deterministic(case: &Case<'_, '_>, dice: &mut Dice, target: &Target) -> Ch
 }
 
 /// Nothing after the deletion is planned, and what was before stays as it was.
-fn after_deletion(case: &Case<'_, '_>, dice: &mut Dice, instants: &[Timestamp], last: Timestamp) -> Checked {
-    let (at, deleted_at) = (dice.pick(instants).copied().unwrap_or(last), dice.pick(instants).copied().unwrap_or(last));
+fn after_deletion(case: &Case<'_, '_>, random: &mut Random, instants: &[Timestamp], last: Timestamp) -> Checked {
+    let (at, deleted_at) =
+        (random.pick(instants).copied().unwrap_or(last), random.pick(instants).copied().unwrap_or(last));
     let request = case.request(Target::time(at));
     let planned = (case.planner)(case.catalog, &request.clone().of_server_deleted_at(deleted_at));
     if at <= deleted_at {

@@ -4,13 +4,14 @@
 
 mod canary;
 mod case;
-mod dice;
 mod exhaustive;
 mod explain;
 mod history;
 mod known;
 mod past;
 mod plans;
+#[path = "../support/random.rs"]
+mod random;
 mod refusals;
 mod regressions;
 mod rounds;
@@ -24,8 +25,8 @@ mod world;
 use std::thread;
 
 use case::Checked;
-use dice::Dice;
 use pitr::plan::{PlanError, Target};
+use random::Random;
 use rounds::Many;
 
 /// How many histories, unless `PITR_HISTORIES` says otherwise.
@@ -73,14 +74,14 @@ fn wrong_planners_are_found_out() {
 /// A transaction among a thousand log backups is found by reading few of them.
 #[test]
 fn a_transaction_is_found_in_few_rounds() {
-    let mut dice = Dice::new(1);
+    let mut random = Random::new(1);
     for count in [1, 2, 10, 100, 1_000] {
-        let many = Many::new(&mut dice, count);
+        let many = Many::new(&mut random, count);
         let ends: Vec<_> = many.ends().collect();
         // Halving, then the log backups around, then the transactions themselves.
         let rounds_max = 2 * (u64::BITS - count.leading_zeros()) + 4;
         for _ in 0..40 {
-            let end = dice.pick(&ends).expect("there are some");
+            let end = random.pick(&ends).expect("there are some");
             let (rounds, found) = many.rounds(&Target::xid(end.xid));
             assert_eq!(found, Ok(end.end_lsn), "{}", end.xid);
             assert!(rounds <= rounds_max, "{rounds} rounds for {} in {count} log backups", end.xid);

@@ -8,7 +8,7 @@ use pitr::model::{
 };
 use pitr::plan::{Need, PlanError, RestoreRequest, Target, plan_restore};
 
-use crate::dice::Dice;
+use crate::random::Random;
 
 const LOG: u64 = 1 << 20;
 const RECORD: u64 = 1 << 10;
@@ -23,9 +23,9 @@ pub(crate) struct Many {
 }
 
 impl Many {
-    pub(crate) fn new(dice: &mut Dice, count: u64) -> Self {
+    pub(crate) fn new(random: &mut Random, count: u64) -> Self {
         // Each ends within a window of its turn, and the counter goes round.
-        let mut turns: Vec<(u64, u64)> = (0..count * EACH).map(|n| (n + dice.below(WINDOW), n)).collect();
+        let mut turns: Vec<(u64, u64)> = (0..count * EACH).map(|n| (n + random.below(WINDOW), n)).collect();
         turns.sort_unstable();
         let end = |(place, &(_, number)): (usize, &(u64, u64))| {
             let place = place as u64;

@@ -1,6 +1,6 @@
 //! What a server and its archivers do, step by step, and random sequences of it.
 
-use crate::dice::Dice;
+use crate::random::Random;
 
 /// How much of a log backup was read when it is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,66 +87,68 @@ impl Flavour {
 }
 
 /// A random history of up to `steps_max` steps.
-pub(crate) fn random(dice: &mut Dice, flavour: Flavour, steps_max: u64) -> Vec<Step> {
-    let count = 1 + dice.below(steps_max);
-    (0..count).map(|_| step(dice, flavour)).collect()
+pub(crate) fn random(random: &mut Random, flavour: Flavour, steps_max: u64) -> Vec<Step> {
+    let count = 1 + random.below(steps_max);
+    (0..count).map(|_| step(random, flavour)).collect()
 }
 
-fn step(dice: &mut Dice, flavour: Flavour) -> Step {
-    match dice.below(20) {
-        0..=4 => Step::Commit { units: 1 + dice.below(2), seconds: seconds(dice, flavour), late: index(dice, 3) },
-        5 => Step::Name(u8::from(dice.one_in(3))),
-        6 => Step::Wait { seconds: seconds(dice, flavour) },
-        7..=10 => cut(dice, flavour),
+fn step(random: &mut Random, flavour: Flavour) -> Step {
+    match random.below(20) {
+        0..=4 => Step::Commit { units: 1 + random.below(2), seconds: seconds(random, flavour), late: index(random, 3) },
+        5 => Step::Name(u8::from(random.one_in(3))),
+        6 => Step::Wait { seconds: seconds(random, flavour) },
+        7..=10 => cut(random, flavour),
         11 if flavour.overlaps() => {
-            Step::Copy { log: index(dice, 4), read: read(dice, flavour), stored_bytes: bytes(dice) }
+            Step::Copy { log: index(random, 4), read: read(random, flavour), stored_bytes: bytes(random) }
         }
         12 | 13 if flavour.overlaps() => Step::CutAgain {
-            back: dice.below(6),
-            units: 1 + dice.below(6),
-            observed: dice.one_in(2),
-            read: read(dice, flavour),
-            stored_bytes: bytes(dice),
+            back: random.below(6),
+            units: 1 + random.below(6),
+            observed: random.one_in(2),
+            read: read(random, flavour),
+            stored_bytes: bytes(random),
         },
-        11..=13 => cut(dice, flavour),
-        14..=17 => snapshot(dice),
-        18 => {
-            Step::Promote { behind: dice.below(4), log_from_segment: dice.one_in(2), history_stored: !dice.one_in(4) }
-        }
-        _ => Step::GoOn(index(dice, 3)),
+        11..=13 => cut(random, flavour),
+        14..=17 => snapshot(random),
+        18 => Step::Promote {
+            behind: random.below(4),
+            log_from_segment: random.one_in(2),
+            history_stored: !random.one_in(4),
+        },
+        _ => Step::GoOn(index(random, 3)),
     }
 }
 
-fn cut(dice: &mut Dice, flavour: Flavour) -> Step {
-    let overlap = if flavour.overlaps() && dice.one_in(2) { dice.below(5) } else { 0 };
+fn cut(random: &mut Random, flavour: Flavour) -> Step {
+    let overlap = if flavour.overlaps() && random.one_in(2) { random.below(5) } else { 0 };
     Step::Cut {
-        observed: dice.one_in(2),
-        lost: dice.one_in(12),
-        read: read(dice, flavour),
+        observed: random.one_in(2),
+        lost: random.one_in(12),
+        read: read(random, flavour),
         overlap,
-        stored_bytes: bytes(dice),
+        stored_bytes: bytes(random),
     }
 }
 
-fn snapshot(dice: &mut Dice) -> Step {
+fn snapshot(random: &mut Random) -> Step {
     Step::Snapshot {
-        units: dice.below(3),
-        parent: dice.one_in(2).then(|| index(dice, 3)),
-        standby: dice.one_in(5).then(|| dice.within(-120..120)),
-        stored_bytes: if dice.one_in(2) { dice.below(8) * 50_000 } else { dice.below(20_000_000) },
+        units: random.below(3),
+        parent: random.one_in(2).then(|| index(random, 3)),
+        standby: random.one_in(5).then(|| random.within(-120..120)),
+        stored_bytes: if random.one_in(2) { random.below(8) * 50_000 } else { random.below(20_000_000) },
     }
 }
 
-fn seconds(dice: &mut Dice, flavour: Flavour) -> i64 {
+fn seconds(random: &mut Random, flavour: Flavour) -> i64 {
     match flavour {
-        Flavour::Steady => dice.within(0..4),
-        _ if dice.one_in(3) => dice.within(-6..0),
-        _ => dice.within(0..6),
+        Flavour::Steady => random.within(0..4),
+        _ if random.one_in(3) => random.within(-6..0),
+        _ => random.within(0..6),
     }
 }
 
-fn read(dice: &mut Dice, flavour: Flavour) -> Read {
-    match (flavour, dice.below(4)) {
+fn read(random: &mut Random, flavour: Flavour) -> Read {
+    match (flavour, random.below(4)) {
         (Flavour::Read, _) | (_, 0) => Read::Transactions,
         (_, 1) => Read::Index,
         _ => Read::Nothing,
@@ -154,10 +156,10 @@ fn read(dice: &mut Dice, flavour: Flavour) -> Read {
 }
 
 /// Few different sizes, so that weights are often equal.
-fn bytes(dice: &mut Dice) -> u64 {
-    if dice.one_in(3) { dice.below(2_000_000) } else { (1 + dice.below(3)) * 100_000 }
+fn bytes(random: &mut Random) -> u64 {
+    if random.one_in(3) { random.below(2_000_000) } else { (1 + random.below(3)) * 100_000 }
 }
 
-fn index(dice: &mut Dice, bound: u64) -> usize {
-    usize::try_from(dice.below(bound)).expect("small")
+fn index(random: &mut Random, bound: u64) -> usize {
+    usize::try_from(random.below(bound)).expect("small")
 }

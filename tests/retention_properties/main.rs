@@ -5,6 +5,7 @@
 #![allow(clippy::too_many_lines, reason = "tables of properties")]
 
 mod oracle;
+#[path = "../support/random.rs"]
 mod random;
 mod world;
 
@@ -84,7 +85,7 @@ impl Run {
     /// Deletes what is listed, from the first on. Whether all was deleted.
     fn delete(&mut self, plan: &RetentionPlan, interrupted: bool) -> bool {
         let expired: Vec<_> = plan.expired().map(|artifact| artifact.object().key).collect();
-        let count = if interrupted { self.chosen.below(expired.len() + 1) } else { expired.len() };
+        let count = if interrupted { self.chosen.index(expired.len() + 1) } else { expired.len() };
         for key in &expired[..count] {
             self.world.artifacts.remove(key);
         }
@@ -111,14 +112,14 @@ impl Run {
     fn compare_inputs(&mut self, plan: &RetentionPlan) -> Result<(), String> {
         let mut artifacts: Vec<_> = self.world.artifacts.values().cloned().collect();
         for i in (1..artifacts.len()).rev() {
-            artifacts.swap(i, self.chosen.below(i + 1));
+            artifacts.swap(i, self.chosen.index(i + 1));
         }
         let shuffled = self.plan(&Catalog::new(artifacts.clone()).expect("the same"));
         ensure(shuffled == *plan, || format!("the order matters: {plan}\n{shuffled}"))?;
         if self.world.character == Character::Wild || artifacts.is_empty() {
             return Ok(());
         }
-        let lost = artifacts.swap_remove(self.chosen.below(artifacts.len()));
+        let lost = artifacts.swap_remove(self.chosen.index(artifacts.len()));
         let gap = Catalog::new(artifacts).expect("less");
         let with_gap = self.plan(&gap);
         let expired = keys(plan.expired());

@@ -70,8 +70,8 @@ impl Judge<'_> {
         let edges: Vec<_> = self.before.artifacts().flat_map(|artifact| times(&artifact)).flatten().collect();
         let mut instants = vec![self.start, self.start.saturating_add(TICK), self.end.saturating_sub(TICK)];
         for _ in 0..count {
-            let edge = edges[random.below(edges.len())];
-            instants.push([edge.saturating_sub(TICK), edge, edge.saturating_add(TICK)][random.below(3)]);
+            let edge = edges[random.index(edges.len())];
+            instants.push([edge.saturating_sub(TICK), edge, edge.saturating_add(TICK)][random.index(3)]);
             let span = u64::try_from(self.end.duration_since(self.start).as_micros()).expect("weeks");
             instants.push(self.start.saturating_add(Duration::from_micros(random.next() % span)));
         }

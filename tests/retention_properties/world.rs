@@ -106,7 +106,7 @@ fn first_timeline() -> Timeline {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let character = [Character::Calm, Character::Lossy, Character::Wild][random.below(3)];
+        let character = [Character::Calm, Character::Lossy, Character::Wild][random.index(3)];
         let incarnation = Incarnation::new(SystemId::new(1000), PostgresMajor::MIN);
         let mut world = Self {
             random,
@@ -183,7 +183,7 @@ impl World {
             self.stopped -= 1;
         } else {
             self.snapshot_of_the_day();
-            for _ in 0..=self.random.below(2) {
+            for _ in 0..=self.random.index(2) {
                 self.pass(DAY / 4);
                 self.write_and_archive();
             }
@@ -316,7 +316,7 @@ impl World {
     }
 
     fn step(&mut self) -> i64 {
-        let most = [60, 3600, 20 * 3600, 10 * 86_400, 30 * 86_400, 3 * 365 * 86_400][self.random.below(6)];
+        let most = [60, 3600, 20 * 3600, 10 * 86_400, 30 * 86_400, 3 * 365 * 86_400][self.random.index(6)];
         let size = i64::from(self.random.number(most));
         if self.random.chance(500) { size } else { -size }
     }
@@ -384,7 +384,7 @@ impl World {
         if self.character == Character::Wild && self.random.chance(300) {
             self.server_skew = self.step();
         }
-        for _ in 0..self.random.below(3) {
+        for _ in 0..self.random.index(3) {
             self.write_and_archive();
         }
         (self.timeline, self.server_skew) = (stays, skew);
@@ -392,7 +392,7 @@ impl World {
     }
 
     fn return_to_another(&mut self) {
-        self.timeline = self.random.below(self.lives[self.life].timelines.len());
+        self.timeline = self.random.index(self.lives[self.life].timelines.len());
         self.archive_history();
     }
 
@@ -404,7 +404,7 @@ impl World {
     }
 
     fn change_policy(&mut self) {
-        let days = RetentionDays::new([7, 7, 7, 8, 14][self.random.below(5)]).expect("allowed");
+        let days = RetentionDays::new([7, 7, 7, 8, 14][self.random.index(5)]).expect("allowed");
         self.policy = RetentionPolicy::new(days).with_minimum_snapshots(self.random.number(4));
         for (every, most) in [(Period::Day, 20), (Period::Week, 8), (Period::Month, 6), (Period::Year, 3)] {
             if self.random.chance(150) {
@@ -423,7 +423,7 @@ impl World {
             self.holds.push(hold);
         }
         if self.random.chance(30) && !self.holds.is_empty() {
-            let any = self.random.below(self.holds.len());
+            let any = self.random.index(self.holds.len());
             self.holds[any].released_at.get_or_insert(now);
         }
         if self.random.chance(20) {
@@ -433,11 +433,11 @@ impl World {
 
     fn any_snapshot(&mut self) -> Option<SnapshotId> {
         let all: Vec<_> = self.stored_snapshots().map(|snapshot| snapshot.id.clone()).collect();
-        (!all.is_empty()).then(|| all[self.random.below(all.len())].clone())
+        (!all.is_empty()).then(|| all[self.random.index(all.len())].clone())
     }
 
     fn begin_to_read(&mut self, now: Timestamp) {
-        let target = match self.random.below(3) {
+        let target = match self.random.index(3) {
             0 => Target::Latest,
             1 => Target::time(shifted(now, -i64::from(self.random.number(9 * 86_400)))),
             _ => self.any_snapshot().map_or(Target::Earliest, Target::Snapshot),
@@ -453,7 +453,7 @@ impl World {
     /// An object is lost in the storage.
     fn lose(&mut self) {
         if self.character != Character::Calm && self.random.chance(8) && !self.artifacts.is_empty() {
-            let any = self.random.below(self.artifacts.len());
+            let any = self.random.index(self.artifacts.len());
             let key = self.artifacts.keys().nth(any).cloned().expect("so many");
             self.artifacts.remove(&key);
             self.readings.iter_mut().for_each(|reading| reading.objects.retain(|object| *object != key));

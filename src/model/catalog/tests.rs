@@ -74,7 +74,7 @@ fn a_duplicate_counts_once_with_an_index_too() {
         log
     };
     for logs in [vec![indexed(), indexed()], vec![log(1, 0, 10, 0), indexed()], vec![indexed(), log(1, 0, 10, 0)]] {
-        let log = TimelineLog::new(rows(logs.into_iter()));
+        let log = TimelineLog::new(rows(logs));
         assert_eq!((log.len(), log.indexed()), (1, &[0][..]));
     }
 }

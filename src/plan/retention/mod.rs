@@ -34,6 +34,7 @@ mod invariants;
 mod policy;
 mod protections;
 mod retention_plan;
+mod sort;
 mod wanted;
 
 pub use change::{RetentionChange, retention_change};
