@@ -1,5 +1,6 @@
 //! When: all instants that can be restored.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,6 +19,18 @@ pub struct RestorableInterval {
     pub from: Timestamp,
     /// The last instant.
     pub until: Timestamp,
+}
+
+impl fmt::Display for NextRestorable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NextLog { start, from } => write!(f, "{from}, with the next log backup, from {start} on"),
+            Self::LogOf { snapshot, missing, from } => {
+                write!(f, "{from}, with the rest of the log of snapshot {snapshot}, {missing}")
+            }
+            Self::NewSnapshot => f.write_str("only with a new snapshot"),
+        }
+    }
 }
 
 impl RestorableInterval {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pitr::model::{Artifact, Branch, Catalog, TimelineId};
-use pitr::plan::recovery_window;
+use pitr::plan::{recovery_window, recovery_windows};
 use serde::Deserialize;
 
 use crate::ask::Ask;
@@ -27,6 +27,9 @@ pub(crate) struct Case {
     /// The recovery window of each timeline: pairs of first and last instants.
     #[serde(default)]
     window: BTreeMap<TimelineId, Vec<[String; 2]>>,
+    /// What becomes restorable next on each timeline, and how.
+    #[serde(default)]
+    next: BTreeMap<TimelineId, String>,
     #[serde(default)]
     unusable: BTreeMap<String, String>,
     #[serde(default)]
@@ -56,6 +59,12 @@ impl Case {
         };
         for (id, reason) in &self.unusable {
             assert_eq!(catalog.unusable(&id.parse().unwrap()).map(ToString::to_string).as_ref(), Some(reason), "{id}");
+        }
+        let all: Vec<_> = catalog.branches().map(|branch| recovery_window(&catalog, branch)).collect();
+        assert_eq!(recovery_windows(&catalog), all);
+        for (&timeline, expected) in &self.next {
+            let window = recovery_window(&catalog, Branch::new(first_life(), timeline));
+            assert_eq!(window.next.to_string(), *expected, "what is next on timeline {timeline}");
         }
         for (&timeline, expected) in &self.window {
             let window = recovery_window(&catalog, Branch::new(first_life(), timeline));

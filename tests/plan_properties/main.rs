@@ -30,7 +30,7 @@ use random::Random;
 use rounds::Many;
 
 /// How many histories, unless `PITR_HISTORIES` says otherwise.
-const HISTORIES: u64 = 200_000;
+const HISTORIES: u64 = 100_000;
 
 /// Random histories: sufficient, minimal, ordered, deterministic, refused only if impossible, with the right numbers.
 #[test]

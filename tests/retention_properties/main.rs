@@ -193,7 +193,7 @@ impl Fair<'_> {
 }
 
 fn years() -> u64 {
-    std::env::var("PITR_RETENTION_YEARS").ok().map_or(500, |years| years.parse().expect("a number of years"))
+    std::env::var("PITR_RETENTION_YEARS").ok().map_or(300, |years| years.parse().expect("a number of years"))
 }
 
 #[test]
