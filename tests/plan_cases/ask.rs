@@ -142,7 +142,10 @@ impl Ask {
         let asked = format!("{} {:?}", request.target, request.timeline);
         let outcome = plan_restore(catalog, &request);
         match (&outcome, &self.plan, &self.refusal) {
-            (Ok(plan), Some(expected), None) => expected.check(plan, &asked),
+            (Ok(plan), Some(expected), None) => {
+                assert_eq!((plan.target(), plan.objective()), (&request.target, request.objective));
+                expected.check(plan, &asked);
+            }
             (Err(error), None, Some(expected)) => {
                 assert_eq!(case.with_short_names(&error.to_string()), *expected, "{asked}: {error:?}");
             }
@@ -177,7 +180,12 @@ impl Ask {
         };
         assert_eq!(explanation.outcome, *outcome);
         let text = case.with_short_names(&explanation.to_string());
-        let lines = text.lines().skip_while(|line| !line.starts_with("considered, for ")).skip(1);
+        let heading = match request.objective {
+            Objective::Bytes => "considered, for the fewest bytes to fetch:",
+            Objective::Artifacts => "considered, for the fewest objects to fetch:",
+            _ => "considered, for the fastest recovery:",
+        };
+        let lines = text.lines().skip_while(|&line| line != heading).skip(1);
         let told: Vec<String> = lines.map(|line| line.trim_start().to_owned()).collect();
         same(self.considered.as_ref(), &told, "considered", &request.target.to_string());
     }
