@@ -43,6 +43,8 @@ pub(crate) struct Expected {
     histories_kept: Option<Vec<String>>,
     histories_expired: Option<Vec<String>>,
     freed_bytes: Option<u64>,
+    /// The whole explanation.
+    explained: Option<String>,
     /// Instants that can be restored before and after.
     #[serde(default)]
     restorable: Vec<String>,
@@ -180,6 +182,9 @@ impl Expected {
         same(self.histories_expired.as_ref(), histories.collect(), "histories that expire", plan);
         if let Some(window_start) = &self.window_start {
             assert_eq!(plan.window_start(), Some(time(window_start)), "{plan}");
+        }
+        if let Some(explained) = &self.explained {
+            assert_eq!(plan.to_string().trim(), explained.trim());
         }
         if let Some(freed_bytes) = self.freed_bytes {
             assert_eq!(plan.freed_bytes(), freed_bytes, "{plan}");
