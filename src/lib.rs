@@ -3,7 +3,8 @@
 //! pitr takes base backups of a server, follows its write-ahead log, keeps both encrypted in a storage, and restores the
 //! server, as a new one, to any moment since its first snapshot.
 //!
-//! - [`model`], [`plan`] and [`format`](mod@format) are pure: no I/O, no clock, no randomness. [`plan::plan_restore`] is the heart.
+//! - [`model`], [`plan`] and [`format`](mod@format) are pure: no I/O, no clock, no randomness. [`plan::plan_restore`] is the heart;
+//!   [`plan::retention`], [`plan::schedule`] and [`plan::usage`] decide the rest.
 //! - [`port`] says what pitr needs of the world; [`adapter`] brings it, or you do.
 //! - [`engine`] is where a plan meets a port: a [`Repository`](engine::Repository) of servers, an
 //!   [`Archiver`](engine::Archiver) of log, a [`Snapshotter`](engine::Snapshotter), a [`Restore`](engine::Restore).

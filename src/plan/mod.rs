@@ -1,5 +1,10 @@
 //! Pure decisions: catalog + request + policy → a plan, or a refusal that carries the numbers.
 //!
+//! - [`plan_restore`]: which artifacts restore a target; [`explain_restore`]: and why not others. [`recovery_window`]: all instants that
+//!   can be restored.
+//! - [`retention`]: what is kept and what expires, and why. [`schedule`]: what is due. [`usage`]: what is stored, and what it costs.
+//!   [`post_restore`]: what is left to do after a restore.
+//!
 //! # How a time becomes a position
 //!
 //! PostgreSQL, told to recover to a time, stops before the first commit or abort record *that it replays* whose time is

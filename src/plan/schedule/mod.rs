@@ -10,6 +10,7 @@ mod explain;
 mod facts;
 mod gate;
 mod hold;
+mod observed;
 mod settings;
 mod spread;
 mod time_of_day;

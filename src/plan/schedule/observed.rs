@@ -1,0 +1,77 @@
+//! What a catalog says to a worker that remembers nothing.
+
+use super::facts::{ScheduleFacts, TaskRun};
+use crate::model::{Catalog, Lsn, Timestamp};
+use crate::plan::past::Path;
+
+impl ScheduleFacts {
+    /// The same, with what `catalog` says of the server's current branch: the last snapshot that can be restored and the last log
+    /// backup, unless later ones are known; the log since that snapshot, and the first commit in it; and how many log backups
+    /// are smaller than `small_bytes`.
+    ///
+    /// A catalog has the server's clock where these facts ask for the worker's, and says when a snapshot was complete but not when it
+    /// began. So what a worker remembers itself is better, and stays.
+    #[must_use]
+    pub fn observed(mut self, catalog: &Catalog, small_bytes: u64) -> Self {
+        let Some(branch) = catalog.current() else { return self };
+        let Some(path) = Path::new(catalog, branch) else { return self };
+        let small = catalog.logs(branch).filter(|log| log.start() < log.end() && log.stored_bytes() < small_bytes);
+        self.small_log_backups = small.count() as u64;
+        let end = path.archived_end().unwrap_or(Lsn::ZERO);
+        let last_log = path.observed_between(Lsn::ZERO, end);
+        self.log_backup.last_success = later(self.log_backup.last_success, last_log);
+        if let Some(candidate) = path.candidates().next() {
+            let snapshot = candidate.snapshot;
+            self.snapshot.last_success = later(self.snapshot.last_success, Some(snapshot.consistent_at));
+            self.replay_bytes = self.replay_bytes.max(end.bytes_since(snapshot.wal.start));
+            let after = catalog.logs(branch).filter(|log| log.start() >= snapshot.wal.end);
+            self.first_write = self.first_write.or_else(|| after.filter_map(|log| log.max_commit_time()).next());
+        }
+        self
+    }
+}
+
+/// The later of a run that is known and one that was complete at `at`.
+fn later(known: Option<TaskRun>, at: Option<Timestamp>) -> Option<TaskRun> {
+    let observed = at.map(|at| TaskRun::new(at, at));
+    known.into_iter().chain(observed).max_by_key(|run| run.ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LogBackup, SegmentSize, Snapshot, StoredObject, TimelineId, WalRange};
+    use crate::plan::schedule::{DueReason, Schedule, ScheduleSettings, Task};
+
+    #[test]
+    fn a_worker_that_remembers_nothing_begins_where_the_catalog_ends() {
+        let life = "7-15".parse().unwrap();
+        let at = |hour: i64| Timestamp::from_unix_micros(hour * 3_600_000_000).unwrap();
+        let wal = |start: u64, end: u64| {
+            WalRange::new(TimelineId::FIRST, Lsn::new(start << 20), Lsn::new(end << 20)).unwrap()
+        };
+        let manifest = StoredObject::new("manifest".parse().unwrap(), 1000);
+        let snapshot = Snapshot::full("one".parse().unwrap(), life, wal(1, 2), SegmentSize::MIN, at(2), manifest);
+        let log = |start, end, hour| {
+            let mut log = LogBackup::new(life, wal(start, end), "log".parse().unwrap(), end);
+            (log.max_commit_time, log.complete_through) = (Some(at(hour)), Some(at(hour)));
+            log
+        };
+        let logs = [log(1, 2, 1), log(2, 5, 3), log(5, 9, 4)];
+        let catalog = Catalog::new(logs.into_iter().map(Into::into).chain([snapshot.into()])).unwrap();
+        let facts = ScheduleFacts::new(at(0)).observed(&catalog, 9);
+        assert_eq!(facts.snapshot.last_success, Some(TaskRun::new(at(2), at(2))));
+        assert_eq!(facts.log_backup.last_success, Some(TaskRun::new(at(4), at(4))));
+        assert_eq!((facts.replay_bytes, facts.first_write, facts.small_log_backups), (8 << 20, Some(at(3)), 2));
+        let remembered = facts.clone().observed(&Catalog::default(), 9);
+        assert_eq!(remembered, facts);
+
+        let schedule = Schedule::new(ScheduleSettings::default()).unwrap();
+        let due = |facts: &ScheduleFacts| {
+            let agenda = schedule.agenda(&"prod".parse().unwrap(), facts, at(4));
+            agenda.due.into_iter().find(|due| due.task == Task::Snapshot).map(|due| due.reason)
+        };
+        assert_eq!(due(&ScheduleFacts::new(at(0))), Some(DueReason::First));
+        assert_eq!(due(&facts), None, "there is one of two hours ago");
+    }
+}
