@@ -139,6 +139,9 @@ impl Expected {
         let plan = plan_retention(catalog, &policy, &protections, now);
         self.compare(&plan);
         assert_eq!(plan.check(catalog), Ok(()), "{plan}");
+        assert_eq!(plan.is_empty(), plan.expired().next().is_none(), "{plan}");
+        let all: u64 = catalog.artifacts().map(|artifact| artifact.stored_bytes()).sum();
+        assert_eq!(plan.kept_bytes() + plan.freed_bytes(), all, "{plan}");
         let remaining = plan.remaining(catalog).unwrap();
         let restorable = |catalog: &Catalog, at: &str| {
             let everywhere = catalog.branches().map(|branch| {

@@ -150,3 +150,6 @@ fn is_restorable(catalog: &Catalog, id: &SnapshotId) -> bool {
     let path = branch.and_then(|branch| Path::new(catalog, branch));
     path.is_some_and(|path| path.candidate(id).is_some_and(|candidate| candidate.is_ok()))
 }
+
+#[cfg(test)]
+mod tests;
