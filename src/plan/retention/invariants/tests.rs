@@ -26,7 +26,7 @@ fn catalog() -> Catalog {
         let manifest = StoredObject::new(format!("snapshots/{day}").parse().unwrap(), 10);
         let own = wal(begin, begin + 0x100);
         let mut snapshot = Snapshot::full(id(day), life, own, SegmentSize::MIN, at(day), manifest);
-        if day % 2 == 0 {
+        if day.is_multiple_of(2) {
             snapshot.kind = SnapshotKind::Incremental { parent: id(day - 1) };
         }
         let mut log = LogBackup::new(life, wal(begin, begin + (1 << 24)), "log".parse().unwrap(), 1);
