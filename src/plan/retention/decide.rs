@@ -12,7 +12,7 @@ use crate::model::{
 use crate::plan::past::{Candidate, Path, Position, Span};
 use crate::plan::window::{RestorableInterval, covers, merged};
 
-/// Decides what of `catalog` is kept by `policy` and `protections`, and what expires; the [module](super::retention) has the rule.
+/// Decides what of `catalog` is kept by `policy` and `protections`, and what expires; the [module](super) has the rule.
 ///
 /// The same input always gives the same plan. Takes time linear in the number of artifacts.
 pub fn plan_retention(
