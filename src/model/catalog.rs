@@ -227,7 +227,7 @@ impl Parts {
                 }
             }
         }
-        let of_snapshots = self.snapshots.values().map(|s| Branch::new(s.incarnation, s.wal.timeline));
+        let of_snapshots = self.snapshots.values().map(|s| s.branch());
         for branch in self.logs.keys().copied().chain(of_snapshots) {
             self.histories.entry(branch).or_insert_with(|| (TimelineHistory::root(branch.timeline), None));
         }
@@ -257,7 +257,7 @@ impl Parts {
 impl Catalog {
     /// What it takes to restore `snapshot`, if every snapshot that could be an ancestor is linked already.
     fn chain_of(&self, snapshot: &Snapshot, known: impl Fn(&SnapshotId) -> bool) -> Result<Chain, Unusable> {
-        let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+        let branch = snapshot.branch();
         let history = self.branches.get(&branch).map(|record| &record.history);
         let begin = history.map_or(Lsn::ZERO, TimelineHistory::begin);
         if snapshot.wal.start < begin {
@@ -289,7 +289,7 @@ impl Catalog {
         let mut snapshots: Vec<&Snapshot> = self.snapshots.values().map(|linked| &linked.snapshot).collect();
         snapshots.sort_by_key(|snapshot| snapshot.wal.end);
         for snapshot in snapshots {
-            let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+            let branch = snapshot.branch();
             if let Some(record) = self.branches.get_mut(&branch) {
                 record.snapshots.push(snapshot.id.clone());
             }

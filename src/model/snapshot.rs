@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Incarnation, ParseError, SegmentSize, StoredObject, Timestamp, WalRange, text_serde};
+use super::{Branch, Incarnation, ParseError, SegmentSize, StoredObject, Timestamp, WalRange, text_serde};
 
 /// The name of a snapshot within its server: 1 to 64 of `A-Z a-z 0-9 -`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +107,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The branch that it was taken on.
+    #[must_use]
+    pub const fn branch(&self) -> Branch {
+        Branch::new(self.incarnation, self.wal.timeline)
+    }
+
     /// A full snapshot, of which nothing but its manifest is counted yet.
     #[must_use]
     pub fn full(

@@ -58,6 +58,12 @@ impl<'a> LogRef<'a> {
         self.rows.complete_through(self.row)
     }
 
+    /// The last time that is known of it: the server's clock at its end, or else its latest commit.
+    #[must_use]
+    pub fn last_seen(self) -> Option<Timestamp> {
+        self.complete_through().or_else(|| self.max_commit_time())
+    }
+
     /// The size of its object as stored, in bytes.
     #[must_use]
     pub fn stored_bytes(self) -> u64 {

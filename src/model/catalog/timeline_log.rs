@@ -26,7 +26,7 @@ pub(crate) struct TimelineLog {
     /// The maximal stretches without a hole.
     runs: Vec<Range<Lsn>>,
     commits: BlockMax<Timestamp>,
-    /// What all pieces before each thousandth one take to fetch.
+    /// What all pieces before every so many take to fetch: what sums begin with.
     pub(super) loads: Vec<Load>,
     /// What the server's clock showed when the log ended there, by end, then time.
     observations: Vec<(Lsn, Timestamp)>,

@@ -2,7 +2,9 @@
 
 use super::candidate::{Candidate, Obstacle};
 use super::evidence::Stop;
-use crate::model::{Branch, BranchRecord, Catalog, Lsn, SnapshotId, TimelineHistory, TimelineId, Timestamp, WalRange};
+use crate::model::{
+    Branch, BranchRecord, Catalog, LogRef, Lsn, SnapshotId, TimelineHistory, TimelineId, Timestamp, WalRange,
+};
 
 /// The past of one branch.
 #[derive(Debug)]
@@ -41,6 +43,18 @@ pub(in crate::plan) struct Span<'p, 'a> {
     pub(in crate::plan) stretch: &'p Stretch<'a>,
     pub(in crate::plan) start: Lsn,
     pub(in crate::plan) end: Lsn,
+}
+
+impl Span<'_, '_> {
+    /// Whether `log`, of the same timeline, holds a byte of it.
+    pub(in crate::plan) fn touches(&self, log: LogRef<'_>) -> bool {
+        log.start() < self.end && self.start < log.end()
+    }
+
+    /// Whether a record that ends at `lsn` ends in it.
+    pub(in crate::plan) fn has_end(&self, lsn: Lsn) -> bool {
+        self.start < lsn && lsn <= self.end
+    }
 }
 
 impl<'a> Path<'a> {

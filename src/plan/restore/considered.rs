@@ -111,7 +111,7 @@ impl Jury<'_, '_> {
         let mut considered: Vec<_> = on_the_way.collect();
         let elsewhere = |snapshot: &&Snapshot| path.candidate(&snapshot.id).is_none();
         considered.extend(catalog.snapshots().filter(elsewhere).map(|snapshot| {
-            let verdict = Verdict::OtherBranch(Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+            let verdict = Verdict::OtherBranch(snapshot.branch());
             Considered { snapshot: snapshot.id.clone(), verdict }
         }));
         considered

@@ -42,12 +42,12 @@ pub(super) fn restore_point(path: &Path<'_>, name: &str) -> Result<Lsn, PlanErro
 fn traces_of_transaction(path: &Path<'_>, xid: Xid) -> Traces {
     let ends = |log: LogRef<'_>, span: &Span<'_, '_>| {
         let ends = log.index().and_then(|index| index.transactions.as_deref()).unwrap_or_default();
-        let here = ends.iter().filter(|end| end.xid == xid && span.start < end.end_lsn && end.end_lsn <= span.end);
+        let here = ends.iter().filter(|end| end.xid == xid && span.has_end(end.end_lsn));
         here.map(|end| (end.end_lsn, end.time)).collect::<Vec<_>>()
     };
     let mut traces = Traces::default();
     for span in whole(path) {
-        for log in indexed(&span) {
+        for log in indexed(span) {
             traces.found.extend(ends(log, &span));
             let possible = log.index().and_then(|index| index.xids).is_some_and(|xids| xids.contains(xid));
             traces.needs.extend(Need::of(log).filter(|_| possible));
@@ -59,13 +59,13 @@ fn traces_of_transaction(path: &Path<'_>, xid: Xid) -> Traces {
 fn traces_of_restore_point(path: &Path<'_>, name: &str) -> Traces {
     let mut traces = Traces::default();
     for span in whole(path) {
-        for log in span.stretch.record.log.with_restore_points().filter(|log| touches(*log, &span)) {
+        for log in span.stretch.record.log.with_restore_points().filter(|log| span.touches(*log)) {
             let Some(index) = log.index() else {
                 traces.needs.push(Need::Index(log.to_backup()));
                 continue;
             };
             let here = index.restore_points.iter().filter(|point| point.name == name);
-            let here = here.filter(|point| span.start < point.end_lsn && point.end_lsn <= span.end);
+            let here = here.filter(|point| span.has_end(point.end_lsn));
             traces.found.extend(here.map(|point| (point.end_lsn, point.time)));
         }
     }
@@ -95,14 +95,10 @@ fn whole<'p, 'a>(path: &'p Path<'a>) -> impl Iterator<Item = Span<'p, 'a>> {
     path.spans(Position::START, Lsn::MAX)
 }
 
-fn touches(log: LogRef<'_>, span: &Span<'_, '_>) -> bool {
-    log.start() < span.end && span.start < log.end()
-}
-
-fn indexed<'a>(span: &Span<'_, 'a>) -> impl Iterator<Item = LogRef<'a>> {
-    let (log, span) = (&span.stretch.record.log, Span { ..*span });
-    let (start, end) = (span.start, span.end);
-    log.indexed().iter().map(|&row| log.get(row)).filter(move |log| log.start() < end && start < log.end())
+/// The log backups that hold any of the span and whose index was read, in order.
+fn indexed<'p, 'a: 'p>(span: Span<'p, 'a>) -> impl Iterator<Item = LogRef<'a>> + 'p {
+    let log = &span.stretch.record.log;
+    log.indexed().iter().map(|&row| log.get(row)).filter(move |log| span.touches(*log))
 }
 
 /// Which of the log backups with commits whose index was not read are to be read next.
@@ -111,7 +107,7 @@ fn unread(path: &Path<'_>, xid: Xid) -> Vec<Need> {
     let mut between = Vec::new();
     let mut after = Vec::new();
     let mut passed = false;
-    for log in whole(path).flat_map(|span| all(&span).collect::<Vec<_>>()) {
+    for log in whole(path).flat_map(all) {
         match log.index().map(|index| index.xids) {
             // Everything up to here ended before it was assigned, more or less.
             Some(Some(xids)) if xids.newest.precedes(xid) && !passed => before.append(&mut between),
@@ -130,9 +126,8 @@ fn unread(path: &Path<'_>, xid: Xid) -> Vec<Need> {
 }
 
 /// The log backups that hold any of the span, in order.
-fn all<'a>(span: &Span<'_, 'a>) -> impl Iterator<Item = LogRef<'a>> {
+fn all<'p, 'a: 'p>(span: Span<'p, 'a>) -> impl Iterator<Item = LogRef<'a>> + 'p {
     let log = &span.stretch.record.log;
-    let (start, end) = (span.start, span.end);
-    let rows = log.first_beyond(start)..log.begun_by(end);
-    rows.map(|row| log.get(row)).filter(move |log| log.start() < end && start < log.end())
+    let rows = log.first_beyond(span.start)..log.begun_by(span.end);
+    rows.map(|row| log.get(row)).filter(move |log| span.touches(*log))
 }

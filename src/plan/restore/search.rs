@@ -168,7 +168,7 @@ fn branch(catalog: &Catalog, request: &RestoreRequest) -> Result<Branch, PlanErr
     let own = match &request.target {
         Target::Snapshot(id) => {
             let snapshot = catalog.snapshot(id).ok_or_else(|| PlanError::UnknownSnapshot { snapshot: id.clone() })?;
-            Some(Branch::new(snapshot.incarnation, snapshot.wal.timeline))
+            Some(snapshot.branch())
         }
         _ => None,
     };

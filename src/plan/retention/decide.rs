@@ -216,7 +216,7 @@ impl<'a> Decision<'a> {
     /// The snapshot, with the log that makes it consistent, as far as that is there.
     fn want_snapshot(&mut self, id: &SnapshotId, reason: KeepReason) {
         let Some(snapshot) = self.catalog.snapshot(id) else { return };
-        let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+        let branch = snapshot.branch();
         let Some(path) = self.path(branch) else { return };
         match path.candidate(id) {
             Some(Ok(candidate)) => self.want_candidate(&path, &candidate, reason),
@@ -229,7 +229,7 @@ impl<'a> Decision<'a> {
         let from = path.position(snapshot.wal.start.align_down(snapshot.segment_size.bytes()));
         self.wanted.logs(path.spans(from, snapshot.wal.end), &KeepReason::LogOf(snapshot.id.clone()));
         self.wanted.snapshot(&snapshot.id, reason);
-        self.wanted.branch(Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+        self.wanted.branch(snapshot.branch());
     }
 
     fn want_candidate(&mut self, path: &Path<'a>, candidate: &Candidate<'_, 'a>, reason: KeepReason) {

@@ -146,7 +146,7 @@ fn within(catalog: &Catalog, branch: Branch, instants: RestorableInterval) -> Ve
 }
 
 fn is_restorable(catalog: &Catalog, id: &SnapshotId) -> bool {
-    let branch = catalog.snapshot(id).map(|snapshot| Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+    let branch = catalog.snapshot(id).map(|snapshot| snapshot.branch());
     let path = branch.and_then(|branch| Path::new(catalog, branch));
     path.is_some_and(|path| path.candidate(id).is_some_and(|candidate| candidate.is_ok()))
 }

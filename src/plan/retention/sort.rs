@@ -8,7 +8,7 @@ use super::retention_plan::{
     ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
     RetentionPlan,
 };
-use crate::model::{Branch, LogRef, StoredHistory, TimelineId};
+use crate::model::{Branch, LogRef, StoredHistory, TimelineHistory, TimelineId};
 
 impl Decision<'_> {
     /// Everything, each with its reason.
@@ -41,7 +41,7 @@ impl Decision<'_> {
             match self.wanted.why_snapshot(&id).cloned() {
                 Some(reason) => plan.kept_snapshots.push(KeptSnapshot { id, stored_bytes, reason }),
                 None => {
-                    let reason = self.expired(Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+                    let reason = self.expired(snapshot.branch());
                     plan.expired_snapshots.push(ExpiredSnapshot { snapshot: snapshot.clone(), reason });
                 }
             }
@@ -85,9 +85,8 @@ impl Decision<'_> {
         for &branch in kept {
             let told_by = |&other: &Branch| {
                 let history = self.catalog.history(other).filter(|_| other.incarnation == branch.incarnation);
-                let tells = |history: &crate::model::TimelineHistory| {
-                    history.timelines().any(|t| t.timeline() == branch.timeline)
-                };
+                let tells =
+                    |history: &TimelineHistory| history.stretches().any(|(timeline, ..)| timeline == branch.timeline);
                 self.catalog.history_object(other).is_some() && history.is_some_and(tells)
             };
             let own = Some(branch).filter(|&branch| self.catalog.history_object(branch).is_some());

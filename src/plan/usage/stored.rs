@@ -1,7 +1,7 @@
 //! What a catalog says of what is stored.
 
 use super::{StoredBytes, StoredKind};
-use crate::model::{Branch, Catalog, SnapshotTrigger, StoredObject, Timestamp};
+use crate::model::{Branch, Catalog, LogRef, SnapshotTrigger, StoredObject, Timestamp};
 
 impl StoredBytes {
     /// Everything that is in `catalog`, since when it is there: what was deleted before is not known to it, and must be added by
@@ -26,7 +26,7 @@ impl StoredBytes {
 fn logs(catalog: &Catalog, branch: Branch) -> impl Iterator<Item = StoredBytes> + '_ {
     let mut stored_at = first_seen(catalog, branch);
     catalog.logs(branch).map(move |log| {
-        stored_at = log.complete_through().or_else(|| log.max_commit_time()).unwrap_or(stored_at);
+        stored_at = log.last_seen().unwrap_or(stored_at);
         StoredBytes::new(StoredKind::Log, log.stored_bytes(), stored_at)
     })
 }
@@ -37,9 +37,8 @@ fn history(catalog: &Catalog, branch: Branch, object: &StoredObject) -> StoredBy
 
 /// The first time that is known of the branch.
 fn first_seen(catalog: &Catalog, branch: Branch) -> Timestamp {
-    let log = catalog.logs(branch).find_map(|log| log.complete_through().or_else(|| log.max_commit_time()));
-    let mine =
-        catalog.snapshots().filter(|snapshot| Branch::new(snapshot.incarnation, snapshot.wal.timeline) == branch);
+    let log = catalog.logs(branch).find_map(LogRef::last_seen);
+    let mine = catalog.snapshots().filter(|snapshot| snapshot.branch() == branch);
     let snapshot = mine.map(|snapshot| snapshot.consistent_at).min();
     log.into_iter().chain(snapshot).min().unwrap_or(Timestamp::MIN)
 }
