@@ -39,5 +39,6 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
 
     let longest = RetentionPolicy::new(RetentionDays::MAX);
     let change = retention_change(&catalog, &policy, &longest, &protections, now);
-    assert!(change.earliest_after >= change.earliest_before);
+    assert!(change.earliest_after.is_none_or(|after| Some(after) >= change.earliest_before));
+    assert_eq!(change.promised_from.is_some(), change.earliest_after.is_some());
 });

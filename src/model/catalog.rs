@@ -3,11 +3,11 @@
 mod artifact;
 mod block_max;
 mod cover;
-mod current;
 mod error;
 mod log_ref;
 mod log_rows;
 mod timeline_log;
+mod tips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ pub use error::{CatalogError, Unusable};
 pub use log_ref::LogRef;
 use log_rows::LogRows;
 pub(crate) use timeline_log::{Piece, TimelineLog};
+pub(crate) use tips::{Tip, Tips};
 
 use super::{
     CommitIndex, Incarnation, LogBackup, Lsn, Snapshot, SnapshotId, SnapshotKind, StoredObject, TimelineHistory,
@@ -26,7 +27,7 @@ use super::{
 
 /// Everything that is known to be stored of one server: checked, sorted and linked once, then only read.
 ///
-/// - The order in which artifacts were given does not matter, and exact duplicates count once.
+/// - The order in which artifacts were given does not matter, and a log backup that is listed twice counts once.
 /// - Log backups may overlap.
 /// - A timeline whose history is not among the artifacts takes it from a descendant's history. If there is none either, it
 ///   is a root: what lies on it can be restored, what came before it is unknown. Timeline 1 is a root by definition.
@@ -120,6 +121,11 @@ impl Catalog {
     /// The log backups that were taken of this timeline, by start, then end. They may overlap.
     pub fn logs(&self, branch: Branch) -> impl DoubleEndedIterator<Item = LogRef<'_>> {
         self.branches.get(&branch).into_iter().flat_map(|record| record.log.iter())
+    }
+
+    /// Whether a log backup of the name of `log` is in it.
+    pub(crate) fn has_log(&self, log: &LogBackup) -> bool {
+        self.record(Branch::new(log.incarnation, log.wal.timeline)).is_some_and(|record| record.log.has(log))
     }
 
     /// Notes what lies where inside `log`, which a plan needs; `false` if there is no such log backup.

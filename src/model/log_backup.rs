@@ -82,7 +82,7 @@ impl LogBackup {
 
     /// The name of its object within the directory: it says everything that planning needs, so that a catalog is read from a
     /// listing, and two log backups of which the same is known have the same name.
-    pub fn name(&self) -> impl fmt::Display {
+    pub fn name(&self) -> impl fmt::Display + Ord + use<> {
         let Self { wal, max_commit_time, complete_through, restore_points, .. } = *self;
         LogName { wal, max_commit_time, complete_through, restore_points }
     }
@@ -101,6 +101,7 @@ impl LogBackup {
 }
 
 /// What the name of a log backup says.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct LogName {
     wal: WalRange,
     max_commit_time: Option<Timestamp>,

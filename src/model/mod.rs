@@ -20,7 +20,7 @@ mod timeline;
 mod xid;
 
 pub use catalog::{Artifact, Branch, Catalog, CatalogError, LogRef, StoredHistory, Unusable};
-pub(crate) use catalog::{BranchRecord, Chain, Cover, Linked, Load, Piece, TimelineLog};
+pub(crate) use catalog::{BranchRecord, Chain, Cover, Linked, Load, Piece, TimelineLog, Tip, Tips};
 pub use commit_index::{CommitIndex, IndexedCommit, RestorePoint, TransactionEnd, XidRange};
 pub use error::ParseError;
 pub use file::{FileEntry, Tablespace};

@@ -32,3 +32,26 @@ impl fmt::Display for Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_down_to_tenths() {
+        let sizes = [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (2047, "1.9 KiB"), (3 << 49, "1.5 PiB")];
+        for (bytes, text) in sizes {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        assert_eq!(Size(u64::MAX).to_string(), "16383.9 PiB");
+    }
+
+    #[test]
+    fn durations_are_rounded_up_to_seconds() {
+        let millis = [(0, "0 s"), (1000, "1 s"), (1001, "2 s"), (60_000, "1 min 0 s"), (3_659_001, "1 h 1 min")];
+        for (millis, text) in millis {
+            assert_eq!(Span(Duration::from_millis(millis)).to_string(), text);
+        }
+        assert_eq!(Span(Duration::MAX).to_string(), "5124095576030431 h 0 min");
+    }
+}

@@ -21,18 +21,6 @@ pub struct RestorableInterval {
     pub until: Timestamp,
 }
 
-impl fmt::Display for NextRestorable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NextLog { start, from } => write!(f, "{from}, with the next log backup, from {start} on"),
-            Self::LogOf { snapshot, missing, from } => {
-                write!(f, "{from}, with the rest of the log of snapshot {snapshot}, {missing}")
-            }
-            Self::NewSnapshot => f.write_str("only with a new snapshot"),
-        }
-    }
-}
-
 impl RestorableInterval {
     /// What of it is also in `other`.
     pub(super) fn within(self, other: Self) -> Option<Self> {
@@ -87,6 +75,18 @@ pub enum NextRestorable {
     },
     /// A new snapshot: from none that is there the end of the log can be reached.
     NewSnapshot,
+}
+
+impl fmt::Display for NextRestorable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NextLog { start, from } => write!(f, "{from}, with the next log backup, from {start} on"),
+            Self::LogOf { snapshot, missing, from } => {
+                write!(f, "{from}, with the rest of the log of snapshot {snapshot}, {missing}")
+            }
+            Self::NewSnapshot => f.write_str("only with a new snapshot"),
+        }
+    }
 }
 
 /// The recovery windows of all branches, by incarnation and timeline; see [`recovery_window`].
@@ -188,4 +188,63 @@ pub(super) fn merged(mut intervals: Vec<RestorableInterval>) -> Vec<RestorableIn
         }
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TimelineId;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_unix_micros(second * 1_000_000).unwrap()
+    }
+
+    fn interval(from: i64, until: i64) -> RestorableInterval {
+        (at(from), at(until)).into()
+    }
+
+    fn of(intervals: &[(i64, i64)]) -> RecoveryWindow {
+        let branch = Branch::new("7-15".parse().unwrap(), TimelineId::FIRST);
+        let intervals = intervals.iter().map(|&(from, until)| interval(from, until)).collect();
+        RecoveryWindow { branch, intervals, next: NextRestorable::NewSnapshot }
+    }
+
+    #[test]
+    fn the_instant_next_to_any_other_is_found() {
+        let window = of(&[(10, 20), (30, 30)]);
+        for (asked, last_by, first_from) in [
+            (9, None, Some(10)),
+            (10, Some(10), Some(10)),
+            (20, Some(20), Some(20)),
+            (21, Some(20), Some(30)),
+            (30, Some(30), Some(30)),
+            (31, Some(30), None),
+        ] {
+            assert_eq!(window.last_by(at(asked)), last_by.map(at), "{asked}");
+            assert_eq!(window.first_from(at(asked)), first_from.map(at), "{asked}");
+            assert_eq!(window.contains(at(asked)), last_by == Some(asked) && first_from == Some(asked), "{asked}");
+        }
+        assert_eq!((window.earliest(), window.latest()), (Some(at(10)), Some(at(30))));
+    }
+
+    #[test]
+    fn intervals_are_parts_of_others_up_to_their_ends() {
+        let intervals = of(&[(10, 20), (30, 40)]).intervals;
+        for (part, covered) in
+            [((10, 20), true), ((30, 40), true), ((9, 20), false), ((10, 21), false), ((20, 30), false)]
+        {
+            assert_eq!(covers(&intervals, interval(part.0, part.1)), covered, "{part:?}");
+        }
+        assert_eq!(interval(10, 20).within(interval(20, 30)), Some(interval(20, 20)));
+        assert_eq!(interval(10, 20).within(interval(21, 30)), None);
+    }
+
+    #[test]
+    fn what_touches_becomes_one_and_what_is_a_microsecond_apart_does_not() {
+        let after = |second: i64, micros| at(second).saturating_add(TICK * micros);
+        let touching = vec![interval(10, 20), (after(20, 1), at(25)).into(), interval(12, 15)];
+        assert_eq!(merged(touching), [interval(10, 25)]);
+        let apart = vec![(after(20, 2), at(25)).into(), interval(10, 20)];
+        assert_eq!(merged(apart.clone()), [apart[1], apart[0]]);
+    }
 }

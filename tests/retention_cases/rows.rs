@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pitr::model::{
-    Artifact, Incarnation, LogBackup, Lsn, PostgresMajor, SegmentSize, Snapshot, SnapshotKind, StoredHistory,
-    StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp, WalRange,
+    Artifact, Incarnation, LogBackup, Lsn, PostgresMajor, SegmentSize, ServerRole, Snapshot, SnapshotKind,
+    StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp, WalRange,
 };
 use serde::Deserialize;
 
@@ -17,6 +17,8 @@ pub(crate) struct SnapshotRow {
     parent: Option<String>,
     #[serde(default = "snapshot_bytes")]
     stored_bytes: u64,
+    #[serde(default)]
+    role: ServerRole,
     #[serde(default = "first_life")]
     system_id: u64,
 }
@@ -126,7 +128,7 @@ impl SnapshotRow {
     pub(crate) fn artifact(&self) -> Artifact {
         let parent = self.parent.as_deref();
         let mut snapshot = snapshot(&self.id, life(self.system_id), wal(&self.wal), time(&self.consistent_at), parent);
-        snapshot.stored_bytes = self.stored_bytes;
+        (snapshot.stored_bytes, snapshot.role) = (self.stored_bytes, self.role);
         snapshot.into()
     }
 }

@@ -182,6 +182,10 @@ impl Fair<'_> {
 
     /// Whether what it was kept for is lost, or may expire itself.
     fn is_over(&self, reason: &KeepReason) -> bool {
+        // Of a branch that was left; what it is kept for can be any point on any branch.
+        if let KeepReason::EndOf(branch) = reason {
+            return self.gap.current() != Some(*branch);
+        }
         let (KeepReason::LogOf(of) | KeepReason::ParentOf(of)) = reason else { return false };
         let expires = self.with_gap.expired_snapshots.iter().any(|expired| expired.snapshot.id == *of);
         self.is_lost(of) || (expires && self.snapshot_may_expire(of))

@@ -69,20 +69,21 @@ impl LogRows {
         });
     }
 
-    /// Puts the rows into order: by start, then end, then what else their names say. Of equal ones, those with an index first;
-    /// only one stays.
+    /// Puts the rows into order: by start, then end, then what else their names say. Of rows with one name, which are one object,
+    /// only the first stays: the smallest, and of equal ones one with an index.
     pub(super) fn sort(&mut self) {
         let directories = &self.directories;
         let key = |row: &LogRow| {
             let LogRow { start, end, max_commit_time, complete_through, .. } = *row;
             (start, end, max_commit_time, complete_through)
         };
-        let rest = |row: &LogRow| (row.restore_points, &directories[row.directory as usize], row.stored_bytes);
+        let rest = |row: &LogRow| (row.restore_points, &directories[row.directory as usize]);
         let order = |a: &LogRow, b: &LogRow| key(a).cmp(&key(b)).then_with(|| rest(a).cmp(&rest(b)));
         // A listing brings them in order, most of the time, and each once.
         if !self.rows.is_sorted_by(|a, b| order(a, b).is_lt()) {
-            self.rows.sort_unstable_by(|a, b| order(a, b).then(a.index.cmp(&b.index)));
-            self.rows.dedup_by(|later, kept| LogRow { index: kept.index, ..*later } == *kept);
+            let size = |row: &LogRow| (row.stored_bytes, row.index);
+            self.rows.sort_unstable_by(|a, b| order(a, b).then_with(|| size(a).cmp(&size(b))));
+            self.rows.dedup_by(|later, kept| order(later, kept).is_eq());
         }
         self.rows.shrink_to_fit();
     }

@@ -52,6 +52,17 @@ fn covers(log: &TimelineLog) -> Vec<(u64, u64)> {
 }
 
 #[test]
+fn a_log_backup_is_found_by_its_name() {
+    let all = [log(1, 0, 10, 1), log(1, 10, 20, 2), log(1, 10, 20, 3), log(1, 10, 30, 2), log(1, 30, 40, 4)];
+    let catalog = Catalog::new(all.iter().cloned().map(Artifact::from)).unwrap();
+    assert!(all.iter().all(|log| catalog.has_log(log)));
+    assert!(catalog.has_log(&LogBackup { stored_bytes: 9, ..all[2].clone() }), "whatever its size");
+    for other in [log(1, 0, 10, 2), log(1, 5, 10, 1), log(1, 10, 25, 2), log(1, 30, 41, 4), log(2, 0, 10, 1)] {
+        assert!(!catalog.has_log(&other), "{other:?}");
+    }
+}
+
+#[test]
 fn overlapping_logs_are_cut_into_the_fewest_pieces() {
     let logs = [(0, 10), (10, 20), (5, 30), (12, 14), (30, 30), (30, 40), (50, 60), (50, 60)];
     let log = TimelineLog::new(rows(logs.into_iter().map(|(start, end)| log(1, start, end, 0))));
@@ -76,6 +87,15 @@ fn a_duplicate_counts_once_with_an_index_too() {
     for logs in [vec![indexed(), indexed()], vec![log(1, 0, 10, 0), indexed()], vec![indexed(), log(1, 0, 10, 0)]] {
         let log = TimelineLog::new(rows(logs));
         assert_eq!((log.len(), log.indexed()), (1, &[0][..]));
+    }
+}
+
+#[test]
+fn one_object_counts_once_whatever_sizes_it_is_listed_with() {
+    let sized = |bytes| LogBackup { stored_bytes: bytes, ..log(1, 0, 10, 0) };
+    for sizes in [[1, 2], [2, 1]] {
+        let log = TimelineLog::new(rows(sizes.map(sized)));
+        assert_eq!(log.iter().map(|log| log.stored_bytes()).collect::<Vec<_>>(), [1]);
     }
 }
 

@@ -175,6 +175,13 @@ impl TimelineLog {
         &self.indexed
     }
 
+    /// Whether there is a log backup of the same name.
+    pub(super) fn has(&self, log: &LogBackup) -> bool {
+        let first = partition_point(self.len(), |row| self.rows.start(row) < log.wal.start);
+        let mut same_start = (first..self.begun_by(log.wal.start)).map(|row| self.get(row));
+        same_start.any(|found| found.key() == log.key())
+    }
+
     /// Notes the index of a log backup; `false` if that is not there.
     pub(super) fn load_index(&mut self, log: &LogBackup, index: Arc<CommitIndex>) -> bool {
         let Some(row) = self.rows.load(log, index) else { return false };

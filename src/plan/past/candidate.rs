@@ -127,6 +127,25 @@ impl<'p, 'a> Candidate<'p, 'a> {
         logs
     }
 
+    /// The log backup that alone tells of commits in a standby's snapshot that are later than what is known from its own log on;
+    /// `None` if there is none.
+    pub(in crate::plan) fn teller(&self) -> Option<LogRef<'a>> {
+        let begin =
+            self.from.iter().map(|from| from.lsn).min().filter(|_| self.snapshot.role == ServerRole::Standby)?;
+        let told = self.before().filter_map(|(log, end)| {
+            let end = end.min(begin);
+            Some((latest_commit(log, Lsn::ZERO, end)?, log, end))
+        });
+        let (latest, log, end) = told.max_by_key(|&(latest, ..)| latest)?;
+        let since = self.before().filter_map(|(log, end)| latest_commit(log, begin, end)).max();
+        if latest <= self.snapshot.consistent_at || Some(latest) <= since {
+            return None;
+        }
+        let mut pieces = log.pieces_between(Lsn::ZERO, end).filter_map(|number| log.piece(number));
+        let holds = |log: LogRef<'_>| evidence::latest_commit_between(log, Lsn::ZERO, end) == Some(latest);
+        pieces.find(|piece| holds(piece.log)).map(|piece| piece.log)
+    }
+
     /// The log of the snapshot's timeline and of those before it, each with where it ends for the snapshot. What a timeline's
     /// log begins with, a copy of its parent's, tells of commits too.
     fn before(&self) -> impl Iterator<Item = (&'a TimelineLog, Lsn)> {

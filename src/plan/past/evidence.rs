@@ -136,15 +136,13 @@ impl<'a> Evidence<'a> {
         Self { parts }
     }
 
-    /// All limits from `floor` on for which it is certain where the first commit after them is, as first and last ones; and
-    /// the limit from which on there is certainly none.
+    /// All limits from `floor` on for which it is certain where the first commit after them is, as first and last ones, or
+    /// none where the last one is before the first; and the limit from which on there is certainly none.
     pub(super) fn limits(&self, floor: Timestamp) -> (Vec<(Timestamp, Timestamp)>, Timestamp) {
         let mut known = Vec::new();
         let mut passed = floor;
         for part in &self.parts {
-            if let Some(certain) = part.certain().filter(|&certain| certain > passed) {
-                known.push((passed, certain.saturating_sub(TICK)));
-            }
+            known.extend(part.certain().map(|certain| (passed, certain.saturating_sub(TICK))));
             passed = part.possible().map_or(passed, |possible| possible.max(passed));
         }
         (known, passed)

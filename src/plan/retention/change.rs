@@ -50,7 +50,7 @@ pub fn retention_change(
         newly_freed_bytes,
         newly_kept: by_old.difference(&by_new).cloned().collect(),
         earliest_before: earliest(catalog),
-        promised_from: earliest_after.max(new.window_start()),
+        promised_from: earliest_after.and_then(|earliest| Some(earliest.max(new.window_start()?))),
         earliest_after,
         plan: new,
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::extent::{Extent, horizon};
+use super::extent::{Extent, Witness, horizon};
 use super::retention_plan::{KeepReason, RetentionPlan};
 use super::wanted::Wanted;
 use super::{Lease, Protections, RetentionPolicy, RunningSnapshot, SparseTier};
 use crate::model::{
-    Branch, Catalog, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, TimelineId, Timestamp, WalRange,
+    Branch, Catalog, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, TimelineId, Timestamp, Tips, WalRange,
 };
 use crate::plan::past::{Candidate, Path, Position, Span};
 use crate::plan::window::{RestorableInterval, covers, merged};
@@ -21,19 +21,24 @@ pub fn plan_retention(
     protections: &Protections,
     now: Timestamp,
 ) -> RetentionPlan {
-    let horizon = horizon(catalog, now);
+    let (current, tips) = (catalog.current(), catalog.tips());
+    let horizon = current.and_then(|current| horizon(current, &tips, now));
     let extent = horizon.map(|horizon| Extent::new(catalog, policy.window_start(horizon), horizon));
-    let decision = Decision { catalog, policy, current: catalog.current(), horizon, extent, wanted: Wanted::default() };
-    decision.want(protections).plan()
+    let (sparse, wanted) = (BTreeSet::new(), Wanted::default());
+    Decision { catalog, policy, now, current, tips, horizon, extent, sparse, wanted }.want(protections).plan()
 }
 
 /// When the server was last seen, or now if that is earlier, is the end of the window; see [`plan_retention`].
 pub(super) struct Decision<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) policy: &'a RetentionPolicy,
-    current: Option<Branch>,
+    pub(super) now: Timestamp,
+    pub(super) current: Option<Branch>,
+    pub(super) tips: Tips,
     pub(super) horizon: Option<Timestamp>,
     pub(super) extent: Option<Extent>,
+    /// Of which branches sparse points are kept.
+    pub(super) sparse: BTreeSet<Branch>,
     pub(super) wanted: Wanted,
 }
 
@@ -48,6 +53,7 @@ impl<'a> Decision<'a> {
         let horizon = extent.end;
         for branch in self.catalog.branches().filter(|&branch| extent.is_live(branch)) {
             self.want_window(branch, &extent);
+            self.want_witness(branch, &extent);
         }
         self.want_minimum();
         for tier in &self.policy.sparse {
@@ -61,6 +67,7 @@ impl<'a> Decision<'a> {
         }
         protections.running.iter().for_each(|running| self.want_running(running));
         self.want_parents();
+        self.want_ends();
         self
     }
 
@@ -107,6 +114,17 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// What says that the branch was left within the window. It can lie before the anchor, if a clock was set back: then the next
+    /// pass must know of it too.
+    fn want_witness(&mut self, branch: Branch, extent: &Extent) {
+        let reason = KeepReason::Window(branch);
+        match extent.witness(branch) {
+            Some(Witness::Snapshot(id)) => self.want_snapshot(id, reason),
+            Some(Witness::Log(wal)) => self.wanted.log_backup(branch, *wal, &reason),
+            None => {}
+        }
+    }
+
     /// Snapshots before the anchor from which an instant of the window is restored, because from no newer one it can be.
     fn want_older(&mut self, path: &Path<'a>, candidates: &[Candidate<'_, 'a>], anchor: usize, extent: &Extent) {
         let Some(instants) = extent.instants(path.branch) else { return };
@@ -146,22 +164,12 @@ impl<'a> Decision<'a> {
     fn want_sparse(&mut self, tier: SparseTier, horizon: Timestamp) {
         let last =
             |incarnation| self.catalog.current_timeline(incarnation).map(|timeline| Branch::new(incarnation, timeline));
-        for branch in self.catalog.incarnations().map(last).collect::<Vec<_>>() {
-            self.pasts(branch).iter().for_each(|path| self.want_sparse_of(path, tier, horizon));
-        }
-    }
-
-    /// Of each period the first snapshot in the log: what is added later cannot take another's place, whatever time it
-    /// claims.
-    fn want_sparse_of(&mut self, path: &Path<'a>, SparseTier { every, count }: SparseTier, horizon: Timestamp) {
-        let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
-        let mut seen = BTreeSet::new();
-        let mut candidates: Vec<_> = path.candidates().collect();
-        candidates.reverse();
-        for candidate in candidates.iter().filter(|candidate| candidate.snapshot.consistent_at <= horizon) {
-            let period = every.number(candidate.snapshot.consistent_at);
-            if oldest <= period && seen.insert(period) {
-                self.want_candidate(path, candidate, KeepReason::Sparse(every));
+        for branch in self.catalog.incarnations().filter_map(last).collect::<Vec<_>>() {
+            for path in self.pasts(Some(branch)) {
+                for point in sparse_points(&path, tier, horizon) {
+                    self.want_candidate(&path, &point, KeepReason::Sparse(tier.every));
+                    self.sparse.insert(branch);
+                }
             }
         }
     }
@@ -214,7 +222,7 @@ impl<'a> Decision<'a> {
     }
 
     /// The snapshot, with the log that makes it consistent, as far as that is there.
-    fn want_snapshot(&mut self, id: &SnapshotId, reason: KeepReason) {
+    pub(super) fn want_snapshot(&mut self, id: &SnapshotId, reason: KeepReason) {
         let Some(snapshot) = self.catalog.snapshot(id) else { return };
         let branch = snapshot.branch();
         let Some(path) = self.path(branch) else { return };
@@ -234,21 +242,27 @@ impl<'a> Decision<'a> {
 
     fn want_candidate(&mut self, path: &Path<'a>, candidate: &Candidate<'_, 'a>, reason: KeepReason) {
         let Snapshot { id, incarnation, wal, .. } = candidate.snapshot;
-        self.wanted.logs(log_from(path, candidate, wal.end), &KeepReason::LogOf(id.clone()));
+        let log_of = KeepReason::LogOf(id.clone());
+        self.wanted.logs(log_from(path, candidate, wal.end), &log_of);
+        // Without it the snapshot would seem to be of an earlier time than it is.
+        if let Some(log) = candidate.teller() {
+            self.wanted.log_backup(log.branch(), log.wal(), &log_of);
+        }
         self.wanted.snapshot(id, reason);
         self.wanted.branch(Branch::new(*incarnation, wal.timeline));
     }
 
     /// Of everything wanted also what it builds on.
-    fn want_parents(&mut self) {
+    pub(super) fn want_parents(&mut self) {
         let mut children: Vec<SnapshotId> = self.wanted.snapshots().cloned().collect();
         while let Some(child) = children.pop() {
             let kind = self.catalog.snapshot(&child).map(|snapshot| &snapshot.kind);
             let Some(SnapshotKind::Incremental { parent }) = kind else { continue };
-            if self.wanted.why_snapshot(parent).is_none() && self.catalog.snapshot(parent).is_some() {
-                self.wanted.snapshot(parent, KeepReason::ParentOf(child));
-                children.push(parent.clone());
-            }
+            let unwanted = |parent: &&Snapshot| self.wanted.why_snapshot(&parent.id).is_none();
+            let Some(parent) = self.catalog.snapshot(parent).filter(unwanted) else { continue };
+            self.wanted.snapshot(&parent.id, KeepReason::ParentOf(child));
+            self.wanted.branch(parent.branch());
+            children.push(parent.id.clone());
         }
     }
 }
@@ -261,15 +275,37 @@ impl<'a> Decision<'a> {
 /// are not believed: they would keep everything until they come.
 fn anchor(candidates: &[Candidate<'_, '_>], extent: &Extent) -> Option<usize> {
     let within = |candidate: &Candidate<'_, '_>| extent.start < candidate.floor && candidate.floor <= extent.end;
-    let first = candidates.iter().rposition(within).map_or(0, |first| first + 1);
-    candidates[first..].iter().position(|candidate| candidate.floor <= extent.start).map(|number| first + number)
+    let oldest_within = candidates.iter().rposition(within).unwrap_or(0);
+    (oldest_within..candidates.len()).find(|&number| candidates[number].floor <= extent.start)
 }
 
-/// The log that recovery from `candidate` to `end` reads, by whichever way it begins.
+/// Of each period the first snapshot in the log: what is added later cannot take another's place, whatever time it claims.
+fn sparse_points<'p, 'a>(path: &'p Path<'a>, tier: SparseTier, horizon: Timestamp) -> Vec<Candidate<'p, 'a>> {
+    let SparseTier { every, count } = tier;
+    let oldest = every.number(horizon).saturating_sub(i64::from(count) - 1);
+    let mut seen = BTreeSet::new();
+    let mut candidates: Vec<_> = path.candidates().collect();
+    candidates.reverse();
+    candidates.retain(|candidate| {
+        let at = candidate.snapshot.consistent_at;
+        at <= horizon && oldest <= every.number(at) && seen.insert(every.number(at))
+    });
+    candidates
+}
+
+/// The log that recovery from `candidate` to `end` reads, by whichever way it begins, and what tells the time at its end.
+///
+/// That is the log before, if the snapshot is empty and nothing was observed since.
 fn log_from<'p, 'a>(
     path: &'p Path<'a>,
     candidate: &'p Candidate<'_, 'a>,
     end: Lsn,
 ) -> impl Iterator<Item = Span<'p, 'a>> {
-    candidate.from.iter().flat_map(move |&from| path.spans(from, end))
+    let (consistent, from) = (candidate.snapshot.wal.end, candidate.from.as_slice());
+    let observed = path.observed_between(consistent, consistent);
+    let is_last = observed.is_some() && observed == path.observed_between(consistent, candidate.reach);
+    let before = from.iter().any(|from| from.lsn == consistent) && is_last;
+    let before = before.then(|| path.position(Lsn::new(consistent.as_u64().saturating_sub(1))));
+    let before = before.into_iter().flat_map(move |before| path.spans(before, consistent));
+    before.chain(from.iter().flat_map(move |&from| path.spans(from, end)))
 }

@@ -20,6 +20,7 @@ impl fmt::Display for KeepReason {
             Self::Running => f.write_str("a snapshot is being taken that needs it"),
             Self::ParentOf(child) => write!(f, "{child} builds on it"),
             Self::LogOf(snapshot) => write!(f, "it makes {snapshot} consistent"),
+            Self::EndOf(branch) => write!(f, "it tells when the server left {branch}"),
             Self::HistoryOf(branch) => write!(f, "it tells the past of {branch}"),
         }
     }

@@ -32,6 +32,14 @@ pub enum RetentionFault {
         /// What could be afterwards.
         after: Vec<RestorableInterval>,
     },
+    /// Another branch would seem to be the one that the server was on last.
+    #[error("{after} would take the place of {before}, the branch that the server was on last")]
+    CurrentLost {
+        /// The current branch.
+        before: Branch,
+        /// Which one would seem to be.
+        after: Branch,
+    },
     /// The newest snapshot of the current branch could no longer be restored.
     #[error("snapshot {snapshot}, the last one that can be restored, would be lost")]
     LastSnapshotLost {
@@ -57,7 +65,7 @@ pub enum RetentionFault {
 impl RetentionPlan {
     /// Proves on `catalog` that the plan loses nothing that it must not, by the same functions that plan restores.
     ///
-    /// Takes about as long as building the catalog.
+    /// Builds the catalog that would remain: what takes time is that, and to look up each artifact in what expires.
     ///
     /// # Errors
     /// If it would. Then nothing may be deleted.
@@ -65,6 +73,7 @@ impl RetentionPlan {
         let after = self.remaining(catalog)?;
         chains_stay_whole(self, catalog)?;
         kept_snapshots_stay_restorable(self, catalog, &after)?;
+        the_current_branch_stays(catalog, &after)?;
         the_last_snapshot_stays(catalog, &after)?;
         every_instant_of_the_window_stays(self, catalog, &after)
     }
@@ -74,13 +83,22 @@ impl RetentionPlan {
     /// # Errors
     /// If the plan names what is not there, or the remains contradict themselves.
     pub fn remaining(&self, catalog: &Catalog) -> Result<Catalog, RetentionFault> {
-        let mut expired: BTreeSet<ObjectKey> = self.expired().map(|artifact| artifact.object().key).collect();
-        let kept: Vec<Artifact> =
-            catalog.artifacts().filter(|artifact| !expired.remove(&artifact.object().key)).collect();
-        match expired.pop_first() {
-            Some(object) => Err(RetentionFault::Unknown { object }),
-            None => Ok(Catalog::new(kept)?),
+        let mut expired: BTreeSet<_> = self.expired().map(|artifact| identity(&artifact)).collect();
+        let kept = catalog.artifacts().filter(|artifact| !expired.remove(&identity(artifact)));
+        let remaining = Catalog::new(kept);
+        let left = expired.pop_first();
+        match left.and_then(|left| self.expired().find(|artifact| identity(artifact) == left)) {
+            Some(unknown) => Err(RetentionFault::Unknown { object: unknown.object().key }),
+            None => Ok(remaining?),
         }
+    }
+}
+
+/// What tells an artifact from all others: where it is stored. The names of log backups are not spelled, there are too many.
+fn identity(artifact: &Artifact) -> impl Ord + use<> {
+    match artifact {
+        Artifact::Log(log) => (Some(log.name()), log.directory.clone()),
+        _ => (None, artifact.object().key),
     }
 }
 
@@ -109,6 +127,14 @@ fn kept_snapshots_stay_restorable(
     match own.map(|kept| &kept.id).find(lost) {
         Some(id) => Err(RetentionFault::SnapshotLost { snapshot: id.clone() }),
         None => Ok(()),
+    }
+}
+
+/// If nothing is left, the current branch had no snapshot.
+fn the_current_branch_stays(before: &Catalog, after: &Catalog) -> Result<(), RetentionFault> {
+    match before.current().zip(after.current()) {
+        Some((before, after)) if before != after => Err(RetentionFault::CurrentLost { before, after }),
+        _ => Ok(()),
     }
 }
 

@@ -10,12 +10,15 @@
 //! - On every branch that was seen within the window, and always on the current one, the **anchor** is kept, which is the newest
 //!   snapshot from which the window's first instant could be restored, of those before which in the log nothing is of the window;
 //!   all snapshots after it, with their log; and all log from its start on. So a snapshot that was taken while the clock was wrong
-//!   by years is no anchor. Of a branch that was left before the window, nothing is kept. Where a clock was set back and an even
-//!   older snapshot tells what an instant of the window means, that is kept too.
+//!   by years is no anchor. Where a clock was set back and an even older snapshot tells what an instant of the window means, that is
+//!   kept too. Of a branch that was left before the window, nothing is kept; of one that was left within it, also what says so.
 //! - The instants of a branch end when the server left it, or at the horizon. What a clock that was wrong makes restorable later
 //!   than that is promised to nobody.
 //! - Of the policy's **minimum** and its **sparse** tiers, of **holds**, and of **leases**, snapshots are kept with just the log that
-//!   makes them consistent; of leases and **running** snapshots also the log that they ask for.
+//!   makes them consistent; of leases and **running** snapshots also the log that they ask for. If only earlier log tells that a
+//!   standby's snapshot holds commits that are later than its clock, that is kept with it.
+//! - Nothing that expires makes the server seem to have been elsewhere last, or later. Where what is kept of a branch that was left
+//!   claims to be later than the current one, by a clock that was wrong, the **end** of the branch is kept too, which knows better.
 //! - **Parents** of whatever is kept are kept, and the **histories** of all timelines on which anything is.
 //!   Where the history of a timeline is missing, any earlier timeline may be its past, and is kept until it has an anchor.
 //! - While the current branch has no snapshot that can be restored, nothing expires at all.
@@ -28,6 +31,7 @@
 
 mod change;
 mod decide;
+mod ends;
 mod explain;
 mod extent;
 mod invariants;

@@ -1,5 +1,7 @@
 //! What is kept and what expires, each with its reason.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::RetentionPolicy;
@@ -30,6 +32,8 @@ pub enum KeepReason {
     ParentOf(SnapshotId),
     /// It makes this snapshot consistent.
     LogOf(SnapshotId),
+    /// It tells when the server left this branch, which without it would seem to be the current one.
+    EndOf(Branch),
     /// It tells how a branch came to be on which something is kept.
     HistoryOf(Branch),
 }
@@ -103,6 +107,12 @@ pub struct ExpiredLogs {
     pub reason: ExpireReason,
 }
 
+impl ExpiredLogs {
+    fn end(&self) -> Option<(Branch, Lsn)> {
+        Some((self.branch, self.logs.iter().map(|log| log.wal.end).max()?))
+    }
+}
+
 /// A timeline history that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -162,12 +172,20 @@ impl RetentionPlan {
     }
 
     /// Everything that expires, in the order in which it is to be deleted: an interruption leaves nothing behind that needs
-    /// what is gone. Snapshots come first, then log, then histories.
+    /// what is gone, and nothing that claims to be later than what told better. Snapshots come first, then log, by position; then
+    /// the snapshots behind which there was no log of their branch, then histories.
     pub fn expired(&self) -> impl Iterator<Item = Artifact> + '_ {
-        let snapshots = self.expired_snapshots.iter().map(|expired| expired.snapshot.clone().into());
+        let ends: BTreeMap<Branch, Lsn> = self.expired_logs.iter().filter_map(ExpiredLogs::end).collect();
+        let is_last = move |snapshot: &Snapshot| {
+            let branch = Branch::new(snapshot.incarnation, snapshot.wal.timeline);
+            ends.get(&branch).is_some_and(|end| *end <= snapshot.wal.end)
+        };
+        let snapshots = self.expired_snapshots.iter().map(|expired| &expired.snapshot);
+        let (last, first): (Vec<_>, Vec<_>) = snapshots.partition(|snapshot| is_last(snapshot));
         let logs = self.expired_logs.iter().flat_map(|expired| expired.logs.iter().cloned().map(Artifact::from));
         let histories = self.expired_histories.iter().map(|expired| expired.history.clone().into());
-        snapshots.chain(logs).chain(histories)
+        let of = |snapshots: Vec<&Snapshot>| snapshots.into_iter().cloned().map(Artifact::from).collect::<Vec<_>>();
+        of(first).into_iter().chain(logs).chain(of(last)).chain(histories)
     }
 
     /// What is kept, as stored, in bytes.
@@ -189,4 +207,53 @@ impl RetentionPlan {
 
 fn sum(bytes: impl Iterator<Item = u64>) -> u64 {
     bytes.fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RetentionDays, SegmentSize, TimelineId, WalRange};
+
+    /// What says last where the server was must outlive what says so earlier: that may claim to be later.
+    #[test]
+    fn what_tells_the_end_of_a_branch_goes_last() {
+        let life = "7-15".parse().unwrap();
+        let wal = |timeline, start, end| {
+            WalRange::new(TimelineId::new(timeline).unwrap(), Lsn::new(start), Lsn::new(end)).unwrap()
+        };
+        let snapshot = |id: &str, wal| {
+            let manifest = StoredObject::new(id.parse().unwrap(), 1);
+            let at = Timestamp::UNIX_EPOCH;
+            let snapshot = Snapshot::full(id.parse().unwrap(), life, wal, SegmentSize::MIN, at, manifest);
+            ExpiredSnapshot { snapshot, reason: ExpireReason::BeforeWindow }
+        };
+        let logs = |wal: WalRange| {
+            let log = LogBackup::new(life, wal, format!("log/{}", wal.timeline).parse().unwrap(), 1);
+            let (branch, reason) = (Branch::new(life, wal.timeline), ExpireReason::BeforeWindow);
+            ExpiredLogs { branch, logs: vec![log], reason }
+        };
+        let plan = RetentionPlan {
+            policy: RetentionPolicy::new(RetentionDays::MIN),
+            horizon: None,
+            kept_snapshots: Vec::new(),
+            expired_snapshots: vec![
+                snapshot("end-of-2", wal(2, 30, 40)),
+                snapshot("of-2", wal(2, 5, 20)),
+                snapshot("of-1", wal(1, 5, 8)),
+                snapshot("of-3", wal(3, 5, 8)),
+            ],
+            kept_logs: Vec::new(),
+            expired_logs: vec![logs(wal(1, 0, 10)), logs(wal(2, 0, 25)), logs(wal(2, 25, 40))],
+            kept_histories: Vec::new(),
+            expired_histories: Vec::new(),
+        };
+        let order: Vec<_> = plan
+            .expired()
+            .map(|artifact| match artifact {
+                Artifact::Snapshot(snapshot) => snapshot.id.to_string(),
+                artifact => artifact.object().key.split_name().unwrap().0.to_owned(),
+            })
+            .collect();
+        assert_eq!(order, ["of-2", "of-1", "of-3", "log/1", "log/2", "log/2", "end-of-2"]);
+    }
 }

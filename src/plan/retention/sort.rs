@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::Decision;
-use super::extent::is_archived;
 use super::retention_plan::{
     ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
     RetentionPlan,
@@ -74,7 +73,7 @@ impl Decision<'_> {
             let ancestor = self.catalog.history(branch)?.ancestors().last()?;
             Some(Branch::new(branch.incarnation, ancestor.timeline))
         };
-        let empty = |&branch: &Branch| !is_archived(self.catalog, branch);
+        let empty = |&branch: &Branch| !self.tips.get(&branch).is_some_and(|tip| tip.is_own);
         let branches = self.catalog.branches().filter(empty);
         branches.filter(|&branch| parent(branch).is_some_and(|parent| kept.contains(&parent))).collect()
     }

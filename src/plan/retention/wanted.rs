@@ -1,10 +1,9 @@
 //! What is to be kept: snapshots, and stretches of log, each with the first of its reasons.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::KeepReason;
-use crate::model::{Branch, LogRef, Lsn, SnapshotId};
+use crate::model::{Branch, LogRef, Lsn, SnapshotId, WalRange};
 use crate::plan::past::Span;
 
 /// What is to be kept.
@@ -16,7 +15,7 @@ pub(super) struct Wanted {
 }
 
 /// A stretch of log of one timeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Stretch {
     start: Lsn,
     end: Lsn,
@@ -26,11 +25,11 @@ struct Stretch {
 impl Wanted {
     /// Wants a snapshot.
     pub(super) fn snapshot(&mut self, id: &SnapshotId, reason: KeepReason) {
-        match self.snapshots.entry(id.clone()) {
-            Entry::Vacant(vacant) => drop(vacant.insert(reason)),
-            Entry::Occupied(mut known) if reason < *known.get() => drop(known.insert(reason)),
-            Entry::Occupied(_) => {}
-        }
+        let first = match self.snapshots.remove(id) {
+            Some(known) => known.min(reason),
+            None => reason,
+        };
+        self.snapshots.insert(id.clone(), first);
     }
 
     /// Wants stretches of log.
@@ -43,6 +42,11 @@ impl Wanted {
     /// Wants a stretch of the log of `branch`.
     pub(super) fn log(&mut self, branch: Branch, start: Lsn, end: Lsn, reason: &KeepReason) {
         self.logs.entry(branch).or_default().push(Stretch { start, end, reason: reason.clone() });
+    }
+
+    /// Wants a log backup of `branch`. One that is empty stands at its end.
+    pub(super) fn log_backup(&mut self, branch: Branch, wal: WalRange, reason: &KeepReason) {
+        self.log(branch, wal.start, wal.end.max(wal.start.saturating_add(1)), reason);
     }
 
     /// Wants to know how this branch came to be.
@@ -70,17 +74,13 @@ impl Wanted {
         let stretches = self.logs.get(&branch).map_or(&[][..], Vec::as_slice);
         let edges = stretches.iter().flat_map(|stretch| [stretch.start, stretch.end]);
         let edges: Vec<Lsn> = edges.collect::<BTreeSet<_>>().into_iter().collect();
-        let mut wanted: Vec<Stretch> = Vec::new();
-        for pair in edges.windows(2) {
+        let wanted = edges.windows(2).filter_map(|pair| {
             let (start, end) = (pair[0], pair[1]);
             let covering = stretches.iter().filter(|stretch| stretch.start <= start && end <= stretch.end);
-            let Some(reason) = covering.map(|stretch| &stretch.reason).min() else { continue };
-            match wanted.last_mut() {
-                Some(last) if last.end == start && last.reason == *reason => last.end = end,
-                _ => wanted.push(Stretch { start, end, reason: reason.clone() }),
-            }
-        }
-        WantedLog(wanted)
+            let reason = covering.map(|stretch| &stretch.reason).min()?.clone();
+            Some(Stretch { start, end, reason })
+        });
+        WantedLog(wanted.collect())
     }
 }
 

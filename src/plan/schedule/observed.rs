@@ -57,13 +57,14 @@ mod tests {
             (log.max_commit_time, log.complete_through) = (Some(at(hour)), Some(at(hour)));
             log
         };
-        let logs = [log(1, 2, 1), log(2, 5, 3), log(5, 9, 4)];
+        // The last one is empty: there is nothing in it to compact.
+        let logs = [log(1, 2, 1), log(2, 5, 3), log(5, 9, 4), log(9, 9, 4)];
         let catalog = Catalog::new(logs.into_iter().map(Into::into).chain([snapshot.into()])).unwrap();
-        let facts = ScheduleFacts::new(at(0)).observed(&catalog, 9);
+        let facts = ScheduleFacts::new(at(0)).observed(&catalog, 10);
         assert_eq!(facts.snapshot.last_success, Some(TaskRun::new(at(2), at(2))));
         assert_eq!(facts.log_backup.last_success, Some(TaskRun::new(at(4), at(4))));
-        assert_eq!((facts.replay_bytes, facts.first_write, facts.small_log_backups), (8 << 20, Some(at(3)), 2));
-        let remembered = facts.clone().observed(&Catalog::default(), 9);
+        assert_eq!((facts.replay_bytes, facts.first_write, facts.small_log_backups), (8 << 20, Some(at(3)), 3));
+        let remembered = facts.clone().observed(&Catalog::default(), 10);
         assert_eq!(remembered, facts);
 
         let schedule = Schedule::new(ScheduleSettings::default()).unwrap();

@@ -111,7 +111,7 @@ pub(super) struct Changes {
 impl Changes {
     /// `bytes` from `since` on, until just before `until` if that is ever.
     pub(super) fn add(&mut self, bytes: u64, since: Timestamp, until: Option<Timestamp>) {
-        if bytes > 0 && until.is_none_or(|until| since < until) {
+        if until.is_none_or(|until| since < until) {
             self.stored.add(since, bytes);
             until.into_iter().for_each(|until| self.deleted.add(until, bytes));
         }

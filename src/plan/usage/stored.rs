@@ -62,11 +62,11 @@ mod tests {
             log.complete_through = hour.map(at);
             log
         };
-        let logs = [log(0, 8, Some(3), 10), log(8, 16, None, 20), log(16, 24, Some(5), 40)];
+        let logs = [log(0, 4, None, 5), log(4, 8, Some(3), 10), log(8, 16, None, 20), log(16, 24, Some(5), 40)];
         let catalog = Catalog::new(logs.into_iter().map(Into::into).chain([snapshot.into()])).unwrap();
         let history = UsageHistory::new(StoredBytes::of(&catalog));
         let totals: Vec<u64> = (1..=5).map(|hour| history.at(at(hour)).total()).collect();
-        assert_eq!(totals, [0, 1000, 1030, 1030, 1070], "what has no time of its own counts from the one before it");
+        assert_eq!(totals, [0, 1005, 1035, 1035, 1075], "what has no time of its own counts from what came before it");
         assert_eq!(history.at(at(5)).on_demand_snapshots, 1000);
     }
 }

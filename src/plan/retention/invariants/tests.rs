@@ -109,3 +109,23 @@ fn the_log_of_the_window_must_stay() {
     let RetentionFault::WindowLost { before, after, .. } = fault else { panic!("{fault}") };
     assert_eq!((before.len(), after.len()), (1, 2), "a hole splits the window");
 }
+
+#[test]
+fn the_current_branch_must_stay() {
+    let mut artifacts: Vec<Artifact> = catalog().artifacts().collect();
+    let life = "7-15".parse().unwrap();
+    let timeline = TimelineId::new(2).unwrap();
+    for (start, day) in [(5_u64, 30), (6, 5)] {
+        let wal = WalRange::new(timeline, Lsn::new(start << 24), Lsn::new((start + 1) << 24)).unwrap();
+        let mut log = LogBackup::new(life, wal, "log".parse().unwrap(), 1);
+        log.complete_through = Some(at(day));
+        artifacts.push(log.into());
+    }
+    let catalog = Catalog::new(artifacts).unwrap();
+    let mut plan = plan(&catalog);
+    let (before, left) = (Branch::new(life, TimelineId::FIRST), Branch::new(life, timeline));
+    plan.expired_logs.clear();
+    let end = catalog.logs(left).last().unwrap().to_backup();
+    plan.expired_logs.push(ExpiredLogs { branch: left, logs: vec![end], reason: ExpireReason::BeforeWindow });
+    assert_eq!(plan.check(&catalog), Err(RetentionFault::CurrentLost { before, after: left }));
+}

@@ -35,6 +35,11 @@ fn a_success_ends_the_delay() {
     assert_eq!(succeeded, TaskFacts { last_success: Some(ran(at("06-01T02:10"))), ..TaskFacts::default() });
     let again = succeeded.begun(at("06-02T02:00")).failed(at("06-02T02:01"));
     assert_eq!((again.failures, again.running_since, again.last_success), (1, None, succeeded.last_success));
+
+    let mut facts = facts(at("06-01T02:00"));
+    let slot = at("06-02T02:00");
+    facts.snapshot.last_failure = Some(slot);
+    assert_eq!(cause(&sharp(), &facts, slot, Task::Snapshot), Some((slot, DueReason::Slot)), "no failure is counted");
 }
 
 #[test]
@@ -54,6 +59,12 @@ fn a_new_request_does_not_wait_for_the_next_try() {
     let asked = at("06-02T02:01");
     facts.snapshot_requested = Some(asked);
     assert_eq!(cause(&sharp(), &facts, asked, Task::Snapshot), Some((asked, DueReason::OnDemand)));
+    facts.snapshot.last_failure = Some(asked);
+    assert_eq!(
+        due(&sharp(), &facts, asked, Task::Snapshot),
+        None,
+        "what failed at the same time may have been the request"
+    );
     facts.snapshot = facts.snapshot.failed(at("06-02T02:02"));
     let retry = later(&sharp(), &facts, at("06-02T02:02"), Task::Snapshot).unwrap();
     assert_eq!(retry.waits, Wait::Retry { failures: 21 }, "but it does after it has failed itself");
@@ -72,6 +83,16 @@ fn what_runs_is_not_due_until_it_counts_as_dead() {
         let due = due(&sharp(), &facts, dead, task).unwrap();
         assert_eq!((due.since, due.abandoned), (dead, Some(since)));
     }
+}
+
+#[test]
+fn what_is_due_by_time_when_a_run_counts_as_dead_does_not_wait_for_the_run() {
+    let mut facts = facts(at("06-01T02:58"));
+    facts.log_backup = facts.log_backup.begun(at("06-01T02:50"));
+    let dead = at("06-01T03:00");
+    facts.resumed_at = Some(dead);
+    let waiting = later(&sharp(), &facts, at("06-01T02:55"), Task::LogBackup).unwrap();
+    assert_eq!((waiting.at, waiting.reason, waiting.waits), (dead, DueReason::Resumed, Wait::Time));
 }
 
 #[test]

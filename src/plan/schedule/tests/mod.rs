@@ -94,6 +94,12 @@ due    snapshot      since 2026-06-01T10:00:00.000000Z, because there was none y
 later  compaction    at    2026-06-01T10:01:18.575131Z, again after 2 failures, because there are 300 small log backups
 next   2026-06-01T10:01:18.575131Z";
     assert_eq!(text, expected);
+
+    let now = at("06-01T10:01");
+    let (task, reason) = (Task::Snapshot, DueReason::First);
+    let only = DueTask { task, reason, since: now, failures: 0, abandoned: None };
+    let text = Agenda { due: vec![only], ..Agenda::default() }.to_string();
+    assert!(text.ends_with("\nnext   nothing but what is due"), "{text}");
 }
 
 #[test]

@@ -90,6 +90,8 @@ fn idle_slots_are_skipped_until_the_first_write_if_that_is_set() {
     facts.first_write = Some(at("06-01T12:00"));
     let before_its_slot = Some((at("06-02T02:00"), DueReason::Slot));
     assert_eq!(prospect(&schedule, &facts, at("06-01T12:01"), SNAPSHOT), before_its_slot);
+    facts.first_write = Some(at("06-02T02:00"));
+    assert_eq!(cause(&schedule, &facts, at("06-02T02:00"), SNAPSHOT), before_its_slot, "the slot comes first");
 }
 
 #[test]

@@ -73,4 +73,10 @@ fn the_first_verification_comes_within_a_week_at_the_servers_own_time() {
     let late = ran(at("06-20T10:00"));
     facts.snapshot = facts.snapshot.succeeded(late);
     assert_eq!(cause(&sharp(), &facts, at("06-21T10:00"), Task::Verification), Some((late.ended, DueReason::First)));
+
+    let trusted = created.saturating_sub(days(7) / 2);
+    let due_at = |now| due(&sharp(), &facts, now, Task::Verification).map(|due| due.reason);
+    assert_eq!(due_at(trusted), None, "a clock may be set back by half of it");
+    let too_early = trusted.saturating_sub(seconds(1));
+    assert_eq!(due_at(too_early), Some(DueReason::ClockSetBack { recorded: created }));
 }

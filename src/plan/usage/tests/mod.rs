@@ -54,6 +54,8 @@ fn what_falls_into_one_instant_is_one_change() {
     let replaced = one.deleted(at("2026-11-23T11:00:00Z"));
     let by = stored(StoredKind::Log, 2, "2026-11-23T11:00:00Z");
     assert_eq!(UsageHistory::new([replaced, by]).changes(), 1, "nothing changes where as much comes as goes");
+    let more = stored(StoredKind::Snapshot, 1, "2026-11-23T11:00:00Z");
+    assert_eq!(UsageHistory::new([replaced, more]).changes(), 3, "each kind by itself");
 }
 
 #[test]
