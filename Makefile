@@ -11,7 +11,7 @@ help:
 	@echo 'make bench       the benchmarks'
 
 demo: setup
-	cargo run --release --features full --example quickstart
+	cargo run --features full --example quickstart
 
 test:
 	scripts/test

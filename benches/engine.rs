@@ -1,10 +1,10 @@
-//! How fast log is archived, and snapshots are taken and restored, with the storage in memory.
+//! How fast log is archived, and snapshots are taken, verified and restored, with the storage in memory.
 
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pitr::adapter::{MemoryKey, MemoryStorage, OsEntropy, SystemClock, ThreadPool};
-use pitr::engine::{Archiver, Repository, Restore, ServerRepository, Snapshotter};
+use pitr::engine::{Archiver, Repository, Restore, ServerRepository, Snapshotter, Verifier};
 use pitr::format::seal::WrappingKey;
 use pitr::model::{PostgresMajor, ServerSpec, Timestamp};
 use pitr::plan::{RestorePlan, Target, plan_restore};
@@ -21,14 +21,15 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
-fn repository() -> ServerRepository {
+fn repository() -> (Repository, ServerRepository) {
     let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(OsEntropy::new()));
     let storage = Arc::new(MemoryStorage::new(clock.clone()));
     let keys = Arc::new(MemoryKey::new(WrappingKey::new([7; 32]), entropy.clone()));
     let environment = Environment::new(clock, entropy, Arc::new(ThreadPool::default()));
     let repository = Repository::new(storage, keys, environment);
     let spec = ServerSpec::new("bench".parse().expect("a name"), PostgresMajor::MIN);
-    block_on(repository.create_server(spec)).expect("memory does not fail")
+    let server = block_on(repository.create_server(spec)).expect("memory does not fail");
+    (repository, server)
 }
 
 fn server() -> SimulatedServer {
@@ -55,7 +56,7 @@ fn bench_archive(criterion: &mut Criterion) {
             || {
                 let source = server();
                 source.write(LOG_BYTES);
-                (repository(), source)
+                (repository().1, source)
             },
             |(server, source)| archive(&server, &source),
             BatchSize::PerIteration,
@@ -73,12 +74,12 @@ fn bench_snapshot(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(files * bytes));
         group.bench_function(format!("take, {name}"), |bencher| {
             bencher.iter_batched(
-                repository,
+                || repository().1,
                 |server| block_on(Snapshotter::new(&server, source.clone()).take()).expect("memory does not fail"),
                 BatchSize::PerIteration,
             );
         });
-        let server = repository();
+        let (repository, server) = repository();
         archive(&server, &source);
         block_on(Snapshotter::new(&server, source.clone()).take()).expect("memory does not fail");
         archive(&server, &source);
@@ -86,6 +87,12 @@ fn bench_snapshot(criterion: &mut Criterion) {
         let plan = plan_restore(&catalog, &Target::Latest.into()).expect("the log is archived");
         group.bench_function(format!("restore, {name}"), |bencher| {
             bencher.iter(|| restore(&server, &plan, Arc::new(MemoryTarget::new())));
+        });
+        group.bench_function(format!("verify, {name}"), |bencher| {
+            bencher.iter(|| {
+                let report = block_on(Verifier::new(&repository, server.name()).run()).expect("memory does not fail");
+                assert!(report.is_sound());
+            });
         });
     }
     group.finish();

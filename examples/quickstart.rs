@@ -12,11 +12,11 @@ use pitr::adapter::postgres::{Config, DataDirectory, InitOptions, LocalServer, O
 use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{
     ArchiveSettings, Archiver, Observer, Progress, Repository, Restore, RestoreSettings, ServerRepository,
-    SnapshotSettings, Snapshotter,
+    SnapshotSettings, Snapshotter, Verifier,
 };
-use pitr::model::{Catalog, ServerSpec, Timestamp};
+use pitr::model::{Catalog, ServerName, ServerSpec, Timestamp};
 use pitr::plan::{RestoreRequest, Target, plan_restore, recovery_window};
-use pitr::port::{SnapshotSource, StorageExt};
+use pitr::port::SnapshotSource;
 use tokio_postgres::{Client, NoTls};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     let storage = Arc::new(LocalStorage::open(place("repository"), system().executor).await?);
     let keys = Arc::new(KeyFile::create(place("key"), system().entropy)?);
     let major = source.identify().await?.incarnation.major;
-    let repository = Repository::new(storage.clone(), keys, system());
+    let repository = Repository::new(storage, keys, system());
     let server = repository.create_server(ServerSpec::new("bank".parse()?, major)).await?;
 
     let settings = ArchiveSettings::default().cadence(Duration::from_secs(1));
@@ -95,17 +95,27 @@ async fn main() -> Result<()> {
     let [accounts, total] = [0, 1].map(|column| row.get::<_, i64>(column));
     println!("   the table is back: {accounts} accounts, {total} in all");
     assert_eq!([accounts, total], [1000, 1_000_000], "the books balance");
-    let stored = storage.list_all(None).await?.iter().map(|object| object.bytes).sum::<u64>();
-    println!("   all backups take {stored} bytes");
 
     drop(stop);
     archiving.await??;
+    verify(&repository, server.name()).await?;
     source.release().await?;
     Ok(())
 }
 
 const BANK: &str = "CREATE TABLE bank_accounts AS SELECT id, 1000 AS balance FROM generate_series(1, 1000) id";
 const BOOKS: &str = "SELECT count(*), sum(balance)::bigint FROM bank_accounts";
+
+async fn verify(repository: &Repository, server: &ServerName) -> Result<()> {
+    println!("── Verifying every byte of them");
+    let report = Verifier::new(repository, server).run().await?;
+    for fault in &report.faults {
+        println!("   {fault}: costs {:?}", report.costs(fault));
+    }
+    assert!(report.is_sound(), "the backups are damaged");
+    println!("   {} objects of {} bytes are sound", report.objects, report.bytes);
+    Ok(())
+}
 
 /// Moves money between accounts until there are none.
 async fn keep_transferring(client: Client) -> Result<()> {

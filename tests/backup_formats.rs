@@ -201,7 +201,7 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let server = Self { dir: tempfile::tempdir_in("/tmp").unwrap(), bin: bin() };
+        let server = Self { dir: tempfile::tempdir().unwrap(), bin: bin() };
         fs::create_dir(server.tablespace()).unwrap();
         if is_root() {
             succeed(Command::new("chown").args(["-R", "postgres"]).arg(server.dir.path()));

@@ -19,7 +19,7 @@ fn install() -> PgInstall {
 }
 
 fn room() -> TempDir {
-    let room = tempfile::Builder::new().prefix("pitr-test-").tempdir_in("/tmp").unwrap();
+    let room = tempfile::Builder::new().prefix("pitr-test-").tempdir().unwrap();
     fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
     room
 }

@@ -4,6 +4,7 @@
 mod clock;
 #[cfg(not(target_family = "wasm"))]
 mod entropy;
+mod key_chain;
 #[cfg(unix)]
 mod key_file;
 mod keys;
@@ -21,6 +22,7 @@ mod threads;
 pub use clock::SystemClock;
 #[cfg(not(target_family = "wasm"))]
 pub use entropy::OsEntropy;
+pub use key_chain::KeyChain;
 #[cfg(unix)]
 pub use key_file::KeyFile;
 pub use keys::MemoryKey;

@@ -6,15 +6,50 @@ use super::repository::ServerRepository;
 use crate::format::log::LogFooter;
 use crate::format::wal::{WalDecoder, WalIdentity, WalRecord, WalRecordDetail};
 use crate::model::{
-    Branch, Catalog, CommitIndex, LogBackup, LogRef, Lsn, TimelineHistory, TransactionEnd, WalRange, Xid,
+    Branch, Catalog, CommitIndex, LogBackup, LogRef, Lsn, TimelineHistory, TimelineId, TransactionEnd, WalRange, Xid,
 };
+
+/// A decoder at the beginning of some log.
+pub(super) struct Decoding {
+    pub(super) decoder: WalDecoder,
+    /// Whether it knows where in a record it begins.
+    pub(super) is_primed: bool,
+}
+
+/// How the timeline of `log` came to be; `None` if that is lost: then its pages cannot be judged.
+pub(super) fn history(catalog: &Catalog, log: &LogBackup) -> Option<TimelineHistory> {
+    let branch = Branch::new(log.incarnation, log.wal.timeline);
+    let is_known = branch.timeline == TimelineId::FIRST || catalog.history_object(branch).is_some();
+    catalog.history(branch).filter(|_| is_known).cloned()
+}
+
+/// A decoder of the log of `whose`, at `at`, primed if the log right before it is archived, whole.
+///
+/// Log before it that cannot be read is no obstacle: what follows is then verified from the next record on that begins on a page
+/// of its own.
+///
+/// # Errors
+/// If the storage cannot be read.
+pub(super) async fn begin(
+    server: &ServerRepository,
+    whose: &WalIdentity,
+    catalog: &Catalog,
+    at: Lsn,
+) -> Result<Decoding> {
+    let primed = match primed(server, whose, catalog, at).await {
+        Err(error) if error.is_of_object() => None,
+        primed => primed?,
+    };
+    let is_primed = primed.as_ref().is_some_and(|decoder| decoder.resume_point().is_some());
+    Ok(Decoding { decoder: primed.unwrap_or_else(|| WalDecoder::new(whose.clone(), at)), is_primed })
+}
 
 /// A decoder of the log of `whose`, at `at`, with the archived beginning of the record there already fed. `None` if nothing
 /// is archived right before it.
 ///
 /// # Errors
 /// If the beginning cannot be read, or is damaged.
-pub(super) async fn primed(
+async fn primed(
     server: &ServerRepository,
     whose: &WalIdentity,
     catalog: &Catalog,
@@ -92,7 +127,7 @@ fn run_start<'a>(logs: impl DoubleEndedIterator<Item = LogRef<'a>>, end: Lsn) ->
 }
 
 /// Feeds what `log` has from the decoder's position on, up to `until`.
-async fn feed(
+pub(super) async fn feed(
     server: &ServerRepository,
     decoder: &mut WalDecoder,
     log: LogBackup,

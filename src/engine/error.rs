@@ -61,6 +61,11 @@ impl Error {
         Self::new(kind, format!("{object} cannot be opened")).caused_by(source)
     }
 
+    /// Whether the object that was read is to blame, and none but it.
+    pub(crate) fn is_of_object(&self) -> bool {
+        matches!(self.kind, ErrorKind::Corrupt | ErrorKind::InvalidInput | ErrorKind::NotFound)
+    }
+
     /// What can be done about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -87,10 +87,8 @@ impl ServerRepository {
 pub(super) fn blame<T>(key: ObjectKey, read: Result<T>) -> Result<Result<T, Unreadable>> {
     match read {
         Ok(good) => Ok(Ok(good)),
-        Err(error) => match error.kind() {
-            ErrorKind::Corrupt | ErrorKind::InvalidInput | ErrorKind::NotFound => Ok(Err((key, error))),
-            _ => Err(error),
-        },
+        Err(error) if error.is_of_object() => Ok(Err((key, error))),
+        Err(error) => Err(error),
     }
 }
 
@@ -103,6 +101,8 @@ async fn sort_out(
     while let Some(entry) = read.try_next().await? {
         match entry {
             Ok(artifact) => artifacts.push(artifact),
+            // It was deleted since it was listed.
+            Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
             Err(failure) => unreadable.push(failure),
         }
     }

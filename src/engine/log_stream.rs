@@ -30,6 +30,13 @@ pub(crate) async fn read_footer(server: &ServerRepository, log: &LogBackup) -> R
     log::footer(&footer).map_err(damaged)
 }
 
+/// Reads all of `log`: every frame and block, and what it says of itself.
+pub(crate) async fn read_whole(server: &ServerRepository, log: LogBackup) -> Result<LogFooter> {
+    let mut stream = LogStream::open(server, log).await?;
+    while stream.next().await?.is_some() {}
+    stream.finish()
+}
+
 /// The log of one log backup, read from its beginning to its end.
 pub(crate) struct LogStream {
     log: LogBackup,

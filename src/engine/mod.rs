@@ -2,24 +2,35 @@
 //!
 //! A [`Repository`] holds the servers that are protected in one storage. Of each, an [`Archiver`] follows the log, a
 //! [`Snapshotter`] takes snapshots, and a [`Restore`] executes what the planner decided; [`ServerRepository::plan`] reads what
-//! the planner needs.
+//! the planner needs. A [`Verifier`] says what is damaged, and what that costs; a [`Sweeper`] deletes what has expired, and a
+//! [`Compactor`] merges small log backups.
 
 mod archive;
+mod compact;
 mod decoding;
 mod error;
+mod index_builder;
 mod inventory;
+mod log_builder;
 mod log_stream;
+mod manifest_stream;
+mod packs;
 mod planning;
 mod progress;
 mod repository;
 mod restore;
 mod snapshot;
+mod sweep;
 mod vault;
+mod verify;
 
 pub use archive::{ArchiveEvent, ArchiveSettings, Archiver};
+pub use compact::{CompactEvent, CompactReport, CompactSettings, Compactor};
 pub use error::{Error, ErrorKind, Result};
 pub use inventory::Inventory;
 pub use progress::{Observer, Progress};
 pub use repository::{Repository, ServerRepository};
 pub use restore::{Restore, RestoreSettings, WalFeed};
 pub use snapshot::{SnapshotReport, SnapshotSettings, Snapshotter};
+pub use sweep::{SweepReport, SweepSettings, Sweeper};
+pub use verify::{Cost, Fault, FaultKind, Verifier, VerifyDepth, VerifyProgress, VerifyReport, VerifySettings};

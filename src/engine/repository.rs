@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use zeroize::Zeroizing;
 
 use super::error::{Context, Error, ErrorKind, Result};
 use super::vault::Vault;
@@ -39,7 +40,7 @@ impl Repository {
     /// [`ErrorKind::Conflict`] if a server of this name is protected already. Interrupted, it can be called again.
     pub async fn create_server(&self, spec: ServerSpec) -> Result<ServerRepository> {
         let layout = ServerLayout::new(&spec.name);
-        let key = self.create_key(&spec.name, &layout).await?;
+        let key = self.create_key(&spec.name).await?;
         let vault = self.vault(key);
         let record = ServerRecord::new(spec);
         match vault.put(&layout.record(), encode(&record)?, PutMode::Create).await {
@@ -57,11 +58,23 @@ impl Repository {
     /// [`ErrorKind::NotFound`] if it is not protected here; [`ErrorKind::Denied`] if the key provider has not the key that
     /// its key is wrapped with.
     pub async fn server(&self, name: &ServerName) -> Result<ServerRepository> {
-        let layout = ServerLayout::new(name);
-        let Some(key) = self.find_key(name, &layout).await? else { return Err(self.without_key(name, &layout).await?) };
-        let server = self.open(name.clone(), self.vault(key));
+        let server = self.unlock(name).await?;
         server.record().await?;
         Ok(server)
+    }
+
+    /// The server `name`, of which nothing was read but its key.
+    pub(super) async fn unlock(&self, name: &ServerName) -> Result<ServerRepository> {
+        match self.find_key(name).await? {
+            Some(key) => Ok(self.open(name.clone(), self.vault(key))),
+            None => Err(self.without_key(name).await?),
+        }
+    }
+
+    /// Whether a server `name` was ever protected: it has a record, whatever that holds.
+    pub(super) async fn knows(&self, name: &ServerName) -> Result<bool> {
+        let record = ServerLayout::new(name).record();
+        self.storage.exists(&record).await.context(|| format!("looking for {record}"))
     }
 
     /// The servers that are protected, in order of their names.
@@ -77,23 +90,60 @@ impl Repository {
         keys.try_collect().await.context(|| format!("listing the servers in {}", self.storage))
     }
 
-    async fn find_key(&self, name: &ServerName, layout: &ServerLayout) -> Result<Option<ServerKey>> {
-        let reading = || format!("reading the key of server {name}");
-        let found = self.storage.find(&layout.key(), RECORD_BYTES_MAX).await.context(reading)?;
-        let Some((bytes, _)) = found else { return Ok(None) };
-        let wrapped = WrappedKey::parse(&bytes).map_err(|error| Error::corrupt(layout.key(), error))?;
-        match self.keys.unwrap(name, &wrapped).await {
-            Err(error) if error.kind() == PortErrorKind::Invalid => Err(Error::corrupt(layout.key(), error)),
-            unwrapped => unwrapped.map(Some).context(|| format!("opening server {name}")),
+    /// Wraps the key of the server `name` anew, by `keys`: the wrapping key is rotated, or another provider takes over. No other
+    /// object changes. From then on this repository's own provider can open the server only if it knows the new wrapping key too (a
+    /// chain of both providers does); whoever opened it before goes on.
+    ///
+    /// Before the wrapped key is replaced, `keys` has proved that it can unwrap the new one. Interrupted at any moment, one of the two
+    /// opens the server; call it again. Only when it has returned may the old wrapping key be destroyed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if neither provider can unwrap the key; [`ErrorKind::Corrupt`] if `keys` cannot unwrap what it wrapped. Then
+    /// nothing was replaced.
+    pub async fn rewrap_key(&self, name: &ServerName, keys: &dyn KeyProvider) -> Result<()> {
+        let object = ServerLayout::new(name).key();
+        loop {
+            let Some((wrapped, version)) = self.find_wrapped(name).await? else {
+                return Err(self.without_key(name).await?);
+            };
+            let key = match unwrap(&*self.keys, name, &wrapped).await {
+                // An interrupted call may have come that far.
+                Err(error) if error.kind() == ErrorKind::Denied => unwrap(keys, name, &wrapped).await?,
+                key => key?,
+            };
+            // Whoever can unwrap it need not be who wrapped it: it is wrapped in any case.
+            let anew = wrap(keys, name, &key).await?;
+            match self.storage.put(&object, anew.to_bytes(), version).await {
+                // Somebody wrapped it meanwhile: whoever won made progress, so this ends.
+                Err(error) if error.kind() == PortErrorKind::Conflict => {}
+                replaced => return replaced.map(drop).context(|| format!("replacing {object}")),
+            }
         }
     }
 
+    async fn find_key(&self, name: &ServerName) -> Result<Option<ServerKey>> {
+        match self.find_wrapped(name).await? {
+            Some((wrapped, _)) => unwrap(&*self.keys, name, &wrapped).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The wrapped key of `name`, and how to replace it.
+    async fn find_wrapped(&self, name: &ServerName) -> Result<Option<(WrappedKey, PutMode)>> {
+        let object = ServerLayout::new(name).key();
+        let found = self.storage.find(&object, RECORD_BYTES_MAX).await;
+        let Some((bytes, meta)) = found.context(|| format!("reading the key of server {name}"))? else {
+            return Ok(None);
+        };
+        let wrapped = WrappedKey::parse(&bytes).map_err(|error| Error::corrupt(object, error))?;
+        Ok(Some((wrapped, meta.version.map_or(PutMode::Overwrite, PutMode::Update))))
+    }
+
     /// Why `name` has no key.
-    async fn without_key(&self, name: &ServerName, layout: &ServerLayout) -> Result<Error> {
-        let record = self.storage.find(&layout.record(), RECORD_BYTES_MAX).await;
-        let found = record.context(|| format!("looking for the record of server {name}"))?.is_some();
-        let context = if found {
-            format!("{} is missing: without it nothing of server {name} can be opened", layout.key())
+    async fn without_key(&self, name: &ServerName) -> Result<Error> {
+        let context = if self.knows(name).await? {
+            let key = ServerLayout::new(name).key();
+            format!("{key} is missing: without it nothing of server {name} can be opened")
         } else {
             format!("no server {name} is protected in {}", self.storage)
         };
@@ -101,15 +151,15 @@ impl Repository {
     }
 
     /// Makes a key, or takes the one that an interrupted call left.
-    async fn create_key(&self, name: &ServerName, layout: &ServerLayout) -> Result<ServerKey> {
-        if let Some(key) = self.find_key(name, layout).await? {
+    async fn create_key(&self, name: &ServerName) -> Result<ServerKey> {
+        if let Some(key) = self.find_key(name).await? {
             return Ok(key);
         }
-        let mut secret = [0; 32];
-        self.environment.entropy.fill(&mut secret).context(|| "drawing a key")?;
-        let key = ServerKey::new(secret);
-        let wrapped = self.keys.wrap(name, &key).await.context(|| format!("wrapping the key of server {name}"))?;
-        let stored = self.storage.put(&layout.key(), wrapped.to_bytes(), PutMode::Create).await;
+        let mut secret = Zeroizing::new([0; 32]);
+        self.environment.entropy.fill(&mut *secret).context(|| "drawing a key")?;
+        let key = ServerKey::new(*secret);
+        let wrapped = wrap(&*self.keys, name, &key).await?;
+        let stored = self.storage.put(&ServerLayout::new(name).key(), wrapped.to_bytes(), PutMode::Create).await;
         stored.context(|| format!("storing the key of server {name}"))?;
         Ok(key)
     }
@@ -121,6 +171,32 @@ impl Repository {
 
     fn open(&self, name: ServerName, vault: Vault) -> ServerRepository {
         ServerRepository { layout: ServerLayout::new(&name), vault, clock: Arc::clone(&self.environment.clock), name }
+    }
+}
+
+async fn unwrap(keys: &dyn KeyProvider, name: &ServerName, wrapped: &WrappedKey) -> Result<ServerKey> {
+    match keys.unwrap(name, wrapped).await {
+        Err(error) if error.kind() == PortErrorKind::Invalid => {
+            Err(Error::corrupt(ServerLayout::new(name).key(), error))
+        }
+        unwrapped => unwrapped.context(|| format!("opening server {name}")),
+    }
+}
+
+/// Wraps `key`, and proves that it can be unwrapped: with the key everything would be lost.
+async fn wrap(keys: &dyn KeyProvider, name: &ServerName, key: &ServerKey) -> Result<WrappedKey> {
+    let wrapped = keys.wrap(name, key).await.context(|| format!("wrapping the key of server {name}"))?;
+    let proof = unwrap(keys, name, &wrapped).await;
+    let wrong = || {
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("the key provider cannot unwrap the key of server {name} as it wrapped it"),
+        )
+    };
+    match proof {
+        Ok(unwrapped) if unwrapped.id() == key.id() => Ok(wrapped),
+        Ok(_) => Err(wrong()),
+        Err(error) => Err(wrong().caused_by(error)),
     }
 }
 
@@ -195,7 +271,7 @@ impl ServerRepository {
         let name = self.layout.record();
         let found = self.vault.find(&name, RECORD_BYTES_MAX).await?;
         let missing =
-            || Error::new(ErrorKind::NotFound, format!("server {} has no record: create it again", self.name));
+            || Error::new(ErrorKind::NotFound, format!("{name} is missing: create server {} again", self.name));
         let (bytes, meta) = found.ok_or_else(missing)?;
         let version = meta.version.map_or(PutMode::Overwrite, PutMode::Update);
         Ok((decode(&name, &bytes)?, version))

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
 use super::error::{Context, Error, ErrorKind, Result};
-use crate::format::seal::{self, FrameSize, ObjectOpener, Opener, Salt, SealedLayout, Sealer, ServerKey};
+use crate::format::seal::{self, FrameSize, FrameSpan, ObjectOpener, Opener, Salt, SealedLayout, Sealer, ServerKey};
 use crate::model::{ObjectKey, StoredObject};
 use crate::port::{Entropy, Executor, ExecutorExt, ObjectMeta, PutMode, Storage, StorageExt, Upload, Version};
 
@@ -188,15 +188,27 @@ impl VaultReader {
         self.layout.plain_len()
     }
 
+    /// Checks that the object ends where it should: its last frame says so, and no other can.
+    pub(crate) async fn check_end(&self) -> Result<()> {
+        self.read_frames(self.layout.last_frame(), drop).await
+    }
+
     /// The bytes `range` of the object, and what `work` makes of them, off the caller's thread.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         range: Range<u64>,
         work: impl FnOnce(Bytes) -> T + Send + 'static,
     ) -> Result<T> {
-        let name = &self.name;
-        let span = self.layout.frames_for(range).map_err(|error| Error::open(name, error))?;
-        let sealed = span.sealed_bytes();
+        let span = self.layout.frames_for(range).map_err(|error| Error::open(&self.name, error))?;
+        self.read_frames(span, work).await
+    }
+
+    async fn read_frames<T: Send + 'static>(
+        &self,
+        span: FrameSpan,
+        work: impl FnOnce(Bytes) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (name, sealed) = (&self.name, span.sealed_bytes());
         let length = usize::try_from(sealed.end - sealed.start).map_err(|error| Error::corrupt(name, error))?;
         let read = self.storage.get(name, Some(sealed)).await.map_err(|error| missing_or_short(name, error))?;
         let fetched = read.collect(length).await.context(|| format!("reading {name}"))?;

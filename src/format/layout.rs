@@ -9,6 +9,8 @@ use crate::model::{
 
 /// The directory of all servers.
 const SERVERS: &str = "servers";
+const MANIFEST: &str = "manifest";
+const EXPIRED: &str = "expired";
 
 /// The names of one server's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,39 @@ pub enum CatalogEntry {
     },
 }
 
+/// What the name of an object of a snapshot's data says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct DataEntry {
+    /// The snapshot that stored it.
+    pub snapshot: SnapshotId,
+    /// What it is.
+    pub part: DataPart,
+}
+
+/// A part of a snapshot's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DataPart {
+    /// The list of all files, and of where their blocks are.
+    Manifest,
+    /// The pack with this number.
+    Pack(u32),
+    /// A note that the snapshot expired and its data are being deleted.
+    Expired,
+}
+
+impl DataPart {
+    /// The number of the pack that it is, if it is one.
+    #[must_use]
+    pub const fn pack(self) -> Option<u32> {
+        match self {
+            Self::Pack(number) => Some(number),
+            Self::Manifest | Self::Expired => None,
+        }
+    }
+}
+
 /// The directory below which every server has one of its own.
 #[must_use]
 pub fn servers() -> ObjectKey {
@@ -58,6 +93,12 @@ impl ServerLayout {
     #[must_use]
     pub fn new(name: &ServerName) -> Self {
         Self { root: below(&servers(), name) }
+    }
+
+    /// The directory of everything that the server has.
+    #[must_use]
+    pub fn root(&self) -> &ObjectKey {
+        &self.root
     }
 
     /// The server's wrapped key.
@@ -102,16 +143,22 @@ impl ServerLayout {
         below(&self.histories(incarnation), hex8(timeline))
     }
 
+    /// The directory of the data of all snapshots.
+    #[must_use]
+    pub fn data(&self) -> ObjectKey {
+        below(&self.root, "data")
+    }
+
     /// The directory of the data that the snapshot `id` stored.
     #[must_use]
     pub fn snapshot_data(&self, id: &SnapshotId) -> ObjectKey {
-        below(&below(&self.root, "data"), id)
+        below(&self.data(), id)
     }
 
     /// The manifest of the snapshot `id`.
     #[must_use]
     pub fn manifest(&self, id: &SnapshotId) -> ObjectKey {
-        below(&self.snapshot_data(id), "manifest")
+        below(&self.snapshot_data(id), MANIFEST)
     }
 
     /// The pack `number` of the snapshot `id`.
@@ -142,6 +189,38 @@ impl ServerLayout {
             _ => return Err(error()),
         };
         if parts.next().is_none() { Ok(entry) } else { Err(error()) }
+    }
+
+    /// The part `part` of the data of the snapshot `id`.
+    #[must_use]
+    pub fn data_part(&self, id: &SnapshotId, part: DataPart) -> ObjectKey {
+        match part {
+            DataPart::Manifest => self.manifest(id),
+            DataPart::Pack(number) => self.pack(id, number),
+            DataPart::Expired => below(&self.snapshot_data(id), EXPIRED),
+        }
+    }
+
+    /// The log backup that is called so, of which the size is not known; `None` if it is no name of one.
+    #[must_use]
+    pub fn parse_log(&self, key: &ObjectKey) -> Option<LogBackup> {
+        match self.parse_catalog(&StoredObject::new(key.clone(), 0)) {
+            Ok(CatalogEntry::Log(log)) => Some(log),
+            _ => None,
+        }
+    }
+
+    /// What the name of an object below [`data`](Self::data) says; `None` if it is no name that this version writes.
+    #[must_use]
+    pub fn parse_data(&self, key: &ObjectKey) -> Option<DataEntry> {
+        let mut parts = key.as_str().strip_prefix(self.root.as_str())?.strip_prefix("/data/")?.split('/');
+        let (snapshot, part) = (parts.next()?.parse().ok()?, parts.next()?);
+        let part = match part {
+            MANIFEST => DataPart::Manifest,
+            EXPIRED => DataPart::Expired,
+            _ => DataPart::Pack(u32::try_from(upper_hex(part.strip_prefix("pack-")?, 8)?).ok()?),
+        };
+        parts.next().is_none().then_some(DataEntry { snapshot, part })
     }
 
     fn facts(&self, incarnation: Incarnation, kind: &str) -> ObjectKey {
@@ -197,6 +276,18 @@ mod tests {
         let timeline = TimelineId::new(0xAB).unwrap();
         let parsed = layout().parse_catalog(&object(layout().history(incarnation, timeline)));
         assert_eq!(parsed, Ok(CatalogEntry::History { incarnation, timeline }));
+    }
+
+    #[test]
+    fn names_of_data_parse_back() {
+        let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
+        let entry = |part| Some(DataEntry { snapshot: id.clone(), part });
+        for part in [DataPart::Manifest, DataPart::Pack(0xAB), DataPart::Expired] {
+            assert_eq!(layout().parse_data(&layout().data_part(&id, part)), entry(part));
+        }
+        for foreign in ["data/x/pack-000000ab", "data/x/manifest/y", "data/x/log", "data/x", "catalog/x/manifest"] {
+            assert_eq!(layout().parse_data(&below(&layout().root, foreign)), None, "{foreign}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::block::{self, BLOCK_BYTES_MAX, BlockError, Codec, Compression, EncodedBlock};
-use crate::model::{CommitIndex, Lsn, SegmentSize, WalRange};
+use crate::model::{CommitIndex, Lsn, ObjectKey, SegmentSize, WalRange};
 
 /// The bytes of log that a writer puts into one block.
 pub const LOG_BLOCK_BYTES: usize = 1 << 20;
@@ -35,6 +35,9 @@ pub struct LogFooter {
     pub wal: WalRange,
     /// The size of the server's WAL segments.
     pub segment_size: SegmentSize,
+    /// The log backup that ends where this one begins, if there was one that could be read when this one was begun: should it be
+    /// lost, its name is still known, and with it what it held.
+    pub previous: Option<ObjectKey>,
     /// Where the record begins that the end of the range cuts; the end itself if it cuts none. Decoding goes on from here.
     /// `None` if no record's start was found yet.
     pub resume_lsn: Option<Lsn>,
@@ -56,6 +59,7 @@ impl LogFooter {
             version: VERSION,
             wal,
             segment_size,
+            previous: None,
             resume_lsn: Some(wal.end),
             last_record_lsn: None,
             records: 0,

@@ -8,18 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{BLOCK_BYTES_MAX, Codec};
 use super::digest::Digest;
-use crate::model::{FileEntry, SnapshotId, Tablespace};
+use crate::model::{FileEntry, Incarnation, SnapshotId, Tablespace};
 
 /// The version that this pitr writes.
 const VERSION: u32 = 1;
 /// The longest line, without its end. A relation segment of 1 GiB in blocks of 4 KiB would fit.
 const LINE_BYTES_MAX: usize = 64 << 20;
+/// The last line is shorter: it has a few numbers.
+pub const END_BYTES_MAX: u64 = 512;
 
 /// The first line of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ManifestHead {
     version: u32,
+    /// Which life of the server it is of.
+    pub incarnation: Incarnation,
     /// The snapshot.
     pub snapshot: SnapshotId,
     /// The tablespaces outside the data directory.
@@ -27,10 +31,10 @@ pub struct ManifestHead {
 }
 
 impl ManifestHead {
-    /// The head of the manifest of `snapshot`.
+    /// The head of the manifest of `snapshot`, of the server in its life `incarnation`.
     #[must_use]
-    pub const fn new(snapshot: SnapshotId, tablespaces: Vec<Tablespace>) -> Self {
-        Self { version: VERSION, snapshot, tablespaces }
+    pub const fn new(incarnation: Incarnation, snapshot: SnapshotId, tablespaces: Vec<Tablespace>) -> Self {
+        Self { version: VERSION, incarnation, snapshot, tablespaces }
     }
 }
 
@@ -109,6 +113,8 @@ pub struct ManifestEnd {
     pub files: u64,
     /// The bytes of all files.
     pub bytes: u64,
+    /// The packs that hold them: those with the numbers from 0 up to this one.
+    pub packs: u64,
 }
 
 impl ManifestEnd {
@@ -118,6 +124,8 @@ impl ManifestEnd {
             ManifestLine::File(file) => {
                 self.files += 1;
                 self.bytes = self.bytes.saturating_add(file.entry.bytes);
+                let packs = file.blocks.iter().map(|block| u64::from(block.pack) + 1).max();
+                self.packs = self.packs.max(packs.unwrap_or(0));
             }
             ManifestLine::Head(_) | ManifestLine::End(_) => {}
         }
@@ -260,7 +268,7 @@ impl ManifestWriter {
     /// The last line.
     #[must_use]
     pub fn end(self) -> Bytes {
-        print(&ManifestLine::End(self.counts)).expect("three numbers fit in a line")
+        print(&ManifestLine::End(self.counts)).expect("a few numbers fit in a line")
     }
 
     fn line(&mut self, line: &ManifestLine) -> Result<Bytes, ManifestError> {
@@ -277,6 +285,19 @@ fn print(line: &ManifestLine) -> Result<Bytes, ManifestError> {
     }
     text.push(b'\n');
     Ok(text.into())
+}
+
+/// The counts of a manifest, of which `tail` is the end.
+///
+/// # Errors
+/// If they do not stand there: [`END_BYTES_MAX`] bytes are enough.
+pub fn end(tail: &[u8]) -> Result<ManifestEnd, ManifestError> {
+    let text = tail.strip_suffix(b"\n").ok_or(ManifestError::Truncated)?;
+    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or(text);
+    match serde_json::from_slice(last) {
+        Ok(ManifestLine::End(end)) => Ok(end),
+        _ => Err(ManifestError::Truncated),
+    }
 }
 
 /// Reads a manifest as it arrives. Keeps at most one line.

@@ -1,9 +1,9 @@
 //! Pure decisions: catalog + request + policy → a plan, or a refusal that carries the numbers.
 //!
 //! - [`plan_restore`]: which artifacts restore a target; [`explain_restore`]: and why not others. [`recovery_window`]: all instants that
-//!   can be restored.
+//!   can be restored; [`loss`](fn@loss): and those that could not without some artifacts.
 //! - [`retention`]: what is kept and what expires, and why. [`schedule`]: what is due. [`usage`]: what is stored, and what it costs.
-//!   [`post_restore`]: what is left to do after a restore.
+//!   [`post_restore`]: what is left to do after a restore. [`compaction`]: which log backups become one.
 //!
 //! # How a time becomes a position
 //!
@@ -36,6 +36,8 @@
 //! in the middle of that first segment, then all bytes before can come from the timeline's own copy of them instead.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod compaction;
+mod loss;
 mod past;
 pub mod post_restore;
 mod restore;
@@ -45,6 +47,7 @@ mod text;
 pub mod usage;
 mod window;
 
+pub use loss::{Loss, loss};
 pub use past::Need;
 pub use restore::{
     Answer, Considered, ConsistentFrom, Cost, CostModel, Explanation, Objective, PlanError, PlannedLog, Point,

@@ -233,6 +233,19 @@ pub trait StorageExt: Storage {
         }
     }
 
+    /// Whether there is such an object.
+    ///
+    /// # Errors
+    /// The store's own, but for a missing object.
+    fn exists(&self, key: &ObjectKey) -> impl Future<Output = Result<bool, PortError>> + Send {
+        async move {
+            match self.head(key).await {
+                Err(error) if error.kind() == PortErrorKind::NotFound => Ok(false),
+                head => head.map(|_| true),
+            }
+        }
+    }
+
     /// All that a listing gives, for directories known to be small.
     ///
     /// # Errors

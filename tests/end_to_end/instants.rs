@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pitr::adapter::postgres::InitOptions;
+use pitr::engine::{CompactSettings, Compactor};
 use pitr::model::{Branch, Lsn, TimelineHistory, TimelineId, Timestamp};
+use pitr::plan::compaction::CompactionPolicy;
+use pitr::plan::retention::Protections;
 use pitr::plan::{Answer, RestoreRequest, Target, recovery_window};
 use tokio_postgres::Client;
 
@@ -104,8 +107,29 @@ impl Scene {
     }
 }
 
+/// Restores are then from log backups that were made of others.
+async fn compact(stand: &Stand) {
+    let before = stand.catalog().await;
+    let mut policy = CompactionPolicy::default();
+    (policy.count_min, policy.settled_for) = (2, Duration::ZERO);
+    let settings = CompactSettings::default().policy(policy).grace(Duration::ZERO);
+    for deletes in [false, true] {
+        let report = Compactor::new(&stand.server).settings(settings.clone()).run(&Protections::none()).await.unwrap();
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
+        assert!(if deletes { report.deleted } else { report.made } > 0, "{report:?}");
+        // The server must have been seen after the merged ones were stored.
+        stand.wait_all_archived().await;
+    }
+    assert_eq!(stand.faults().await, []);
+    let current = before.current().unwrap();
+    let [before, after] = [before, stand.catalog().await].map(|catalog| recovery_window(&catalog, current));
+    assert_eq!((before.intervals.len(), before.earliest()), (after.intervals.len(), after.earliest()));
+    assert!(before.latest() <= after.latest());
+}
+
 async fn every_target(major: u32) {
     let mut scene = play(major).await;
+    compact(&scene.stand).await;
     let catalog = scene.stand.catalog().await;
     let window = recovery_window(&catalog, catalog.current().unwrap());
     let (earliest, latest) = (window.earliest().unwrap(), window.latest().unwrap());
@@ -140,6 +164,7 @@ async fn every_target(major: u32) {
         scene.check(Target::Lsn(lsn), &expected).await;
     }
     check_with_postgres(&mut scene, last_commit).await;
+    assert_eq!(scene.stand.faults().await, []);
 }
 
 /// PostgreSQL's own tools accept a recovered server.

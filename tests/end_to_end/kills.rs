@@ -42,6 +42,7 @@ async fn an_archiver_is_killed_again_and_again() {
     check_contiguous(&catalog);
     let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
     assert_eq!(ledger::rows(&restored.client().await).await, ledger);
+    assert_eq!(stand.faults().await, []);
 }
 
 /// What was received counts, however long the cadence: it may be all that is left of the server.

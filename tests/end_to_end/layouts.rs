@@ -28,6 +28,7 @@ async fn segments_of_64_megabytes() {
     let size: String = client.query_one("SHOW wal_segment_size", &[]).await.unwrap().get(0);
     assert_eq!(size, "64MB");
     assert_eq!(ledger::rows(&client).await, ledger);
+    assert_eq!(stand.faults().await, []);
 }
 
 /// A relation is cut into files of 1 GiB (`RELSEG_SIZE`); its second file is a file like any other.
@@ -49,4 +50,5 @@ async fn a_relation_of_more_than_a_gigabyte() {
     let found = restored.client().await.query_one(sum, &[]).await.unwrap();
     let columns = |row: &tokio_postgres::Row| [0, 1, 2].map(|column| row.get::<_, i64>(column));
     assert_eq!(columns(&found), columns(&source));
+    assert_eq!(stand.faults().await, []);
 }

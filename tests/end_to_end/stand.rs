@@ -1,5 +1,6 @@
 //! A test stand: a real server, a repository in a directory, and an archiver between them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,11 @@ use pitr::adapter::postgres::{
     StopMode, StreamSettings,
 };
 use pitr::adapter::{KeyFile, LocalStorage, system};
-use pitr::engine::{ArchiveSettings, Archiver, Repository, Restore, ServerRepository, Snapshotter};
-use pitr::model::{Catalog, Lsn, PostgresMajor, ServerSpec, Snapshot, Timestamp};
+use pitr::engine::{
+    ArchiveSettings, Archiver, Repository, Restore, ServerRepository, Snapshotter, Verifier, VerifyDepth,
+    VerifySettings,
+};
+use pitr::model::{Catalog, Lsn, ObjectKey, PostgresMajor, ServerSpec, Snapshot, Timestamp};
 use pitr::plan::{RestorePlan, RestoreRequest, plan_restore};
 use pitr::port::{SnapshotSource as _, Storage};
 use tempfile::TempDir;
@@ -37,12 +41,11 @@ pub(crate) struct Stand {
     pub(crate) local: LocalServer,
     pub(crate) install: PgInstall,
     pub(crate) storage: Arc<dyn Storage>,
+    repository: Repository,
     pub(crate) server: ServerRepository,
     pub(crate) postgres: Arc<PostgresServer>,
     archiving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     restores: usize,
-    /// Whether restored servers leave it to the kernel when their files reach the disk, to be quicker.
-    pub(crate) hurried: bool,
     // Dropped last: everything above lives in it.
     pub(crate) scratch: TempDir,
 }
@@ -100,9 +103,9 @@ impl Stand {
         let spec = ServerSpec::new("bank".parse().unwrap(), install.major());
         let server = repository.create_server(spec).await.unwrap();
         let postgres = Arc::new(source_of(&source));
-        let (archiving, restores, hurried) = (None, 0, false);
+        let (archiving, restores) = (None, 0);
         let source = Some(source);
-        Self { source, local, install, storage, server, postgres, archiving, restores, hurried, scratch }
+        Self { source, local, install, storage, repository, server, postgres, archiving, restores, scratch }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -111,6 +114,18 @@ impl Stand {
 
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url()).await
+    }
+
+    /// What is wrong with the repository, as far as both depths of verification see.
+    pub(crate) async fn faults(&self) -> Vec<ObjectKey> {
+        let mut faults = BTreeSet::new();
+        for depth in [VerifyDepth::Quick, VerifyDepth::Full] {
+            let settings = VerifySettings::default().depth(depth);
+            let report = Verifier::new(&self.repository, self.server.name()).settings(settings).run().await.unwrap();
+            assert!(report.objects > 0);
+            faults.extend(report.faults.into_iter().map(|fault| fault.object));
+        }
+        faults.into_iter().collect()
     }
 
     /// Archives from now on, in small log backups.
@@ -184,8 +199,8 @@ impl Stand {
 
     pub(crate) async fn execute(&self, plan: RestorePlan, data: PathBuf) -> Restored {
         let target = Arc::new(owned(DataDirectory::new(&data)));
-        let local = LocalServer::new(self.install.clone(), &data);
-        let local = if self.hurried { local.setting("fsync", "off") } else { local };
+        // It is PostgreSQL's own care when its files reach the disk, and no machine stops here.
+        let local = LocalServer::new(self.install.clone(), &data).setting("fsync", "off");
         let feed = Restore::new(&self.server, plan.clone(), target.clone()).run().await;
         let feed = feed.unwrap_or_else(|error| panic!("{}\n{plan}", chain(&error)));
         self.verify_backup(&data);

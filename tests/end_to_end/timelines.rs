@@ -85,6 +85,7 @@ async fn both_sides_of_every_switch_are_restored() {
     let latest = stand.restore(&RestoreRequest::new(Target::Latest)).await;
     assert_eq!(ledger::rows(&latest.client().await).await, ledger);
     assert!(latest.recovered.timeline > third.timeline, "it writes a timeline of its own");
+    assert_eq!(stand.faults().await, []);
 }
 
 async fn check(stand: &mut Stand, request: RestoreRequest, ledger: &BTreeMap<u32, i64>, ends: &[End], at: Timestamp) {

@@ -81,7 +81,7 @@ impl Cluster {
 
     /// A directory for a server.
     pub(crate) fn empty(bin: &Path) -> Self {
-        let dir = tempfile::Builder::new().prefix("pitr-client-").tempdir_in("/tmp").unwrap();
+        let dir = tempfile::Builder::new().prefix("pitr-client-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(dir.path()));

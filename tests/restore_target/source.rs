@@ -28,12 +28,12 @@ pub(crate) fn installs() -> Vec<PgInstall> {
     found
 }
 
-/// A directory below /tmp that the user who runs servers can reach, removed when dropped.
+/// A directory that the user who runs servers can reach, removed when dropped.
 pub(crate) struct Room(tempfile::TempDir);
 
 impl Room {
     pub(crate) fn new() -> Self {
-        let room = tempfile::Builder::new().prefix("pitr-test-").tempdir_in("/tmp").unwrap();
+        let room = tempfile::Builder::new().prefix("pitr-test-").tempdir().unwrap();
         fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
         Self(room)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use pitr::engine::Verifier;
 use pitr::format::layout::ServerLayout;
 use pitr::format::log::{LogFooter, LogReader};
 use pitr::format::seal::{self, ServerKey, WrappedKey};
@@ -10,7 +11,7 @@ use pitr::model::{Branch, Catalog, CommitIndex, IndexedCommit, LogBackup, Lsn, O
 use pitr::port::{KeyProvider, Storage};
 use pitr::testing::LoggedRecord;
 
-use crate::world::World;
+use crate::world::{World, explain};
 
 /// What is wrong with an archive, in words. Nothing, if all is well.
 pub(crate) type Verdict = Result<(), String>;
@@ -40,7 +41,15 @@ pub(crate) fn check(world: &World) -> Verdict {
             check_log(world, log, run_start)?;
         }
     }
+    check_verification(world)?;
     ends(world).into_iter().try_for_each(|(timeline, end)| check_coverage(world, &catalog, timeline, end))
+}
+
+/// What the engine itself says of what is archived.
+fn check_verification(world: &World) -> Verdict {
+    let report =
+        world.finish(Verifier::new(&world.repository, world.server.name()).run()).map_err(|error| explain(&error))?;
+    report.faults.iter().try_for_each(|fault| Err(format!("verification finds that {fault}")))
 }
 
 fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {

@@ -18,6 +18,7 @@ use pitr::port::{Environment, WalSource};
 use pitr::testing::{FaultyStorage, Habits, ManualClock, ManualExecutor, MemoryTarget, SeededEntropy, SimulatedServer};
 
 pub(crate) struct World {
+    pub(crate) clock: ManualClock,
     pub(crate) executor: ManualExecutor,
     pub(crate) storage: FaultyStorage,
     pub(crate) keys: MemoryKey,
@@ -41,11 +42,11 @@ impl World {
         let storage = FaultyStorage::new(Arc::new(MemoryStorage::new(Arc::new(clock.clone()))));
         let keys = MemoryKey::new(WrappingKey::new([7; 32]), Arc::new(entropy.clone()));
         let source = SimulatedServer::new(seed, &clock);
-        let environment = Environment::new(Arc::new(clock), Arc::new(entropy), Arc::new(executor.clone()));
+        let environment = Environment::new(Arc::new(clock.clone()), Arc::new(entropy), Arc::new(executor.clone()));
         let repository = Repository::new(Arc::new(storage.clone()), Arc::new(keys.clone()), environment);
         let spec = ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN);
         let server = finish(&executor, repository.create_server(spec)).unwrap();
-        Self { executor, storage, keys, source, repository, server, bytes_max: 64 << 10 }
+        Self { clock, executor, storage, keys, source, repository, server, bytes_max: 64 << 10 }
     }
 
     /// A server that lives by `habits`, before a storage of which one operation in so many fails.

@@ -9,6 +9,8 @@ use super::message::{Message, ProtocolError, Row};
 use crate::model::{Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, TimelineId};
 use crate::port::{PortError, PortErrorKind, SourceIdentity};
 
+const TIMELINE_END: &str = "the end of a timeline";
+
 /// What `IDENTIFY_SYSTEM` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SystemIdentity {
@@ -112,9 +114,23 @@ impl Connection {
         }
     }
 
-    /// Reads where the log goes on, after the copy of a timeline's log ended on both sides.
-    pub(super) async fn next_timeline(&mut self) -> Result<NextTimeline, PortError> {
-        let doing = "the end of a timeline";
+    /// Ends the copy of a timeline's log, as the server just did, and reads where the log goes on.
+    ///
+    /// A server that has sent all still reads what was on its way to it, and answers that with keepalives (`ProcessRepliesIfAny` of
+    /// `src/backend/replication/walsender.c`). They tell nothing any more, and libpq drops them as well.
+    pub(super) async fn end_copy(&mut self) -> Result<NextTimeline, PortError> {
+        self.send_copy_done().await?;
+        loop {
+            match self.receive(TIMELINE_END).await? {
+                Message::CopyData(_) => {}
+                Message::RowDescription => return self.next_timeline().await,
+                _ => return Err(self.confused(ProtocolError("no next timeline where it was due"))),
+            }
+        }
+    }
+
+    async fn next_timeline(&mut self) -> Result<NextTimeline, PortError> {
+        let doing = TIMELINE_END;
         let rows = self.rows(doing).await?;
         let row = self.single(rows)?;
         let next = NextTimeline { timeline: self.field(&row, 0)?, switch: self.field(&row, 1)? };
@@ -188,7 +204,27 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::adapter::postgres::connection::{Address, Endpoint};
+
+    #[tokio::test]
+    async fn keepalives_that_cross_the_end_of_a_copy_are_no_next_timeline() {
+        let (mut server, client) = tokio::io::duplex(1 << 10);
+        let endpoint = Endpoint { name: "test".into(), address: Address::Unix("/test".into()) };
+        let mut connection = Connection::new(Box::new(client), endpoint);
+        let keepalive: &[u8] = b"d\0\0\0\x16k\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0";
+        let result: &[u8] = b"T\0\0\0\x06\0\0D\0\0\0\x15\0\x02\0\0\0\x012\0\0\0\x060/1000C\0\0\0\x04Z\0\0\0\x05I";
+        for message in [keepalive, keepalive, result] {
+            server.write_all(message).await.unwrap();
+        }
+        let next = NextTimeline { timeline: TimelineId::new(2).unwrap(), switch: Lsn::new(0x1000) };
+        assert_eq!(connection.end_copy().await.unwrap(), next);
+        let mut copy_done = [0; 5];
+        server.read_exact(&mut copy_done).await.unwrap();
+        assert_eq!(&copy_done, b"c\0\0\0\x04");
+    }
 
     #[test]
     fn settings_have_units() {

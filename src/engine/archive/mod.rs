@@ -1,7 +1,5 @@
 //! Archiving: follows a server's log and stores it as log backups.
 
-mod index;
-mod pending;
 mod position;
 mod session;
 
@@ -10,16 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::pending::LogFormat;
 use self::position::Position;
-use self::session::{Session, SessionEnd};
-use super::decoding;
+use self::session::{Session, SessionEnd, Start};
+use super::decoding::{self, Decoding};
 use super::error::{Context, Error, ErrorKind, Result};
+use super::log_builder::LogFormat;
 use super::progress::Observer;
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::block::Compression;
 use crate::format::history;
-use crate::format::wal::{WalDecoder, WalIdentity};
+use crate::format::wal::WalIdentity;
 use crate::model::{Catalog, LogBackup, Lsn, ObjectKey, TimelineHistory, TimelineId, WalRange};
 use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
 
@@ -161,10 +159,10 @@ impl Archiver {
         };
         let Position { timeline, lsn } = position;
         self.settings.observer.tell(&ArchiveEvent::Following { timeline, lsn });
-        let decoder = self.decoder(identity, history, &catalog, position).await?;
+        let start = self.start(identity, history, &catalog, position).await?;
         let compression = self.settings.compression;
         let format = LogFormat { incarnation: identity.incarnation, segment_size: identity.segment_size, compression };
-        Ok(Session::new(self.server.clone(), self.settings.clone(), format, stream, decoder, position))
+        Ok(Session::new(self.server.clone(), self.settings.clone(), format, stream, start))
     }
 
     async fn follow(&self, position: Position) -> Result<Box<dyn WalStream>> {
@@ -178,28 +176,19 @@ impl Archiver {
         }
     }
 
-    /// A decoder that goes on at `position`, with the archived beginning of the record there already fed.
-    async fn decoder(
+    /// What is known of the archived log before `position`.
+    async fn start(
         &self,
         identity: SourceIdentity,
         history: &TimelineHistory,
         catalog: &Catalog,
         position: Position,
-    ) -> Result<WalDecoder> {
+    ) -> Result<Start> {
         let past = self.history_at(history, position.timeline).await?;
         let whose = WalIdentity::new(identity.incarnation, identity.segment_size, past);
-        match decoding::primed(&self.server, &whose, catalog, position.lsn).await {
-            Ok(Some(decoder)) => Ok(decoder),
-            Ok(None) => Ok(WalDecoder::new(whose, position.lsn)),
-            // Archived log that cannot be read must not keep new log from being archived: verification then starts at the
-            // next record that begins on a page of its own.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::InvalidInput) =>
-            {
-                Ok(WalDecoder::new(whose, position.lsn))
-            }
-            Err(error) => Err(error),
-        }
+        let Decoding { decoder, is_primed } = decoding::begin(&self.server, &whose, catalog, position.lsn).await?;
+        let previous = position::previous(catalog, identity.incarnation, history, position).filter(|_| is_primed);
+        Ok(Start { position, decoder, previous })
     }
 
     /// The history of `timeline`, as the server has it.

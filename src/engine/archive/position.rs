@@ -1,6 +1,8 @@
 //! Where to go on archiving.
 
-use crate::model::{Branch, Catalog, Incarnation, Lsn, SegmentNumber, SegmentSize, TimelineHistory, TimelineId};
+use crate::model::{
+    Branch, Catalog, Incarnation, LogRef, Lsn, ObjectKey, SegmentNumber, SegmentSize, TimelineHistory, TimelineId,
+};
 
 /// A position on a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,21 @@ pub(super) fn archived_end(catalog: &Catalog, incarnation: Incarnation, history:
         next = Some(Position { timeline, lsn: begin });
     }
     None
+}
+
+/// The log backup that ends at `at`; of a server with this `history`, which may have left a timeline there.
+pub(super) fn previous(
+    catalog: &Catalog,
+    incarnation: Incarnation,
+    history: &TimelineHistory,
+    at: Position,
+) -> Option<ObjectKey> {
+    let last_byte = Lsn::new(at.lsn.as_u64().checked_sub(1)?);
+    let ends_there = |timeline| {
+        let mut logs = catalog.logs(Branch::new(incarnation, timeline));
+        logs.rfind(|log| log.end() == at.lsn).map(LogRef::key)
+    };
+    ends_there(at.timeline).or_else(|| ends_there(history.timeline_at(last_byte)))
 }
 
 /// Where to begin archiving a server that keeps its log from `kept` on.

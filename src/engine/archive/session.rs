@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FusedFuture};
 use futures::{FutureExt, select_biased};
 
-use super::pending::{Knowledge, LogFormat, Pending};
 use super::position::Position;
 use super::{ArchiveEvent, ArchiveSettings};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
+use crate::engine::log_builder::{Knowledge, LogBuilder, LogFormat};
 use crate::engine::repository::ServerRepository;
 use crate::format::wal::{WalDecoder, WalRecord, WalRecordDetail};
-use crate::model::{LogBackup, Lsn, Timestamp};
+use crate::model::{LogBackup, Lsn, ObjectKey, Timestamp};
 use crate::port::{WalEvent, WalStream};
 
 /// Why a session ended; everything that was received is stored then.
@@ -35,7 +35,9 @@ pub(super) struct Session {
     format: LogFormat,
     stream: Box<dyn WalStream>,
     decoder: WalDecoder,
-    pending: Pending,
+    /// The log backup that ends where the next one to be stored begins.
+    previous: Option<ObjectKey>,
+    pending: LogBuilder,
     /// As of the end of what is pending: the decoder itself goes on, and may fail, inside a chunk.
     knowledge: Knowledge,
     /// Through when the log is stored, or being stored.
@@ -44,6 +46,14 @@ pub(super) struct Session {
     begun: Duration,
     upload: Option<BoxFuture<'static, Result<LogBackup>>>,
     end: Option<SessionEnd>,
+}
+
+/// Where a session begins.
+pub(super) struct Start {
+    pub(super) position: Position,
+    pub(super) decoder: WalDecoder,
+    /// The log backup that ends there, of which the decoder knows.
+    pub(super) previous: Option<ObjectKey>,
 }
 
 /// What a session waits for.
@@ -59,8 +69,7 @@ impl Session {
         settings: ArchiveSettings,
         format: LogFormat,
         stream: Box<dyn WalStream>,
-        decoder: WalDecoder,
-        start: Position,
+        Start { decoder, previous, position }: Start,
     ) -> Self {
         let begun = server.clock.elapsed();
         let knowledge = Knowledge::of(&decoder, None);
@@ -70,7 +79,8 @@ impl Session {
             format,
             stream,
             decoder,
-            pending: Pending::new(start),
+            previous,
+            pending: LogBuilder::new(position.timeline, position.lsn),
             knowledge,
             complete_stored: None,
             begun,
@@ -136,7 +146,7 @@ impl Session {
                 self.knowledge = Knowledge::of(&self.decoder, self.still_complete_through(&records));
                 self.pending.push(&bytes, records);
             }
-            WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end().lsn => {
+            WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end() => {
                 // The latest observation, not the greatest time: a clock that was set back may be right.
                 self.knowledge.complete_through = Some(at);
             }
@@ -158,7 +168,7 @@ impl Session {
 
     /// The source goes on where the received log ends, or something went wrong between here and there.
     fn expect(&self, found: Lsn) -> Result<()> {
-        let due = self.pending.end().lsn;
+        let due = self.pending.end();
         let context = || format!("the source went on at {found} where {due} was due");
         if found == due { Ok(()) } else { Err(Error::new(ErrorKind::Unavailable, context())) }
     }
@@ -179,10 +189,10 @@ impl Session {
 
     /// Begins to store what was gathered, and to gather anew.
     fn cut(&mut self) {
-        let next = Pending::new(self.pending.end());
+        let next = self.pending.next();
         let pending = std::mem::replace(&mut self.pending, next);
         let (server, format) = (self.server.clone(), self.format);
-        self.upload = Some(pending.store(server, format, self.knowledge).boxed());
+        self.upload = Some(pending.store(server, format, self.knowledge, self.previous.take()).boxed());
         self.complete_stored = self.knowledge.complete_through;
         self.begun = self.server.clock.elapsed();
     }
@@ -191,6 +201,7 @@ impl Session {
     async fn stored(&mut self, log: LogBackup) -> Result<()> {
         self.upload = None;
         let end = log.wal.end;
+        self.previous = Some(log.key());
         self.settings.observer.tell(&ArchiveEvent::Stored(log));
         match self.end {
             // There is nobody left to tell; the next session will.
@@ -205,12 +216,5 @@ fn ended_at(record: &WalRecord) -> Option<Timestamp> {
     match record.detail {
         WalRecordDetail::Commit { time, .. } | WalRecordDetail::Abort { time, .. } => Some(time),
         _ => None,
-    }
-}
-
-impl Knowledge {
-    fn of(decoder: &WalDecoder, complete_through: Option<Timestamp>) -> Self {
-        let (resume_lsn, last_record_lsn) = (decoder.resume_point(), decoder.last_record());
-        Self { resume_lsn, last_record_lsn, complete_through }
     }
 }

@@ -2,7 +2,6 @@
 
 mod feed;
 mod files;
-mod manifest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,14 +11,14 @@ use futures::{TryStreamExt, stream};
 
 pub use self::feed::WalFeed;
 use self::feed::{Recovery, Segments};
-use self::files::{FileRestore, Group};
-use self::manifest::ManifestStream;
+use self::files::FileRestore;
 use super::error::{Context, Error, ErrorKind, Result};
+use super::manifest_stream::{Group, ManifestStream};
+use super::packs::Packs;
 use super::progress::{Observer, Progress};
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::history;
 use crate::format::layout::CatalogEntry;
-use crate::format::manifest::{ManifestHead, ManifestLine};
 use crate::model::{Snapshot, SnapshotKind, StoredObject, TimelineId};
 use crate::plan::RestorePlan;
 use crate::port::{RecoverySettings, RestoreTarget, StorageExt};
@@ -97,42 +96,23 @@ impl Restore {
     }
 
     async fn write_files(&self, snapshot: &Snapshot) -> Result<()> {
-        let mut manifest = ManifestStream::open(&self.server.vault, &snapshot.manifest.key).await?;
-        let head = self.head(snapshot, manifest.next().await?)?;
+        let (head, manifest) = ManifestStream::of(&self.server, snapshot).await?;
         self.target.prepare(&head.tablespaces).await.context(|| "preparing the target")?;
-        let (server, id, target) = (self.server.clone(), snapshot.id.clone(), Arc::clone(&self.target));
-        let observer = self.settings.observer.clone();
-        let files = FileRestore::new(server, id, target, observer, snapshot.logical_bytes);
+        let packs = Packs::new(self.server.clone(), snapshot.id.clone());
+        let (target, observer) = (Arc::clone(&self.target), self.settings.observer.clone());
+        let files = FileRestore::new(packs, target, observer, snapshot.logical_bytes);
         let in_flight = self.server.vault.executor.parallelism().get() * 2;
         let groups = stream::try_unfold(manifest, |manifest| self.next_group(manifest));
         let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);
         written.try_collect().await
     }
 
-    fn head(&self, snapshot: &Snapshot, first: Option<ManifestLine>) -> Result<ManifestHead> {
-        match first {
-            Some(ManifestLine::Head(head)) if head.snapshot == snapshot.id => Ok(head),
-            _ => {
-                let context = format!("{} is not the manifest of snapshot {}", snapshot.manifest.key, snapshot.id);
-                Err(Error::new(ErrorKind::Corrupt, context))
-            }
-        }
-    }
-
-    /// Makes the directories up to the next files, and gives these.
+    /// The next files, of which the directories were made.
     async fn next_group(&self, mut manifest: ManifestStream) -> Result<Option<(Group, ManifestStream)>> {
-        let mut group = Group::default();
-        while !group.is_full() {
-            match manifest.next().await? {
-                Some(ManifestLine::File(file)) => group.push(file),
-                Some(ManifestLine::Directory(entry)) => {
-                    let made = self.target.directory(&entry).await;
-                    made.context(|| format!("making the directory {}", entry.path))?;
-                }
-                Some(ManifestLine::Head(_) | ManifestLine::End(_)) => {}
-                None if group.is_empty() => return Ok(None),
-                None => break,
-            }
+        let Some(group) = manifest.next_group().await? else { return Ok(None) };
+        for entry in &group.directories {
+            let made = self.target.directory(entry).await;
+            made.context(|| format!("making the directory {}", entry.path))?;
         }
         Ok(Some((group, manifest)))
     }

@@ -91,14 +91,7 @@ impl Snapshotter {
 
     /// Puts the snapshot into the catalog.
     async fn record(&self, id: SnapshotId, start: &SnapshotStart, written: Written) -> Result<SnapshotReport> {
-        let Written { end, manifest, logical_bytes, pack_bytes } = written;
-        if end.timeline != start.timeline {
-            let context =
-                format!("the server moved from timeline {} to {} meanwhile: try again", start.timeline, end.timeline);
-            return Err(Error::new(ErrorKind::InvalidInput, context));
-        }
-        let backwards = |error| Error::corrupt("the base backup", error);
-        let wal = WalRange::new(start.timeline, start.lsn, end.lsn).map_err(backwards)?;
+        let Written { wal, end, manifest, logical_bytes, pack_bytes } = written;
         let stored_bytes = pack_bytes + manifest.bytes;
         let SnapshotStart { incarnation, segment_size, role, .. } = *start;
         let mut snapshot = Snapshot::full(id, incarnation, wal, segment_size, end.at, manifest);
@@ -127,6 +120,7 @@ fn compact(time: Timestamp) -> String {
 
 /// A snapshot that was stored, but is not in the catalog yet.
 struct Written {
+    wal: WalRange,
     end: SnapshotEnd,
     manifest: StoredObject,
     logical_bytes: u64,
@@ -135,6 +129,7 @@ struct Written {
 
 /// A snapshot that is being written: blocks into packs, their places into the manifest.
 struct Writing {
+    start: SnapshotStart,
     packs: PackWriter,
     lines: ManifestWriter,
     manifest: VaultWriter,
@@ -147,12 +142,13 @@ struct Writing {
 impl Writing {
     async fn begin(snapshotter: &Snapshotter, id: &SnapshotId, start: &SnapshotStart) -> Result<Self> {
         let Snapshotter { server, settings, .. } = snapshotter;
-        let head = ManifestHead::new(id.clone(), start.tablespaces.clone());
+        let head = ManifestHead::new(start.incarnation, id.clone(), start.tablespaces.clone());
         let (lines, head) = ManifestWriter::begin(head).map_err(unlisted)?;
         let manifest = server.vault.create(&server.layout.manifest(id)).await?.write(&head).await?;
         let packs = PackWriter::new(server.clone(), id.clone());
         let progress = Progress { bytes_total: start.bytes_estimate, ..Progress::default() };
-        Ok(Self { packs, lines, manifest, blocks: Vec::new(), observer: settings.observer.clone(), progress })
+        let (start, observer) = (start.clone(), settings.observer.clone());
+        Ok(Self { start, packs, lines, manifest, blocks: Vec::new(), observer, progress })
     }
 
     async fn run(mut self, mut pieces: BlockReader) -> Result<Written> {
@@ -178,13 +174,24 @@ impl Writing {
         }
     }
 
-    /// The packs first: a manifest never names what is not there.
+    /// The packs first: a manifest never names what is not there. And only a snapshot that can be recorded gets one.
     async fn end(self, end: SnapshotEnd) -> Result<Written> {
+        let wal = wal(&self.start, &end)?;
         let pack_bytes = self.packs.finish().await?;
         let logical_bytes = self.lines.counts().bytes;
         let manifest = self.manifest.write(&self.lines.end()).await?.finish().await?;
-        Ok(Written { end, manifest, logical_bytes, pack_bytes })
+        Ok(Written { wal, end, manifest, logical_bytes, pack_bytes })
     }
+}
+
+/// The log that makes the snapshot consistent.
+fn wal(start: &SnapshotStart, end: &SnapshotEnd) -> Result<WalRange> {
+    if end.timeline != start.timeline {
+        let context =
+            format!("the server moved from timeline {} to {} meanwhile: try again", start.timeline, end.timeline);
+        return Err(Error::new(ErrorKind::InvalidInput, context));
+    }
+    WalRange::new(start.timeline, start.lsn, end.lsn).map_err(|error| Error::corrupt("the base backup", error))
 }
 
 /// The server holds something that no manifest can tell.

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn head() -> ManifestHead {
-    ManifestHead::new("20261123T210908Z-0a1b2c3d".parse().unwrap(), vec![Tablespace::new(16_385, "/fast/disk")])
+    let (incarnation, id) = ("7301234567890123456-18", "20261123T210908Z-0a1b2c3d");
+    let tablespaces = vec![Tablespace::new(16_385, "/fast/disk")];
+    ManifestHead::new(incarnation.parse().unwrap(), id.parse().unwrap(), tablespaces)
 }
 
 fn directory() -> FileEntry {
@@ -46,13 +48,13 @@ fn reason(text: &str) -> String {
 fn the_text_is_the_one_that_is_documented() {
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let lines = [
-        r#"{"head":{"version":1,"snapshot":"20261123T210908Z-0a1b2c3d","tablespaces":[{"oid":16385,"path":"/fast/disk"}]}}"#,
+        r#"{"head":{"version":1,"incarnation":"7301234567890123456-18","snapshot":"20261123T210908Z-0a1b2c3d","tablespaces":[{"oid":16385,"path":"/fast/disk"}]}}"#,
         r#"{"directory":{"path":"base/1","bytes":0,"mode":448,"modified":1700000000}}"#,
         &format!(
             r#"{{"file":{{"path":"base/1/1259","bytes":1048600,"mode":384,"modified":-1,"blocks":[[3,0,70,1048576,1,"{digest}"],[3,70,24,24,0,"{digest}"]]}}}}"#
         ),
         r#"{"file":{"path":"empty","bytes":0,"mode":384,"modified":0,"blocks":[]}}"#,
-        r#"{"end":{"directories":1,"files":2,"bytes":1048600}}"#,
+        r#"{"end":{"directories":1,"files":2,"bytes":1048600,"packs":4}}"#,
     ];
     let text = lines.map(|line| format!("{line}\n")).concat();
     assert_eq!(String::from_utf8(sample()).unwrap(), text);
@@ -69,6 +71,22 @@ fn what_was_written_is_read_in_any_chunks() {
     for chunk in [1, 7, 100] {
         assert_eq!(read(&text, chunk).as_ref(), Ok(&whole));
     }
+}
+
+#[test]
+fn the_counts_are_found_from_the_end() {
+    let text = sample();
+    let counts = read(&text, text.len()).unwrap().1;
+    assert_eq!(counts.packs, 4, "packs are numbered from 0");
+    let last = text.len() - text.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().len();
+    for tail in [&text[..], &text[last..], &text[last - 9..]] {
+        assert_eq!(end(tail), Ok(counts));
+    }
+    for tail in [&text[last + 1..], &text[..last], &text[..text.len() - 1], &[]] {
+        assert_eq!(end(tail), Err(ManifestError::Truncated));
+    }
+    let most = ManifestEnd { directories: u64::MAX, files: u64::MAX, bytes: u64::MAX, packs: u64::MAX };
+    assert!(print(&ManifestLine::End(most)).unwrap().len() as u64 <= END_BYTES_MAX);
 }
 
 #[test]

@@ -102,6 +102,14 @@ impl SealedLayout {
         let index = |frame| u32::try_from(frame).expect("a layout has at most 2³² − 1 frames");
         Ok(FrameSpan { layout: *self, frames: index(first)..index(after), plain: start..end })
     }
+
+    /// The last frame, which proves that the object ends there.
+    #[must_use]
+    pub fn last_frame(&self) -> FrameSpan {
+        let last = self.frame_count() - 1;
+        let start = u64::from(last) * self.frame_size.bytes() as u64;
+        FrameSpan { layout: *self, frames: last..last + 1, plain: start..self.plain_len }
+    }
 }
 
 /// The frames that hold a range of plaintext.

@@ -72,7 +72,6 @@ pub(super) async fn play(major: u32) -> Story {
     let mut options = InitOptions::default();
     options.segment_size = SegmentSize::MIN;
     let mut stand = Stand::new(major, &options).await;
-    stand.hurried = true;
     // The setting of the source is on its command line, where a copy does not find it.
     let settings = "ALTER SYSTEM SET max_prepared_transactions = 4";
     for sql in [ledger::TABLES, settings] {
@@ -229,7 +228,9 @@ async fn lose(stand: &Stand, snapshots: &[Snapshot]) -> WalRange {
     let logs: Vec<_> = catalog.logs(branch).map(LogRef::to_backup).filter(between).collect();
     assert!(logs.len() >= 2, "{logs:?}");
     let lost = &logs[(logs.len() - 1) / 2];
+    assert_eq!(stand.faults().await, []);
     fs::remove_file(stand.scratch.path().join("repository").join(lost.key().as_str())).unwrap();
+    assert_eq!(stand.faults().await, [lost.key()]);
     lost.wal
 }
 

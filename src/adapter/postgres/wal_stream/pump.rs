@@ -257,8 +257,7 @@ impl Pump {
     }
 
     async fn timeline_end(&mut self) -> Result<ControlFlow<()>, PortError> {
-        self.connection.send_copy_done().await?;
-        let next = tokio::time::timeout(self.settings.silence_max, self.connection.next_timeline()).await;
+        let next = tokio::time::timeout(self.settings.silence_max, self.connection.end_copy()).await;
         let next = next.unwrap_or_else(|_| Err(self.connection.silent(DOING)))?;
         if next.switch != self.end {
             return Err(self.connection.confused(ProtocolError("a timeline that ends elsewhere than its log")));

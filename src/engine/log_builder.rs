@@ -2,15 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::index::IndexBuilder;
-use super::position::Position;
-use crate::engine::error::{Context, Error, ErrorKind, Result};
-use crate::engine::log_stream;
-use crate::engine::repository::ServerRepository;
+use super::error::{Context, Error, ErrorKind, Result};
+use super::index_builder::IndexBuilder;
+use super::log_stream;
+use super::repository::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::log::{self, LOG_BLOCK_BYTES, LogFooter};
-use crate::format::wal::WalRecord;
-use crate::model::{Incarnation, LogBackup, Lsn, SegmentSize, Timestamp, WalRange};
+use crate::format::wal::{WalDecoder, WalRecord};
+use crate::model::{Incarnation, LogBackup, Lsn, ObjectKey, SegmentSize, TimelineId, Timestamp, WalRange};
 use crate::port::{ExecutorExt, PutMode};
 
 /// Log that was received and verified, but is not stored yet.
@@ -18,8 +17,9 @@ use crate::port::{ExecutorExt, PutMode};
 /// It is copied out of the buffers that it came in: many small messages, each of which keeps a large buffer alive, would
 /// take a multiple of their size.
 #[derive(Debug)]
-pub(super) struct Pending {
-    start: Position,
+pub(super) struct LogBuilder {
+    timeline: TimelineId,
+    start: Lsn,
     blocks: Vec<Bytes>,
     block: BytesMut,
     bytes: u64,
@@ -42,9 +42,18 @@ pub(super) struct LogFormat {
     pub(super) compression: Compression,
 }
 
-impl Pending {
-    pub(super) fn new(start: Position) -> Self {
-        Self { start, blocks: Vec::new(), block: BytesMut::new(), bytes: 0, index: IndexBuilder::default() }
+impl Knowledge {
+    pub(super) fn of(decoder: &WalDecoder, complete_through: Option<Timestamp>) -> Self {
+        let (resume_lsn, last_record_lsn) = (decoder.resume_point(), decoder.last_record());
+        Self { resume_lsn, last_record_lsn, complete_through }
+    }
+}
+
+impl LogBuilder {
+    /// A log backup of the log of `timeline` from `start` on.
+    pub(super) fn new(timeline: TimelineId, start: Lsn) -> Self {
+        let (blocks, block) = (Vec::new(), BytesMut::new());
+        Self { timeline, start, blocks, block, bytes: 0, index: IndexBuilder::default() }
     }
 
     /// Takes log, and the records that end in it.
@@ -70,28 +79,45 @@ impl Pending {
         self.index.is_full()
     }
 
-    pub(super) fn end(&self) -> Position {
-        Position { lsn: self.start.lsn.saturating_add(self.bytes), ..self.start }
+    /// The one after it.
+    pub(super) fn next(&self) -> Self {
+        Self::new(self.timeline, self.end())
     }
 
-    /// Stores the log.
+    /// Where it ends so far.
+    pub(super) fn end(&self) -> Lsn {
+        self.start.saturating_add(self.bytes)
+    }
+
+    /// What it is called, if its log is known to be complete through this instant.
+    pub(super) fn describe(
+        &self,
+        server: &ServerRepository,
+        incarnation: Incarnation,
+        complete_through: Option<Timestamp>,
+    ) -> LogBackup {
+        let wal = WalRange::new(self.timeline, self.start, self.end()).expect("bytes are not negative");
+        let mut log = LogBackup::new(incarnation, wal, server.layout.logs(incarnation, self.timeline), 0);
+        (log.max_commit_time, log.complete_through) = (self.index.max_time(), complete_through);
+        log.restore_points = self.index.restore_points();
+        log
+    }
+
+    /// Stores the log, which goes on where the log backup `previous` ends.
     pub(super) async fn store(
         self,
         server: ServerRepository,
         format: LogFormat,
         knowledge: Knowledge,
+        previous: Option<ObjectKey>,
     ) -> Result<LogBackup> {
         let LogFormat { incarnation, segment_size, compression } = format;
         let Knowledge { resume_lsn, last_record_lsn, complete_through } = knowledge;
-        let end = self.end().lsn;
-        let Self { start, mut blocks, block, index, .. } = self;
+        let log = self.describe(&server, incarnation, complete_through);
+        let Self { mut blocks, block, index, .. } = self;
         blocks.extend(Some(block.freeze()).filter(|block| !block.is_empty()));
-        let wal = WalRange::new(start.timeline, start.lsn, end).expect("bytes are not negative");
-        let mut log = LogBackup::new(incarnation, wal, server.layout.logs(incarnation, start.timeline), 0);
-        (log.max_commit_time, log.complete_through) = (index.max_time(), complete_through);
-        log.restore_points = index.restore_points();
-        let mut footer = LogFooter::new(wal, segment_size);
-        (footer.resume_lsn, footer.last_record_lsn) = (resume_lsn, last_record_lsn);
+        let mut footer = LogFooter::new(log.wal, segment_size);
+        (footer.previous, footer.resume_lsn, footer.last_record_lsn) = (previous, resume_lsn, last_record_lsn);
         (footer.records, footer.index) = index.finish();
         let encode = move || log::encode(blocks, &footer, compression);
         let plain = server.vault.executor.run(encode).await?.map_err(|error| Error::corrupt(log.key(), error))?;

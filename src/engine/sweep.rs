@@ -1,0 +1,299 @@
+//! Sweeping: deletes what has expired, and what interrupted snapshots left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::error::{Context, Error, ErrorKind, Result};
+use super::inventory::{Inventory, READS_IN_FLIGHT};
+use super::progress::Observer;
+use super::repository::ServerRepository;
+use crate::format::layout::{DataEntry, DataPart};
+use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, Timestamp};
+use crate::plan::retention::RetentionPlan;
+use crate::port::{PortErrorKind, PutMode};
+
+/// How a repository is swept.
+#[derive(Clone, Debug)]
+pub struct SweepSettings {
+    grace: Duration,
+    despite_unreadable: bool,
+    observer: Observer<StoredObject>,
+}
+
+impl Default for SweepSettings {
+    fn default() -> Self {
+        let grace = Duration::from_secs(24 * 60 * 60);
+        Self { grace, despite_unreadable: false, observer: Observer::default() }
+    }
+}
+
+impl SweepSettings {
+    /// A snapshot without a record counts as interrupted once nothing was stored of it for so long before the plan's horizon. A day
+    /// by default. It must be longer than a pack takes to be stored, and than the clocks of server and storage differ: else a
+    /// snapshot is lost that is being taken.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
+    /// Sweeps even if objects of the catalog cannot be read. What they would tell is not known to the plan then, and what they need
+    /// may be among what expires. By default nothing is deleted until they were mended or removed.
+    #[must_use]
+    pub fn despite_unreadable(self) -> Self {
+        Self { despite_unreadable: true, ..self }
+    }
+
+    /// Who is told of every object that was deleted.
+    #[must_use]
+    pub fn observer(self, observer: Observer<StoredObject>) -> Self {
+        Self { observer, ..self }
+    }
+}
+
+/// What was swept.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// How many objects were deleted.
+    pub objects: u64,
+    /// The bytes that they took, but for those of snapshots' records.
+    pub bytes: u64,
+    /// What the storage would not let go, by an object lock or for want of permission, and why. The next sweep tries again.
+    pub refused: Vec<(ObjectKey, Error)>,
+    /// Snapshots that are complete but for their record. Either that was lost, or they were interrupted at the very last: they are
+    /// left for somebody to decide.
+    pub unrecorded: Vec<SnapshotId>,
+}
+
+/// Deletes what has expired from one server's repository, and what interrupted snapshots left behind.
+#[derive(Debug)]
+pub struct Sweeper {
+    server: ServerRepository,
+    settings: SweepSettings,
+}
+
+impl Sweeper {
+    /// Sweeps the repository of `server`.
+    #[must_use]
+    pub fn new(server: &ServerRepository) -> Self {
+        Self { server: server.clone(), settings: SweepSettings::default() }
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn settings(self, settings: SweepSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Deletes what `plan` lists, which must have been made just now, with all protections that are in force; then what snapshots
+    /// left behind that were interrupted.
+    ///
+    /// Before anything is deleted, the catalog is read anew, and the plan proved on it ([`RetentionPlan::check`]). An archiver, a
+    /// snapshot, or another sweep may go on meanwhile. Interrupted at any moment, it leaves a repository that is as good as
+    /// before; plan and sweep again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the plan does not fit the catalog any more, or would lose what it must not, and
+    /// [`ErrorKind::Corrupt`] if the catalog cannot be read in full: then nothing was deleted. Else if the storage fails.
+    pub async fn run(&self, plan: &RetentionPlan) -> Result<SweepReport> {
+        // Before the catalog: of a snapshot that ends meanwhile the record is then seen.
+        let data = self.list_data().await?;
+        let catalog = self.catalog().await?;
+        let unfit = |fault| Error::new(ErrorKind::Conflict, "nothing was deleted: plan again").caused_by(fault);
+        plan.check(&catalog).map_err(unfit)?;
+        let mut sweep = Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new() };
+        sweep.delete_expired(plan).await?;
+        sweep.delete_orphans(&catalog, data, plan.horizon).await?;
+        Ok(sweep.report)
+    }
+
+    async fn catalog(&self) -> Result<Catalog> {
+        let Inventory { catalog, unreadable } = self.server.inventory().await?;
+        match unreadable.into_iter().next() {
+            Some((object, error)) if !self.settings.despite_unreadable => {
+                let context = format!("nothing was deleted: {object} cannot be read, and may need what expires");
+                Err(Error::new(ErrorKind::Corrupt, context).caused_by(error))
+            }
+            _ => Ok(catalog),
+        }
+    }
+
+    /// What is stored of the data of each snapshot.
+    async fn list_data(&self) -> Result<BTreeMap<SnapshotId, Data>> {
+        let (server, directory) = (&self.server, self.server.layout.data());
+        let mut listing = server.vault.storage.list(Some(&directory), None);
+        let mut data: BTreeMap<_, Data> = BTreeMap::new();
+        while let Some(object) = listing.try_next().await.context(|| format!("listing {directory}"))? {
+            if let Some(DataEntry { snapshot, part, .. }) = server.layout.parse_data(&object.key) {
+                let data = data.entry(snapshot).or_default();
+                data.parts.insert(part, StoredObject::new(object.key, object.bytes));
+                data.modified = data.modified.max(Some(object.modified));
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// The data of one snapshot, as listed.
+#[derive(Default)]
+struct Data {
+    parts: BTreeMap<DataPart, StoredObject>,
+    /// When anything was stored of it last.
+    modified: Option<Timestamp>,
+}
+
+/// A sweep that is going on.
+struct Sweep<'a> {
+    sweeper: &'a Sweeper,
+    report: SweepReport,
+    /// Where the storage would not let something go: what comes after that in the order stays too.
+    stuck: BTreeSet<Branch>,
+}
+
+/// What became of an object that was to be deleted.
+type Deletion = (StoredObject, Option<Error>);
+
+impl Sweep<'_> {
+    /// In the order of the plan. Log of one branch goes at once, but for its end, which goes last. Of a branch of which something stays,
+    /// so does everything that is to go after that.
+    async fn delete_expired(&mut self, plan: &RetentionPlan) -> Result<()> {
+        let mut logs: Vec<LogBackup> = Vec::new();
+        for artifact in plan.expired() {
+            match artifact {
+                Artifact::Log(log) => {
+                    if logs.last().is_some_and(|last| branch(last) != branch(&log)) {
+                        self.delete_logs(&mut logs).await?;
+                    }
+                    logs.push(log);
+                }
+                Artifact::Snapshot(snapshot) => {
+                    self.delete_logs(&mut logs).await?;
+                    self.delete_snapshot(&snapshot).await?;
+                }
+                Artifact::History(history) => {
+                    self.delete_logs(&mut logs).await?;
+                    let branch = Branch::new(history.incarnation, history.history.timeline());
+                    self.delete_of(branch, vec![history.object]).await?;
+                }
+            }
+        }
+        self.delete_logs(&mut logs).await
+    }
+
+    async fn delete_logs(&mut self, logs: &mut Vec<LogBackup>) -> Result<()> {
+        let Some(branch) = logs.first().map(branch) else { return Ok(()) };
+        let end = logs.iter().map(|log| log.wal.end).max();
+        let (last, before): (Vec<_>, Vec<_>) = logs.drain(..).partition(|log| Some(log.wal.end) == end);
+        for logs in [before, last] {
+            self.delete_of(branch, logs.iter().map(LogBackup::object).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes objects of a branch, unless something of it stayed before. Whether all are gone.
+    async fn delete_of(&mut self, branch: Branch, objects: Vec<StoredObject>) -> Result<bool> {
+        if self.stuck.contains(&branch) {
+            return Ok(false);
+        }
+        let are_gone = self.delete(objects).await?;
+        if !are_gone {
+            self.stuck.insert(branch);
+        }
+        Ok(are_gone)
+    }
+
+    /// A note that it expired comes first: should the sweep be interrupted, its data is not taken for those of a snapshot of which
+    /// the record was lost. Then the record, with which the snapshot is gone, then the data.
+    async fn delete_snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let (server, branch) = (&self.sweeper.server, Branch::new(snapshot.incarnation, snapshot.wal.timeline));
+        if self.stuck.contains(&branch) {
+            return Ok(());
+        }
+        let expired = server.layout.data_part(&snapshot.id, DataPart::Expired);
+        match server.vault.put(&expired, Bytes::new(), PutMode::Create).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+            _ => {}
+        }
+        let record = server.layout.snapshot(snapshot.incarnation, &snapshot.id);
+        if !self.delete_of(branch, vec![StoredObject::new(record, 0)]).await? {
+            return Ok(());
+        }
+        let directory = server.layout.snapshot_data(&snapshot.id);
+        let listed = server.vault.storage.list(Some(&directory), None);
+        let data = listed.map_ok(|object| StoredObject::new(object.key, object.bytes)).try_collect();
+        self.delete_data(data.await.context(|| format!("listing {directory}"))?).await
+    }
+
+    /// Deletes the data of a snapshot, the note that it expired last.
+    async fn delete_data(&mut self, data: Vec<StoredObject>) -> Result<()> {
+        let layout = &self.sweeper.server.layout;
+        let is_note =
+            |object: &StoredObject| layout.parse_data(&object.key).is_some_and(|entry| entry.part == DataPart::Expired);
+        let known = data.into_iter().filter(|object| layout.parse_data(&object.key).is_some());
+        let (note, data) = known.partition(is_note);
+        if self.delete(data).await? {
+            self.delete(note).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what snapshots left that have no record, if that was long before `horizon`. So a clock of ours that jumps ahead takes
+    /// nothing from a snapshot that is being taken.
+    async fn delete_orphans(
+        &mut self,
+        catalog: &Catalog,
+        data: BTreeMap<SnapshotId, Data>,
+        horizon: Option<Timestamp>,
+    ) -> Result<()> {
+        let grace = self.sweeper.settings.grace;
+        let is_old = |data: &Data| data.modified.map(|modified| modified.saturating_add(grace)) < horizon;
+        for (id, data) in data.into_iter().filter(|(id, _)| catalog.snapshot(id).is_none()) {
+            let is_expired = data.parts.contains_key(&DataPart::Expired);
+            if !is_expired && data.parts.contains_key(&DataPart::Manifest) {
+                self.report.unrecorded.push(id);
+            } else if is_expired || is_old(&data) {
+                self.delete_data(data.parts.into_values().collect()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes objects, in no order. Whether all are gone.
+    async fn delete(&mut self, objects: Vec<StoredObject>) -> Result<bool> {
+        let storage = &self.sweeper.server.vault.storage;
+        let deletions = stream::iter(objects).map(|object| async move {
+            match storage.delete(&object.key).await {
+                Err(error) if error.kind() != PortErrorKind::Denied => {
+                    Err(error).context(|| format!("deleting {}", object.key))
+                }
+                Err(error) => Ok((object, Some(Error::from(error)))),
+                Ok(()) => Ok((object, None)),
+            }
+        });
+        let mut deletions = deletions.buffer_unordered(READS_IN_FLIGHT);
+        let mut are_gone = true;
+        while let Some(deletion) = deletions.try_next().await? {
+            are_gone &= deletion.1.is_none();
+            note(&mut self.report, &self.sweeper.settings.observer, deletion);
+        }
+        Ok(are_gone)
+    }
+}
+
+fn note(report: &mut SweepReport, observer: &Observer<StoredObject>, (object, refused): Deletion) {
+    match refused {
+        Some(error) => report.refused.push((object.key, error)),
+        None => {
+            report.objects += 1;
+            report.bytes += object.bytes;
+            observer.tell(&object);
+        }
+    }
+}
+
+fn branch(log: &LogBackup) -> Branch {
+    Branch::new(log.incarnation, log.wal.timeline)
+}

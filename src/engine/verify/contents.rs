@@ -1,0 +1,70 @@
+//! What there is to verify.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+
+use crate::engine::error::{Error, Result};
+use crate::engine::inventory::Inventory;
+use crate::engine::repository::ServerRepository;
+use crate::format::layout::{DataEntry, DataPart};
+use crate::model::{ObjectKey, SnapshotId};
+use crate::port::{ObjectMeta, PortError};
+
+/// What one snapshot stored, as it was listed: each part with its size in bytes.
+pub(super) type Data = BTreeMap<DataPart, u64>;
+
+static NOTHING: Data = Data::new();
+
+/// Everything that is stored of a server.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) inventory: Inventory,
+    pub(super) data: BTreeMap<SnapshotId, Data>,
+    /// Outside the catalog, what nobody knows.
+    pub(super) foreign: Vec<ObjectKey>,
+}
+
+impl Contents {
+    /// Lists the data first: of what a snapshot is storing meanwhile, its record is then seen, if it was in time.
+    pub(super) async fn read(server: &ServerRepository) -> Result<Self> {
+        let (mut data, mut foreign) = (BTreeMap::<_, Data>::new(), Vec::new());
+        let root = server.layout.root();
+        let mut listing = server.vault.storage.list(Some(root), None);
+        let failed = |error: PortError| Error::new(error.kind().into(), format!("listing {root}")).caused_by(error);
+        while let Some(object) = listing.try_next().await.map_err(failed)? {
+            match Found::of(server, &object) {
+                Found::Data(DataEntry { snapshot, part, .. }) => {
+                    data.entry(snapshot).or_default().insert(part, object.bytes);
+                }
+                Found::Foreign => foreign.push(object.key),
+                Found::Known => {}
+            }
+        }
+        drop(listing);
+        Ok(Self { inventory: server.inventory().await?, data, foreign })
+    }
+
+    /// What was listed of the data of the snapshot `id`.
+    pub(super) fn data_of(&self, id: &SnapshotId) -> &Data {
+        self.data.get(id).unwrap_or(&NOTHING)
+    }
+}
+
+enum Found {
+    Data(DataEntry),
+    /// Looked at elsewhere.
+    Known,
+    Foreign,
+}
+
+impl Found {
+    fn of(server: &ServerRepository, object: &ObjectMeta) -> Self {
+        let (layout, key) = (&server.layout, &object.key);
+        match layout.parse_data(key) {
+            Some(entry) => Self::Data(entry),
+            None if *key == layout.key() || *key == layout.record() || key.is_below(&layout.catalog()) => Self::Known,
+            None => Self::Foreign,
+        }
+    }
+}

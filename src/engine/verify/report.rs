@@ -1,0 +1,174 @@
+//! What a verification found.
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::fmt;
+
+use super::VerifyDepth;
+use crate::engine::error::{Error, ErrorKind};
+use crate::format::layout::{CatalogEntry, ServerLayout};
+use crate::model::{Catalog, ObjectKey, StoredObject, Timestamp};
+use crate::plan::{Loss, RestorableInterval, loss};
+
+/// What a verification found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// How thoroughly was looked.
+    pub depth: VerifyDepth,
+    /// How many log backups, manifests and packs were verified.
+    pub objects: u64,
+    /// The bytes that they take.
+    pub bytes: u64,
+    /// What is wrong, by object, one fault an object.
+    pub faults: Vec<Fault>,
+    /// Data of snapshots that are being taken, or were interrupted. They do no harm.
+    pub unreferenced: Vec<StoredObject>,
+    pub(super) layout: ServerLayout,
+    /// As it would be without the faults, as far as that is known.
+    pub(super) catalog: Catalog,
+    pub(super) window: RestorableInterval,
+}
+
+/// Something that is not as it was written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The object.
+    pub object: ObjectKey,
+    /// What is wrong with it.
+    pub kind: FaultKind,
+    /// The same in detail.
+    pub error: Error,
+}
+
+/// What is wrong with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// It is not there. Get it back from another copy of the storage.
+    Missing,
+    /// It is not what was written. Get it back from another copy of the storage.
+    Damaged,
+    /// It is nothing that this version knows: a foreign object, or a newer pitr's.
+    Foreign,
+}
+
+/// What a fault costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cost {
+    /// These instants of the retention window cannot be restored; none, if other artifacts serve all of them.
+    Instants(Vec<Loss>),
+    /// Nothing of the server can be restored.
+    Everything,
+    /// What the object held is known from nowhere else.
+    Unknown,
+}
+
+impl VerifyReport {
+    /// The report on a server of which the key is lost, and so everything.
+    pub(super) fn locked(depth: VerifyDepth, layout: ServerLayout, error: Error) -> Self {
+        Self {
+            depth,
+            objects: 0,
+            bytes: 0,
+            faults: vec![Fault::new(layout.key(), error)],
+            unreferenced: Vec::new(),
+            layout,
+            catalog: Catalog::default(),
+            window: (Timestamp::MIN, Timestamp::MAX).into(),
+        }
+    }
+
+    /// The retention window, of which the instants count: up to when the server was seen last. All time, if the server's record is
+    /// lost.
+    #[must_use]
+    pub fn window(&self) -> RestorableInterval {
+        self.window
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// What `fault` costs, if it were the only one.
+    ///
+    /// Judged by what is known without the object. Where a snapshot ends inside a log backup that is lost, it may cost the first
+    /// instants after the snapshot too, up to the last commit in the log backup.
+    #[must_use]
+    pub fn costs(&self, fault: &Fault) -> Cost {
+        match self.artifact_of(&fault.object) {
+            Lost::Artifact(artifact) => self.costs_of(&BTreeSet::from([artifact])),
+            Lost::Nothing => Cost::Instants(Vec::new()),
+            Lost::Everything => Cost::Everything,
+            Lost::Unknown => Cost::Unknown,
+        }
+    }
+
+    /// What all faults cost together, but for those of which it is unknown.
+    #[must_use]
+    pub fn costs_in_all(&self) -> Cost {
+        let mut artifacts = BTreeSet::new();
+        for fault in &self.faults {
+            match self.artifact_of(&fault.object) {
+                Lost::Artifact(artifact) => drop(artifacts.insert(artifact)),
+                Lost::Everything => return Cost::Everything,
+                Lost::Nothing | Lost::Unknown => {}
+            }
+        }
+        self.costs_of(&artifacts)
+    }
+
+    fn costs_of(&self, artifacts: &BTreeSet<ObjectKey>) -> Cost {
+        loss(&self.catalog, artifacts, self.window).map_or(Cost::Unknown, Cost::Instants)
+    }
+
+    fn artifact_of(&self, object: &ObjectKey) -> Lost {
+        if *object == self.layout.key() {
+            return Lost::Everything;
+        }
+        if let Some(entry) = self.layout.parse_data(object) {
+            let snapshot = self.catalog.snapshot(&entry.snapshot);
+            return snapshot.map_or(Lost::Nothing, |snapshot| Lost::Artifact(snapshot.manifest.key.clone()));
+        }
+        match self.layout.parse_catalog(&StoredObject::new(object.clone(), 0)) {
+            Ok(CatalogEntry::Log(_)) => Lost::Artifact(object.clone()),
+            Ok(CatalogEntry::Snapshot { .. } | CatalogEntry::History { .. }) => Lost::Unknown,
+            Err(_) => Lost::Nothing,
+        }
+    }
+}
+
+/// What is lost with an object.
+enum Lost {
+    Artifact(ObjectKey),
+    Everything,
+    Nothing,
+    Unknown,
+}
+
+impl Fault {
+    pub(super) fn new(object: ObjectKey, error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => FaultKind::Missing,
+            ErrorKind::InvalidInput => FaultKind::Foreign,
+            _ => FaultKind::Damaged,
+        };
+        Self { object, kind, error }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.error)?;
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
