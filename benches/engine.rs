@@ -82,6 +82,10 @@ fn bench_snapshot(criterion: &mut Criterion) {
         let (repository, server) = repository();
         archive(&server, &source);
         block_on(Snapshotter::new(&server, source.clone()).take()).expect("memory does not fail");
+        group.bench_function(format!("take again, {name}"), |bencher| {
+            bencher.iter(|| block_on(Snapshotter::new(&server, source.clone()).take()).expect("memory does not fail"));
+        });
+        block_on(Snapshotter::new(&server, source.clone()).take()).expect("memory does not fail");
         archive(&server, &source);
         let catalog = block_on(server.inventory()).expect("memory does not fail").catalog;
         let plan = plan_restore(&catalog, &Target::Latest.into()).expect("the log is archived");

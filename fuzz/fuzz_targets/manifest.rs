@@ -1,39 +1,44 @@
-//! A manifest says the same in any chunks, and what is read prints back to what reads the same.
+//! A manifest says the same in any chunks, and it and its parts print back to what reads the same.
 #![no_main]
 
-use pitr::format::manifest::{ManifestError, ManifestLine, ManifestReader, ManifestWriter};
+use pitr::format::manifest::{Manifest, ManifestError, ManifestReader, PackId, PackTable, PartWriter, parse_part};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((&chunk_bytes, text)) = input.split_last() else { return };
     let whole = read(text, usize::MAX);
     assert_eq!(read(text, 1 + usize::from(chunk_bytes)), whole);
-    if let Ok(lines) = whole {
-        assert_eq!(read(&print(&lines), usize::MAX), Ok(lines));
+    if let Ok(manifest) = whole {
+        let Manifest { head, packs, parts, counts, .. } = manifest;
+        let sorted = Manifest::new(head, packs, parts, counts);
+        assert_eq!(read(&print(&sorted), usize::MAX), Ok(sorted));
     }
+    part(text);
 });
 
-fn read(text: &[u8], chunk_bytes: usize) -> Result<Vec<ManifestLine>, ManifestError> {
+fn read(text: &[u8], chunk_bytes: usize) -> Result<Manifest, ManifestError> {
     let mut reader = ManifestReader::new();
-    let mut lines = Vec::new();
     for chunk in text.chunks(chunk_bytes) {
-        lines.extend(reader.feed(chunk)?);
+        reader.feed(chunk)?;
     }
-    reader.finish()?;
-    Ok(lines)
+    reader.finish()
 }
 
-fn print(lines: &[ManifestLine]) -> Vec<u8> {
-    let [ManifestLine::Head(head), rest @ ..] = lines else { panic!("a manifest begins with its head") };
-    let (mut writer, first) = ManifestWriter::begin(head.clone()).expect("a head that was read");
-    let mut whole = first.to_vec();
-    for line in rest {
-        match line {
-            ManifestLine::Directory(entry) => whole.extend(writer.directory(entry.clone()).expect("it was read")),
-            ManifestLine::File(file) => whole.extend(writer.file(file.clone()).expect("it was read")),
-            ManifestLine::End(end) => assert_eq!(*end, writer.counts()),
-            other => panic!("{other:?} stands in the middle"),
-        }
+fn print(manifest: &Manifest) -> Vec<u8> {
+    let lines: Result<Vec<_>, _> = manifest.print().collect();
+    lines.expect("it was read").concat()
+}
+
+fn part(text: &[u8]) {
+    let mut table = PackTable::default();
+    for number in 0..4 {
+        table.place(&PackId::new("a".parse().expect("a name"), number));
     }
-    whole.extend(writer.end());
-    whole
+    let Ok(entries) = parse_part(text, &table) else { return };
+    let mut writer = PartWriter::default();
+    for entry in &entries {
+        writer.write(entry.clone(), &table).expect("it was read");
+    }
+    if let Some(text) = writer.take(&table).expect("it was read") {
+        assert_eq!(parse_part(&text, &table), Ok(entries));
+    }
 }

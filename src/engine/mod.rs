@@ -13,7 +13,7 @@ mod index_builder;
 mod inventory;
 mod log_builder;
 mod log_stream;
-mod manifest_stream;
+mod manifest;
 mod packs;
 mod planning;
 mod progress;

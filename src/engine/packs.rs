@@ -1,26 +1,30 @@
-//! Reading the blocks of a snapshot's files from its packs.
+//! Reading blocks from packs.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::error::{Error, Result};
 use super::repository::ServerRepository;
 use super::vault::VaultReader;
 use crate::format::block::{self, BlockError};
-use crate::format::digest::Digest;
-use crate::format::manifest::{BlockRef, ManifestFile};
-use crate::model::{ObjectKey, SnapshotId};
+use crate::format::digest::{Digest, DigestKey};
+use crate::format::manifest::{BlockRef, PackTable};
+use crate::format::pack::{self, PackIndex};
+use crate::model::ObjectKey;
 
-/// The most that one request fetches, in bytes of files.
+/// The most that one request fetches, in bytes before compression.
 const RUN_BYTES: u64 = 8 << 20;
-/// Packs are read roughly in order, so a few suffice.
-const PACKS_OPEN: usize = 16;
+/// How many packs stay open. What changes little is spread over several, which are read in turn.
+const PACKS_OPEN: usize = 64;
+/// The end of a pack that is read first: the index of all but those with very many blocks.
+const TAIL_BYTES: u64 = 64 << 10;
 
 /// Blocks that stand next to each other in a pack.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) pack: u32,
     pub(super) range: Range<u64>,
@@ -28,22 +32,22 @@ pub(super) struct Run {
     blocks: Vec<BlockRef>,
 }
 
-/// Cuts the blocks of `files` into runs.
-pub(super) fn runs(files: &[ManifestFile]) -> Vec<Run> {
+/// Cuts `blocks` into runs.
+pub(super) fn runs<'a>(blocks: impl IntoIterator<Item = &'a BlockRef>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for block in files.iter().flat_map(|file| &file.blocks) {
+    for block in blocks {
         match runs.last_mut().filter(|run| run.is_joined_by(block)) {
-            Some(run) => run.push(block),
-            None => runs.push(Run::begin(block)),
+            Some(run) => run.push(*block),
+            None => runs.push(Run::begin(*block)),
         }
     }
     runs
 }
 
 impl Run {
-    fn begin(block: &BlockRef) -> Self {
+    fn begin(block: BlockRef) -> Self {
         let (pack, plain_bytes) = (block.pack, block.plain_bytes.into());
-        Self { pack, range: block.offset..end(block), plain_bytes, blocks: vec![block.clone()] }
+        Self { pack, range: block.offset..block.end(), plain_bytes, blocks: vec![block] }
     }
 
     fn is_joined_by(&self, block: &BlockRef) -> bool {
@@ -51,77 +55,111 @@ impl Run {
         is_next && self.plain_bytes + u64::from(block.plain_bytes) <= RUN_BYTES
     }
 
-    fn push(&mut self, block: &BlockRef) {
-        self.range.end = end(block);
+    fn push(&mut self, block: BlockRef) {
+        self.range.end = block.end();
         self.plain_bytes += u64::from(block.plain_bytes);
-        self.blocks.push(block.clone());
+        self.blocks.push(block);
     }
 }
 
-fn end(block: &BlockRef) -> u64 {
-    block.offset.saturating_add(block.stored_bytes.into())
-}
-
-/// The packs of one snapshot. Cheap to clone.
+/// The packs that a snapshot uses. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Packs {
     server: ServerRepository,
-    id: SnapshotId,
-    open: Arc<Mutex<BTreeMap<u32, VaultReader>>>,
+    table: Arc<PackTable>,
+    /// The one that was read last comes last.
+    open: Arc<Mutex<VecDeque<(u32, VaultReader)>>>,
 }
 
 impl Packs {
-    pub(super) fn new(server: ServerRepository, id: SnapshotId) -> Self {
-        Self { server, id, open: Arc::default() }
+    /// The packs of `table`, of which blocks are read that name no others.
+    pub(super) fn new(server: ServerRepository, table: Arc<PackTable>) -> Self {
+        Self { server, table, open: Arc::default() }
     }
 
-    /// What the pack `number` is called.
-    pub(super) fn key(&self, number: u32) -> ObjectKey {
-        self.server.layout.pack(&self.id, number)
+    pub(super) fn table(&self) -> &PackTable {
+        &self.table
+    }
+
+    /// What the pack at `place` is called.
+    pub(super) fn key(&self, place: u32) -> ObjectKey {
+        let id = &self.table.get(place).expect("blocks are in packs of their table").id;
+        self.server.layout.pack(&id.snapshot, id.number)
     }
 
     /// Reads the blocks of `run`: opened, decompressed, and compared with their digests.
     pub(super) async fn fetch(&self, run: Run) -> Result<Vec<Bytes>> {
         let Run { pack, range, blocks, .. } = run;
-        let start = range.start;
-        let decoded = self.pack(pack).await?.read(range, move |stored| decode(&stored, start, &blocks)).await?;
+        let (start, key) = (range.start, self.server.vault.digests.clone());
+        let decoded = self.open(pack).await?.read(range, move |stored| decode(&key, &stored, start, &blocks)).await?;
         decoded.map_err(|error| Error::corrupt(self.key(pack), error))
     }
 
-    /// The pack `number`, opened.
-    pub(super) async fn pack(&self, number: u32) -> Result<VaultReader> {
-        let open = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reader) = open().get(&number) {
-            return Ok(reader.clone());
+    /// Reads `blocks` as one text.
+    pub(super) async fn fetch_whole(&self, blocks: &[BlockRef]) -> Result<Bytes> {
+        let fetched = stream::iter(runs(blocks)).map(|run| self.fetch(run)).buffered(2);
+        let blocks = fetched.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok::<_, Error>))).try_flatten();
+        let whole = blocks.try_fold(BytesMut::new(), async |mut whole, block| {
+            whole.extend_from_slice(&block);
+            Ok(whole)
+        });
+        Ok(whole.await?.freeze())
+    }
+
+    /// The blocks that the pack at `place` has, by its own index.
+    pub(super) async fn index(&self, place: u32) -> Result<PackIndex> {
+        let reader = self.open(place).await?;
+        let bytes = reader.bytes();
+        let tail = |length: u64| bytes.saturating_sub(length)..bytes;
+        let damaged = |error| Error::corrupt(self.key(place), error);
+        let end = reader.read(tail(TAIL_BYTES), |end| end).await?;
+        let length = pack::index_bytes(&end).map_err(damaged)?;
+        let end = if length <= end.len() as u64 { end } else { reader.read(tail(length), |end| end).await? };
+        PackIndex::parse(bytes, &end).map_err(damaged)
+    }
+
+    async fn open(&self, place: u32) -> Result<VaultReader> {
+        if let Some(reader) = self.take(place) {
+            return Ok(self.keep(place, reader));
         }
-        let reader = self.server.vault.open(&self.key(number)).await?;
-        let mut packs = open();
-        packs.insert(number, reader.clone());
-        if packs.len() > PACKS_OPEN {
-            packs.pop_first();
+        let reader = self.server.vault.open(&self.key(place)).await?;
+        Ok(self.keep(place, reader))
+    }
+
+    fn take(&self, place: u32) -> Option<VaultReader> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = open.iter().rposition(|(open, _)| *open == place)?;
+        open.remove(found).map(|(_, reader)| reader)
+    }
+
+    fn keep(&self, place: u32, reader: VaultReader) -> VaultReader {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push_back((place, reader.clone()));
+        if open.len() > PACKS_OPEN {
+            open.pop_front();
         }
-        Ok(reader)
+        reader
     }
 }
 
-/// Why the blocks of a run are not what the manifest says.
+/// Why the blocks of a run are not what they should be.
 #[derive(Debug, thiserror::Error)]
 enum DecodeError {
     #[error("the block at {offset} does not decode")]
     Block { offset: u64, source: BlockError },
-    #[error("the block at {offset} has the digest {found}, the manifest says {expected}")]
+    #[error("the block at {offset} has the digest {found}, expected was {expected}")]
     Digest { offset: u64, expected: Digest, found: Digest },
 }
 
-/// The blocks of a run that begins at `start` of its pack, each checked against the manifest.
-fn decode(stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<Bytes>, DecodeError> {
+/// The blocks of a run that begins at `start` of its pack, each checked.
+fn decode(key: &DigestKey, stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<Bytes>, DecodeError> {
     let one = |block: &BlockRef| {
         let offset = block.offset;
         let begin = usize::try_from(offset - start).unwrap_or(usize::MAX);
         let bytes = stored.slice(begin..begin + block.stored_bytes as usize);
         let plain = block::decode(block.codec, block.plain_bytes.into(), bytes)
             .map_err(|source| DecodeError::Block { offset, source })?;
-        let (expected, found) = (block.digest, Digest::of(&plain));
+        let (expected, found) = (block.digest, key.digest(&plain));
         if found == expected { Ok(plain) } else { Err(DecodeError::Digest { offset, expected, found }) }
     };
     blocks.iter().map(one).collect()
@@ -131,25 +169,23 @@ fn decode(stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<Bytes>,
 mod tests {
     use super::*;
     use crate::format::block::Codec;
-    use crate::model::FileEntry;
-
-    fn file(blocks: &[(u32, u64, u32, u32)]) -> ManifestFile {
-        let block =
-            |&(pack, offset, stored, plain)| BlockRef::new(pack, offset, stored, plain, Codec::Stored, Digest::of(b""));
-        ManifestFile::new(FileEntry::new("x", 0, 0o600, 0), blocks.iter().map(block).collect())
-    }
 
     #[test]
     fn neighbours_are_fetched_together() {
         const MIB: u32 = 1 << 20;
-        let files = [
-            file(&[(0, 0, 10, 20), (0, 10, 10, 20)]),
-            file(&[]),
-            file(&[(0, 20, 5, 5)]),
-            file(&[(0, 30, 5, 5)]),
-            file(&[(1, 35, 5, 7 * MIB), (1, 40, 5, MIB), (1, 45, 5, 1)]),
+        let rows = [
+            (0, 0, 10, 20),
+            (0, 10, 10, 20),
+            (0, 20, 5, 5),
+            (0, 30, 5, 5),
+            (1, 35, 5, 7 * MIB),
+            (1, 40, 5, MIB),
+            (1, 45, 5, 1),
         ];
-        let runs: Vec<_> = runs(&files).into_iter().map(|run| (run.pack, run.range, run.blocks.len())).collect();
+        let blocks = rows.map(|(pack, offset, stored, plain)| {
+            BlockRef::new(pack, offset, stored, plain, Codec::Stored, Digest::new([0; 16]))
+        });
+        let runs: Vec<_> = runs(&blocks).into_iter().map(|run| (run.pack, run.range, run.blocks.len())).collect();
         assert_eq!(runs, [(0, 0..25, 3), (0, 30..35, 1), (1, 35..45, 2), (1, 45..50, 1)]);
     }
 }

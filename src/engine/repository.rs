@@ -1,5 +1,6 @@
 //! The repository: the servers that are protected in one storage.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,11 +9,11 @@ use zeroize::Zeroizing;
 
 use super::error::{Context, Error, ErrorKind, Result};
 use super::vault::Vault;
-use crate::format::layout::{self, ServerLayout};
+use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::format::seal::{ServerKey, WrappedKey};
-use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec};
-use crate::port::{Clock, Environment, KeyProvider, PortErrorKind, PutMode, Storage, StorageExt};
+use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec, SnapshotId, StoredObject};
+use crate::port::{Clock, Environment, KeyProvider, PortErrorKind, PutMode, Storage, StorageExt, Version};
 
 /// No record, history or wrapped key is longer.
 pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
@@ -166,7 +167,8 @@ impl Repository {
 
     fn vault(&self, key: ServerKey) -> Vault {
         let Environment { executor, entropy, .. } = self.environment.clone();
-        Vault { storage: Arc::clone(&self.storage), executor, entropy, key }
+        let digests = key.digest_key();
+        Vault { storage: Arc::clone(&self.storage), executor, entropy, key, digests }
     }
 
     fn open(&self, name: ServerName, vault: Vault) -> ServerRepository {
@@ -263,6 +265,29 @@ impl ServerRepository {
         }
     }
 
+    /// The snapshots that have a record, of all incarnations.
+    pub(crate) async fn recorded_snapshots(&self) -> Result<BTreeSet<SnapshotId>> {
+        let mut recorded = BTreeSet::new();
+        for incarnation in self.record().await?.incarnations {
+            recorded.extend(self.snapshots_of(incarnation).await?);
+        }
+        Ok(recorded)
+    }
+
+    /// The snapshots of `incarnation` that have a record, oldest first.
+    pub(crate) async fn snapshots_of(&self, incarnation: Incarnation) -> Result<Vec<SnapshotId>> {
+        let directory = self.layout.snapshots(incarnation);
+        let listed = self.vault.storage.list(Some(&directory), None);
+        let ids = listed.try_filter_map(async |object| {
+            let entry = self.layout.parse_catalog(&StoredObject::new(object.key, object.bytes));
+            Ok(match entry {
+                Ok(CatalogEntry::Snapshot { id, .. }) => Some(id),
+                _ => None,
+            })
+        });
+        ids.try_collect().await.context(|| format!("listing {directory}"))
+    }
+
     async fn record(&self) -> Result<ServerRecord> {
         Ok(self.versioned_record().await?.0)
     }
@@ -281,10 +306,14 @@ impl ServerRepository {
         decode(name, &self.vault.get(name, RECORD_BYTES_MAX).await?)
     }
 
-    /// Writes a fact of the catalog, once and for ever.
-    pub(crate) async fn write_record<R: Record + Sync>(&self, name: &ObjectKey, record: &R) -> Result<()> {
-        self.vault.put(name, encode(record)?, PutMode::Create).await?;
-        Ok(())
+    /// Writes a record, and says which version of it.
+    pub(crate) async fn write_record<R: Record + Sync>(
+        &self,
+        name: &ObjectKey,
+        record: &R,
+        mode: PutMode,
+    ) -> Result<Version> {
+        Ok(self.vault.put(name, encode(record)?, mode).await?.1)
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
 use super::error::{Context, Error, ErrorKind, Result};
+use crate::format::digest::DigestKey;
 use crate::format::seal::{self, FrameSize, FrameSpan, ObjectOpener, Opener, Salt, SealedLayout, Sealer, ServerKey};
 use crate::model::{ObjectKey, StoredObject};
 use crate::port::{Entropy, Executor, ExecutorExt, ObjectMeta, PutMode, Storage, StorageExt, Upload, Version};
@@ -18,6 +19,7 @@ pub(crate) struct Vault {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) key: ServerKey,
+    pub(crate) digests: DigestKey,
 }
 
 impl Vault {

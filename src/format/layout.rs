@@ -11,6 +11,7 @@ use crate::model::{
 const SERVERS: &str = "servers";
 const MANIFEST: &str = "manifest";
 const EXPIRED: &str = "expired";
+const RUNNING: &str = "running";
 
 /// The names of one server's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +57,12 @@ pub struct DataEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DataPart {
-    /// The list of all files, and of where their blocks are.
+    /// What it uses, and where the list of its files is.
     Manifest,
     /// The pack with this number.
     Pack(u32),
+    /// A note that the snapshot is being taken, and what it builds on. Renewed meanwhile.
+    Running,
     /// A note that the snapshot expired and its data are being deleted.
     Expired,
 }
@@ -70,7 +73,7 @@ impl DataPart {
     pub const fn pack(self) -> Option<u32> {
         match self {
             Self::Pack(number) => Some(number),
-            Self::Manifest | Self::Expired => None,
+            Self::Manifest | Self::Running | Self::Expired => None,
         }
     }
 }
@@ -125,10 +128,16 @@ impl ServerLayout {
         below(&self.facts(incarnation, "logs"), hex8(timeline))
     }
 
+    /// The directory of the records of all snapshots.
+    #[must_use]
+    pub fn snapshots(&self, incarnation: Incarnation) -> ObjectKey {
+        self.facts(incarnation, "snapshots")
+    }
+
     /// The record of the snapshot `id`.
     #[must_use]
     pub fn snapshot(&self, incarnation: Incarnation, id: &SnapshotId) -> ObjectKey {
-        below(&self.facts(incarnation, "snapshots"), id)
+        below(&self.snapshots(incarnation), id)
     }
 
     /// The directory of all histories.
@@ -197,6 +206,7 @@ impl ServerLayout {
         match part {
             DataPart::Manifest => self.manifest(id),
             DataPart::Pack(number) => self.pack(id, number),
+            DataPart::Running => below(&self.snapshot_data(id), RUNNING),
             DataPart::Expired => below(&self.snapshot_data(id), EXPIRED),
         }
     }
@@ -217,6 +227,7 @@ impl ServerLayout {
         let (snapshot, part) = (parts.next()?.parse().ok()?, parts.next()?);
         let part = match part {
             MANIFEST => DataPart::Manifest,
+            RUNNING => DataPart::Running,
             EXPIRED => DataPart::Expired,
             _ => DataPart::Pack(u32::try_from(upper_hex(part.strip_prefix("pack-")?, 8)?).ok()?),
         };
@@ -282,7 +293,7 @@ mod tests {
     fn names_of_data_parse_back() {
         let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
         let entry = |part| Some(DataEntry { snapshot: id.clone(), part });
-        for part in [DataPart::Manifest, DataPart::Pack(0xAB), DataPart::Expired] {
+        for part in [DataPart::Manifest, DataPart::Pack(0xAB), DataPart::Running, DataPart::Expired] {
             assert_eq!(layout().parse_data(&layout().data_part(&id, part)), entry(part));
         }
         for foreign in ["data/x/pack-000000ab", "data/x/manifest/y", "data/x/log", "data/x", "catalog/x/manifest"] {

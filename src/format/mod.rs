@@ -13,6 +13,7 @@ mod input;
 pub mod layout;
 pub mod log;
 pub mod manifest;
+pub mod pack;
 pub mod record;
 pub mod relative_path;
 pub mod seal;

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Incarnation, ServerSpec, Snapshot};
+use crate::model::{Incarnation, ServerSpec, Snapshot, SnapshotId};
 
 /// The version of every kind of record that this pitr writes.
 const VERSION: u32 = 1;
@@ -38,6 +38,26 @@ impl ServerRecord {
 
 impl Record for ServerRecord {
     const KIND: &'static str = "server";
+}
+
+/// A snapshot that is being taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunningSnapshot {
+    /// The snapshot whose packs it uses too, if there is one.
+    pub builds_on: Option<SnapshotId>,
+}
+
+impl RunningSnapshot {
+    /// A snapshot that uses the packs of `builds_on` too.
+    #[must_use]
+    pub const fn new(builds_on: Option<SnapshotId>) -> Self {
+        Self { builds_on }
+    }
+}
+
+impl Record for RunningSnapshot {
+    const KIND: &'static str = "running snapshot";
 }
 
 /// Why bytes are not the record that they should be.

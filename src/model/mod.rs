@@ -29,7 +29,7 @@ pub use lsn::Lsn;
 pub use object::{ObjectKey, StoredObject};
 pub use segment::{SegmentNumber, SegmentSize};
 pub use server::{Incarnation, PostgresMajor, ServerName, SystemId};
-pub use snapshot::{ServerRole, Snapshot, SnapshotId, SnapshotKind, SnapshotTrigger};
+pub use snapshot::{ServerRole, SharedPacks, Snapshot, SnapshotId, SnapshotKind, SnapshotTrigger};
 pub use spec::{Redundancy, RetentionDays, ServerSpec};
 pub use time::Timestamp;
 pub use timeline::{TimelineHistory, TimelineHistoryError, TimelineId, TimelineSwitch};

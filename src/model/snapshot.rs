@@ -102,8 +102,31 @@ pub struct Snapshot {
     pub logical_bytes: u64,
     /// The bytes that a restore of it fetches, its manifest among them.
     pub stored_bytes: u64,
+    /// What it uses of the packs that others stored, in order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<SharedPacks>,
     /// Where its manifest is stored.
     pub manifest: StoredObject,
+}
+
+/// What a snapshot uses of the packs that another one stored. They stay as long as it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SharedPacks {
+    /// Who stored them.
+    pub snapshot: SnapshotId,
+    /// The bytes in them that a restore fetches.
+    pub used_bytes: u64,
+    /// The bytes that they take.
+    pub held_bytes: u64,
+}
+
+impl SharedPacks {
+    /// Packs of `snapshot` that take `held_bytes` bytes, of which a restore fetches `used_bytes`.
+    #[must_use]
+    pub const fn new(snapshot: SnapshotId, used_bytes: u64, held_bytes: u64) -> Self {
+        Self { snapshot, used_bytes, held_bytes }
+    }
 }
 
 impl Snapshot {
@@ -135,7 +158,14 @@ impl Snapshot {
             role: ServerRole::default(),
             logical_bytes: 0,
             stored_bytes,
+            shares: Vec::new(),
             manifest,
         }
+    }
+
+    /// The bytes that it added to what is stored: its own packs and its manifest.
+    #[must_use]
+    pub fn added_bytes(&self) -> u64 {
+        self.shares.iter().fold(self.stored_bytes, |bytes, shared| bytes.saturating_sub(shared.used_bytes))
     }
 }

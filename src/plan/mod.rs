@@ -43,6 +43,7 @@ pub mod post_restore;
 mod restore;
 pub mod retention;
 pub mod schedule;
+mod sharing;
 mod text;
 pub mod usage;
 mod window;

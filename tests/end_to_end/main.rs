@@ -9,5 +9,6 @@ mod ledger;
 mod random;
 mod reality;
 mod refusals;
+mod sharing;
 mod stand;
 mod timelines;

@@ -13,6 +13,7 @@ use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 
 mod compact;
 mod keys;
+mod sharing;
 mod stand;
 mod sweep;
 mod verify;

@@ -58,6 +58,7 @@ impl Stand {
     pub(crate) fn new() -> Self {
         let mut world = World::protected(4);
         let plan = world.plan(Target::Latest);
+        world.source.change_files(10);
         world.take().unwrap();
         let other: ServerName = "other".parse().unwrap();
         let spec = ServerSpec::new(other.clone(), PostgresMajor::MIN);

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use pitr::engine::{ErrorKind, Repository, SweepReport, SweepSettings, Sweeper, Verifier};
-use pitr::format::layout::ServerLayout;
+use pitr::format::layout::{DataPart, ServerLayout};
 use pitr::model::{Catalog, ObjectKey, RetentionDays, Timestamp};
 use pitr::plan::retention::{Protections, RetentionPlan, RetentionPolicy, plan_retention};
 use pitr::plan::{RestorableInterval, Target, recovery_window};
@@ -31,6 +31,7 @@ fn aged(days: u32) -> World {
     for day in 0..days {
         world.source.write(40_000);
         world.archive(|| u64::MAX);
+        world.source.change_files(8);
         world.take().unwrap();
         if day == days / 2 {
             world.source.promote(3_000);
@@ -59,7 +60,7 @@ fn stored(world: &World) -> BTreeSet<ObjectKey> {
     listed.into_iter().map(|object| object.key).collect()
 }
 
-/// All that there is to be if `catalog` is: the facts, and the data of its snapshots.
+/// All that there is to be if `catalog` is: the facts, the data of its snapshots, and what these use of others; each has one pack.
 fn expected(world: &World, catalog: &Catalog, before: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
     let layout = ServerLayout::new(world.server.name());
     let mut expected = BTreeSet::from([layout.key(), layout.record()]);
@@ -68,6 +69,8 @@ fn expected(world: &World, catalog: &Catalog, before: &BTreeSet<ObjectKey>) -> B
         expected.insert(layout.snapshot(snapshot.incarnation, &snapshot.id));
         let directory = layout.snapshot_data(&snapshot.id);
         expected.extend(before.iter().filter(|key| key.is_below(&directory)).cloned());
+        let gone = snapshot.shares.iter().map(|share| &share.snapshot).filter(|id| catalog.snapshot(id).is_none());
+        expected.extend(gone.flat_map(|id| [layout.pack(id, 0), layout.data_part(id, DataPart::Expired)]));
     }
     expected
 }
@@ -346,7 +349,7 @@ fn what_is_locked_keeps_what_would_go_after_it() {
 
 /// The latest instant of the world, by our clock.
 impl World {
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         pitr::port::Clock::now(&self.clock)
     }
 }

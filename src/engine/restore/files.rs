@@ -7,7 +7,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::engine::error::{Context, Error, ErrorKind, Result};
-use crate::engine::manifest_stream::Group;
+use crate::engine::manifest::Group;
 use crate::engine::packs::{Packs, runs};
 use crate::engine::progress::{Observer, Progress};
 use crate::format::manifest::ManifestFile;
@@ -34,7 +34,7 @@ impl FileRestore {
 
     /// Writes the files of `group`, one after another; their directories are there.
     pub(super) async fn restore(&self, group: Group) -> Result<()> {
-        let mut blocks = self.blocks(&group.files);
+        let mut blocks = self.blocks(&group);
         for file in &group.files {
             self.write(file, &mut blocks).await?;
         }
@@ -55,9 +55,9 @@ impl FileRestore {
         writer.finish().await.context(writing)
     }
 
-    /// The blocks of `files` in order, fetched a run ahead.
-    fn blocks(&self, files: &[ManifestFile]) -> BoxStream<'_, Result<Bytes>> {
-        let fetched = stream::iter(runs(files)).map(|run| self.packs.fetch(run)).buffered(2);
+    /// The blocks of the files of `group` in order, fetched a run ahead.
+    fn blocks(&self, group: &Group) -> BoxStream<'_, Result<Bytes>> {
+        let fetched = stream::iter(runs(group.blocks())).map(|run| self.packs.fetch(run)).buffered(2);
         fetched.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok))).try_flatten().boxed()
     }
 

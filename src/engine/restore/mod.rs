@@ -13,8 +13,7 @@ pub use self::feed::WalFeed;
 use self::feed::{Recovery, Segments};
 use self::files::FileRestore;
 use super::error::{Context, Error, ErrorKind, Result};
-use super::manifest_stream::{Group, ManifestStream};
-use super::packs::Packs;
+use super::manifest::{self, EntryStream, Group};
 use super::progress::{Observer, Progress};
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::history;
@@ -96,25 +95,26 @@ impl Restore {
     }
 
     async fn write_files(&self, snapshot: &Snapshot) -> Result<()> {
-        let (head, manifest) = ManifestStream::of(&self.server, snapshot).await?;
-        self.target.prepare(&head.tablespaces).await.context(|| "preparing the target")?;
-        let packs = Packs::new(self.server.clone(), snapshot.id.clone());
+        let manifest = manifest::read(&self.server, snapshot).await?;
+        self.target.prepare(&manifest.head.tablespaces).await.context(|| "preparing the target")?;
+        let packs = manifest::packs_of(&self.server, &manifest);
+        let entries = EntryStream::new(&self.server, &snapshot.manifest.key, &manifest, &packs);
         let (target, observer) = (Arc::clone(&self.target), self.settings.observer.clone());
         let files = FileRestore::new(packs, target, observer, snapshot.logical_bytes);
         let in_flight = self.server.vault.executor.parallelism().get() * 2;
-        let groups = stream::try_unfold(manifest, |manifest| self.next_group(manifest));
+        let groups = stream::try_unfold(entries, |entries| self.next_group(entries));
         let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);
         written.try_collect().await
     }
 
     /// The next files, of which the directories were made.
-    async fn next_group(&self, mut manifest: ManifestStream) -> Result<Option<(Group, ManifestStream)>> {
-        let Some(group) = manifest.next_group().await? else { return Ok(None) };
+    async fn next_group(&self, mut entries: EntryStream) -> Result<Option<(Group, EntryStream)>> {
+        let Some(group) = entries.next_group().await? else { return Ok(None) };
         for entry in &group.directories {
             let made = self.target.directory(entry).await;
             made.context(|| format!("making the directory {}", entry.path))?;
         }
-        Ok(Some((group, manifest)))
+        Ok(Some((group, entries)))
     }
 
     /// Stages the history of the timeline to recover along, and those of all timelines that are known beside it: PostgreSQL

@@ -1,25 +1,30 @@
 //! Snapshots: streams a base backup into the repository.
 
+mod base;
 mod blocks;
-mod pack;
+mod pack_writer;
+mod running;
+mod writing;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use self::blocks::{BlockReader, Piece};
-use self::pack::PackWriter;
+use self::blocks::BlockReader;
+use self::running::RunningNote;
+use self::writing::{Writing, Written};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::progress::{Observer, Progress};
 use super::repository::ServerRepository;
-use super::vault::VaultWriter;
 use crate::format::block::Compression;
-use crate::format::manifest::{BlockRef, ManifestError, ManifestFile, ManifestHead, ManifestWriter};
-use crate::model::{Snapshot, SnapshotId, StoredObject, Timestamp, WalRange};
-use crate::port::{SnapshotEnd, SnapshotSource, SnapshotStart};
+use crate::format::manifest::ManifestError;
+use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId, Timestamp};
+use crate::port::{PutMode, SnapshotSource, SnapshotStart};
 
 /// How snapshots are taken.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotSettings {
     compression: Compression,
+    mistrusted: BTreeSet<ObjectKey>,
     observer: Observer<Progress>,
 }
 
@@ -28,6 +33,13 @@ impl SnapshotSettings {
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// Which packs of earlier snapshots are not used, though they are there: what a verification found damaged. What is in them is
+    /// stored anew, if the server still has it.
+    #[must_use]
+    pub fn mistrust(self, packs: impl IntoIterator<Item = ObjectKey>) -> Self {
+        Self { mistrusted: packs.into_iter().collect(), ..self }
     }
 
     /// Who is told of progress.
@@ -68,36 +80,58 @@ impl Snapshotter {
         Self { settings, ..self }
     }
 
-    /// Takes a full snapshot.
+    /// Takes a snapshot, which stands for itself: everything that the server has.
+    ///
+    /// Everything is read, but only what the newest snapshot has not is stored; the rest is shared with it. What of that is missing,
+    /// or is [mistrusted](SnapshotSettings::mistrust), is stored again. Any older snapshot can be deleted at any time; what is shared
+    /// stays ([`Sweeper`](super::Sweeper)).
     ///
     /// It is in the catalog when this returns, and not before. It can be restored from once the log from its start to its
-    /// end is archived too, which is the [`Archiver`](super::Archiver)'s part. Memory is bounded, whatever the server's
-    /// size.
+    /// end is archived too, which is the [`Archiver`](super::Archiver)'s part. Memory is bounded, but for about 16 bytes a file and
+    /// 100 bytes a pack.
     ///
     /// # Errors
-    /// Then there is no snapshot; packs that were finished stay behind, unreferenced. Only where the answer to the very last
+    /// Then there is no snapshot; packs that were finished stay behind until they are swept. Only where the answer to the very last
     /// write was lost, the snapshot may be there after all, whole. [`ErrorKind::InvalidInput`] if the
-    /// source is another server, or changed its timeline meanwhile.
+    /// source is another server, or changed its timeline meanwhile; [`ErrorKind::Conflict`] if it stood still for so long that it was
+    /// swept away.
     pub async fn take(&self) -> Result<SnapshotReport> {
+        let incarnation = self.source.identify().await.context(|| "identifying the server")?.incarnation;
+        self.server.admit(incarnation).await?;
         let id = self.new_id()?;
+        let mut note = RunningNote::write(&self.server, &id, None).await?;
+        let taken = self.take_noted(id, incarnation, &mut note).await;
+        note.remove().await;
+        taken
+    }
+
+    async fn take_noted(
+        &self,
+        id: SnapshotId,
+        incarnation: Incarnation,
+        note: &mut RunningNote,
+    ) -> Result<SnapshotReport> {
+        let base = base::open(&self.server, incarnation, &self.settings.mistrusted, note).await?;
         let stream = self.source.begin(&format!("pitr {id}")).await.context(|| "beginning a base backup")?;
         let start = stream.start().clone();
-        self.server.admit(start.incarnation).await?;
-        let executor = Arc::clone(&self.server.vault.executor);
-        let reader = BlockReader::new(stream, executor, self.settings.compression);
-        let written = Writing::begin(self, &id, &start).await?.run(reader).await?;
+        is_still(incarnation, &start)?;
+        let packs = base.as_ref().map(|base| Arc::clone(&base.packs));
+        let reader = BlockReader::new(stream, self.server.vault.clone(), self.settings.compression, base);
+        let written = Writing::new(&self.server, &id, &start, &self.settings, packs, note).run(reader).await?;
+        note.confirm().await?;
         self.record(id, &start, written).await
     }
 
     /// Puts the snapshot into the catalog.
     async fn record(&self, id: SnapshotId, start: &SnapshotStart, written: Written) -> Result<SnapshotReport> {
-        let Written { wal, end, manifest, logical_bytes, pack_bytes } = written;
-        let stored_bytes = pack_bytes + manifest.bytes;
+        let Written { wal, end, manifest, logical_bytes, pack_bytes, shares } = written;
         let SnapshotStart { incarnation, segment_size, role, .. } = *start;
         let mut snapshot = Snapshot::full(id, incarnation, wal, segment_size, end.at, manifest);
-        (snapshot.role, snapshot.logical_bytes, snapshot.stored_bytes) = (role, logical_bytes, stored_bytes);
+        let shared_bytes: u64 = shares.iter().map(|shared| shared.used_bytes).sum();
+        snapshot.stored_bytes += pack_bytes + shared_bytes;
+        (snapshot.role, snapshot.logical_bytes, snapshot.shares) = (role, logical_bytes, shares);
         let name = self.server.layout.snapshot(incarnation, &snapshot.id);
-        self.server.write_record(&name, &snapshot).await?;
+        self.server.write_record(&name, &snapshot, PutMode::Create).await?;
         Ok(SnapshotReport { snapshot, checksum_failures: end.checksum_failures })
     }
 
@@ -118,80 +152,14 @@ fn compact(time: Timestamp) -> String {
     format!("{}Z", whole.replace(['-', ':'], ""))
 }
 
-/// A snapshot that was stored, but is not in the catalog yet.
-struct Written {
-    wal: WalRange,
-    end: SnapshotEnd,
-    manifest: StoredObject,
-    logical_bytes: u64,
-    pack_bytes: u64,
-}
-
-/// A snapshot that is being written: blocks into packs, their places into the manifest.
-struct Writing {
-    start: SnapshotStart,
-    packs: PackWriter,
-    lines: ManifestWriter,
-    manifest: VaultWriter,
-    /// Of the file that is being written.
-    blocks: Vec<BlockRef>,
-    observer: Observer<Progress>,
-    progress: Progress,
-}
-
-impl Writing {
-    async fn begin(snapshotter: &Snapshotter, id: &SnapshotId, start: &SnapshotStart) -> Result<Self> {
-        let Snapshotter { server, settings, .. } = snapshotter;
-        let head = ManifestHead::new(start.incarnation, id.clone(), start.tablespaces.clone());
-        let (lines, head) = ManifestWriter::begin(head).map_err(unlisted)?;
-        let manifest = server.vault.create(&server.layout.manifest(id)).await?.write(&head).await?;
-        let packs = PackWriter::new(server.clone(), id.clone());
-        let progress = Progress { bytes_total: start.bytes_estimate, ..Progress::default() };
-        let (start, observer) = (start.clone(), settings.observer.clone());
-        Ok(Self { start, packs, lines, manifest, blocks: Vec::new(), observer, progress })
+/// That the base backup is of the server that was asked first: the connections may lead to different ones.
+fn is_still(incarnation: Incarnation, start: &SnapshotStart) -> Result<()> {
+    if start.incarnation == incarnation {
+        return Ok(());
     }
-
-    async fn run(mut self, mut pieces: BlockReader) -> Result<Written> {
-        loop {
-            match pieces.next().await? {
-                Piece::Directory(entry) => {
-                    let line = self.lines.directory(entry).map_err(unlisted)?;
-                    self.manifest = self.manifest.write(&line).await?;
-                }
-                Piece::Block(block, digest) => {
-                    self.progress.bytes += u64::from(block.plain_bytes);
-                    self.blocks.push(self.packs.append(block, digest).await?);
-                    self.observer.tell(&self.progress);
-                }
-                Piece::File(entry) => {
-                    let file = ManifestFile::new(entry, std::mem::take(&mut self.blocks));
-                    let line = self.lines.file(file).map_err(unlisted)?;
-                    self.manifest = self.manifest.write(&line).await?;
-                    self.progress.files += 1;
-                }
-                Piece::End(end) => return self.end(end).await,
-            }
-        }
-    }
-
-    /// The packs first: a manifest never names what is not there. And only a snapshot that can be recorded gets one.
-    async fn end(self, end: SnapshotEnd) -> Result<Written> {
-        let wal = wal(&self.start, &end)?;
-        let pack_bytes = self.packs.finish().await?;
-        let logical_bytes = self.lines.counts().bytes;
-        let manifest = self.manifest.write(&self.lines.end()).await?.finish().await?;
-        Ok(Written { wal, end, manifest, logical_bytes, pack_bytes })
-    }
-}
-
-/// The log that makes the snapshot consistent.
-fn wal(start: &SnapshotStart, end: &SnapshotEnd) -> Result<WalRange> {
-    if end.timeline != start.timeline {
-        let context =
-            format!("the server moved from timeline {} to {} meanwhile: try again", start.timeline, end.timeline);
-        return Err(Error::new(ErrorKind::InvalidInput, context));
-    }
-    WalRange::new(start.timeline, start.lsn, end.lsn).map_err(|error| Error::corrupt("the base backup", error))
+    let context =
+        format!("the base backup is of {}, but {incarnation} answered just before: try again", start.incarnation);
+    Err(Error::new(ErrorKind::InvalidInput, context))
 }
 
 /// The server holds something that no manifest can tell.

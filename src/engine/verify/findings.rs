@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::contents::{Contents, Data};
+use super::packs::PackUsers;
 use super::report::{Fault, VerifyReport};
 use super::{Examined, VerifyDepth, VerifyProgress};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::inventory::blame;
-use crate::engine::manifest_stream::ManifestStream;
+use crate::engine::manifest;
 use crate::engine::repository::ServerRepository;
 use crate::format::layout::{CatalogEntry, DataPart};
-use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, SnapshotId, StoredObject, TimelineId, Timestamp};
+use crate::model::{
+    Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, TimelineId, Timestamp,
+};
 use crate::plan::retention::RetentionPolicy;
 use crate::plan::{RestorableInterval, loss};
 use crate::port::StorageExt;
@@ -50,26 +53,30 @@ impl<'a> Findings<'a> {
     }
 
     /// Says what of it is a fault.
-    pub(super) async fn judge(mut self, depth: VerifyDepth, contents: Contents) -> Result<VerifyReport> {
+    pub(super) async fn judge(
+        mut self,
+        depth: VerifyDepth,
+        contents: Contents,
+        users: &PackUsers,
+    ) -> Result<VerifyReport> {
         let Contents { inventory, data, foreign } = contents;
         let catalog = inventory.catalog;
         self.faults.extend(inventory.unreadable);
         self.faults.extend(foreign.into_iter().map(|object| (object.clone(), stranger(&object))));
         let window = self.window(&catalog).await?;
         self.look_for_histories(&catalog);
-        let unreferenced = self.look_for_records(&catalog, &data).await?;
-        self.forget_what_was_deleted(&catalog).await?;
+        let unreferenced = self.look_for_records(&catalog, &data, users).await?;
+        self.forget_what_was_deleted(&catalog, users).await?;
         let catalog = self.look_for_logs(catalog, window)?;
-        Ok(VerifyReport {
-            depth,
-            objects: self.objects,
-            bytes: self.bytes,
-            faults: self.faults.into_iter().map(|(object, error)| Fault::new(object, error)).collect(),
-            unreferenced,
-            layout: self.server.layout.clone(),
-            catalog,
-            window,
-        })
+        let layout = self.server.layout.clone();
+        let needed_by = self.faults.keys().filter_map(|object| {
+            let users = users.of(object)?;
+            Some((object.clone(), users.map(|user| user.manifest.clone()).collect()))
+        });
+        let needed_by = needed_by.collect();
+        let faults = self.faults.into_iter().map(|(object, error)| Fault::new(object, error)).collect();
+        let (objects, bytes) = (self.objects, self.bytes);
+        Ok(VerifyReport { depth, objects, bytes, faults, unreferenced, layout, catalog, needed_by, window })
     }
 
     /// The retention window; all time if the server's record is lost. It ends where the server was seen last.
@@ -104,6 +111,7 @@ impl<'a> Findings<'a> {
         &mut self,
         catalog: &Catalog,
         data: &BTreeMap<SnapshotId, Data>,
+        users: &PackUsers,
     ) -> Result<Vec<StoredObject>> {
         let mut unreferenced = Vec::new();
         for (id, data) in data.iter().filter(|(id, _)| catalog.snapshot(id).is_none()) {
@@ -113,9 +121,10 @@ impl<'a> Findings<'a> {
                     let error = gone(&record, "there is a complete manifest of that snapshot");
                     self.faults.insert(record, error);
                 }
-                Owner::Nobody => unreferenced.extend(
-                    data.iter().map(|(&part, &bytes)| StoredObject::new(self.server.layout.data_part(id, part), bytes)),
-                ),
+                Owner::Nobody => {
+                    let object = |(&part, &bytes)| StoredObject::new(self.server.layout.data_part(id, part), bytes);
+                    unreferenced.extend(data.iter().map(object).filter(|object| users.of(&object.key).is_none()));
+                }
             }
         }
         Ok(unreferenced)
@@ -125,12 +134,13 @@ impl<'a> Findings<'a> {
         if self.faults.keys().any(|object| self.is_record_of(object, id)) {
             return Ok(Owner::Snapshot);
         }
-        if data.contains_key(&DataPart::Expired) || !data.contains_key(&DataPart::Manifest) {
+        let is_noted = data.contains_key(&DataPart::Expired) || data.contains_key(&DataPart::Running);
+        if is_noted || !data.contains_key(&DataPart::Manifest) {
             return Ok(Owner::Nobody);
         }
         let manifest = self.server.layout.manifest(id);
-        let record = match blame(manifest.clone(), ManifestStream::open(self.server, &manifest, id).await)? {
-            Ok((head, _)) => self.server.layout.snapshot(head.incarnation, id),
+        let record = match blame(manifest.clone(), manifest::read_named(self.server, &manifest, id).await)? {
+            Ok(read) => self.server.layout.snapshot(read.head.incarnation, id),
             Err((_, error)) if error.kind() == ErrorKind::NotFound => return Ok(Owner::Nobody),
             Err((manifest, error)) => {
                 self.faults.insert(manifest, error);
@@ -157,20 +167,33 @@ impl<'a> Findings<'a> {
     }
 
     /// What was listed but is missing may have expired meanwhile: of a snapshot the record went first then.
-    async fn forget_what_was_deleted(&mut self, catalog: &Catalog) -> Result<()> {
+    async fn forget_what_was_deleted(&mut self, catalog: &Catalog, users: &PackUsers) -> Result<()> {
         let missing = self.faults.iter().filter(|(_, error)| error.kind() == ErrorKind::NotFound);
         for object in missing.map(|(object, _)| object.clone()).collect::<Vec<_>>() {
-            let snapshot = self.server.layout.parse_data(&object).and_then(|entry| catalog.snapshot(&entry.snapshot));
-            if let Some(snapshot) = snapshot
-                && !self.exists(&self.server.layout.snapshot(snapshot.incarnation, &snapshot.id)).await?
-            {
-                self.faults.remove(&object);
-            } else if let Some(log) = self.server.layout.parse_log(&object) {
+            if let Some(log) = self.server.layout.parse_log(&object) {
                 self.faults.remove(&object);
                 self.missing.insert(object, log);
+            } else if self.is_of_deleted(&object, catalog, users).await? {
+                self.faults.remove(&object);
             }
         }
         Ok(())
+    }
+
+    /// Whether `object` is of the data of snapshots that are there no more.
+    async fn is_of_deleted(&self, object: &ObjectKey, catalog: &Catalog, users: &PackUsers) -> Result<bool> {
+        let of_snapshot = |snapshot: &Snapshot| self.server.layout.snapshot(snapshot.incarnation, &snapshot.id);
+        let owner = self.server.layout.parse_data(object).and_then(|entry| catalog.snapshot(&entry.snapshot));
+        let records: Vec<_> = match users.of(object) {
+            Some(users) => users.map(|user| user.record.clone()).collect(),
+            None => owner.map(of_snapshot).into_iter().collect(),
+        };
+        for record in &records {
+            if self.exists(record).await? {
+                return Ok(false);
+            }
+        }
+        Ok(!records.is_empty())
     }
 
     /// Of the log backups that are not there, those are faults without which instants of the window cannot be restored; the

@@ -3,28 +3,31 @@
 mod contents;
 mod findings;
 mod logs;
+mod manifests;
+mod packs;
 mod report;
-mod snapshots;
 
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 
 use self::contents::Contents;
 use self::findings::Findings;
+use self::manifests::ReadManifest;
+use self::packs::PackUsers;
 pub use self::report::{Cost, Fault, FaultKind, VerifyReport};
-use self::snapshots::Stored;
 use super::error::{Error, ErrorKind, Result};
 use super::inventory::{READS_IN_FLIGHT, blame};
 use super::progress::Observer;
 use super::repository::{Repository, ServerRepository};
 use crate::format::layout::{DataEntry, DataPart, ServerLayout};
+use crate::format::manifest::PackId;
 use crate::model::{Branch, LogBackup, Lsn, ObjectKey, ServerName, SnapshotId, StoredObject};
 
 /// How thoroughly a server is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyDepth {
-    /// Every object is there, is what its name says, and ends where it should: of each, the header and the last frame are read.
+    /// Every object is there, is what its name says, and ends where it should: manifests are read, of all others the header and the last
+    /// frame.
     Quick,
     /// Every byte is read: every frame authenticated, every block compared with its digest, all log decoded.
     #[default]
@@ -85,7 +88,7 @@ pub struct VerifyProgress {
 /// | a log backup | the one that begins where it ends. The newest is named by none, and of several in a row the last one is |
 /// | a snapshot's record | its manifest |
 /// | a manifest | the snapshot's record |
-/// | a pack | the manifest |
+/// | a pack | the manifests of all snapshots that use it |
 /// | a timeline's history | the log and the snapshots of the timeline |
 #[derive(Debug)]
 pub struct Verifier {
@@ -131,13 +134,18 @@ impl Verifier {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Log(Branch, Lsn, Lsn),
-    Data(SnapshotId, DataPart),
+    Manifest(SnapshotId),
+    Pack(PackId),
 }
 
 impl Place {
     fn of(layout: &ServerLayout, object: &ObjectKey) -> Result<Self> {
-        if let Some(DataEntry { snapshot, part, .. }) = layout.parse_data(object) {
-            return Ok(Self::Data(snapshot, part));
+        match layout.parse_data(object) {
+            Some(DataEntry { snapshot, part: DataPart::Manifest, .. }) => return Ok(Self::Manifest(snapshot)),
+            Some(DataEntry { snapshot, part: DataPart::Pack(number), .. }) => {
+                return Ok(Self::Pack(PackId::new(snapshot, number)));
+            }
+            _ => {}
         }
         let unfit = || {
             let context = format!("{object} is no log backup, manifest or pack of the server to begin with");
@@ -178,22 +186,25 @@ struct Verification {
 impl Verification {
     async fn run(&self, observer: &Observer<VerifyProgress>) -> Result<VerifyReport> {
         let contents = Contents::read(&self.server).await?;
-        let mut findings = Findings::new(&self.server);
-        let mut examined = self.examine(&contents);
-        while let Some(object) = examined.try_next().await? {
-            observer.tell(&findings.add(object));
-        }
-        drop(examined);
-        findings.judge(self.depth, contents).await
-    }
-
-    fn examine<'a>(&'a self, contents: &'a Contents) -> BoxStream<'a, Result<Examined>> {
         let catalog = &contents.inventory.catalog;
-        let logs = self.logs(catalog).map_ok(|run| stream::iter(run).map(Ok)).try_flatten();
-        let stored = catalog.snapshots().map(|snapshot| Stored { snapshot, data: contents.data_of(&snapshot.id) });
-        let due =
-            stored.filter(|stored| self.is_due(&Place::Data(stored.snapshot.id.clone(), DataPart::Pack(u32::MAX))));
-        logs.chain(stream::iter(due).flat_map(|stored| self.snapshot(stored))).boxed()
+        let (mut findings, mut users) = (Findings::new(&self.server), PackUsers::new(&self.server.layout));
+        let mut logs = self.logs(catalog);
+        while let Some(run) = logs.try_next().await? {
+            run.into_iter().for_each(|log| observer.tell(&findings.add(log)));
+        }
+        drop(logs);
+        let mut manifests = self.manifests(catalog);
+        while let Some(ReadManifest { snapshot, examined, manifest }) = manifests.try_next().await? {
+            examined.into_iter().for_each(|examined| observer.tell(&findings.add(examined)));
+            users.add(snapshot, manifest.as_ref(), contents.data_of(&snapshot.id));
+        }
+        drop(manifests);
+        let mut packs = self.packs(&users, &contents);
+        while let Some(pack) = packs.try_next().await? {
+            observer.tell(&findings.add(pack));
+        }
+        drop(packs);
+        findings.judge(self.depth, contents, &users).await
     }
 
     fn is_due(&self, place: &Place) -> bool {

@@ -1,12 +1,12 @@
 //! What a verification found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::fmt;
 
 use super::VerifyDepth;
 use crate::engine::error::{Error, ErrorKind};
-use crate::format::layout::{CatalogEntry, ServerLayout};
+use crate::format::layout::{CatalogEntry, DataPart, ServerLayout};
 use crate::model::{Catalog, ObjectKey, StoredObject, Timestamp};
 use crate::plan::{Loss, RestorableInterval, loss};
 
@@ -27,6 +27,8 @@ pub struct VerifyReport {
     pub(super) layout: ServerLayout,
     /// As it would be without the faults, as far as that is known.
     pub(super) catalog: Catalog,
+    /// The manifests of the snapshots that need a pack, of those that have a fault.
+    pub(super) needed_by: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     pub(super) window: RestorableInterval,
 }
 
@@ -77,6 +79,7 @@ impl VerifyReport {
             unreferenced: Vec::new(),
             layout,
             catalog: Catalog::default(),
+            needed_by: BTreeMap::new(),
             window: (Timestamp::MIN, Timestamp::MAX).into(),
         }
     }
@@ -100,8 +103,8 @@ impl VerifyReport {
     /// instants after the snapshot too, up to the last commit in the log backup.
     #[must_use]
     pub fn costs(&self, fault: &Fault) -> Cost {
-        match self.artifact_of(&fault.object) {
-            Lost::Artifact(artifact) => self.costs_of(&BTreeSet::from([artifact])),
+        match self.lost_with(&fault.object) {
+            Lost::Artifacts(artifacts) => self.costs_of(&artifacts),
             Lost::Nothing => Cost::Instants(Vec::new()),
             Lost::Everything => Cost::Everything,
             Lost::Unknown => Cost::Unknown,
@@ -113,8 +116,8 @@ impl VerifyReport {
     pub fn costs_in_all(&self) -> Cost {
         let mut artifacts = BTreeSet::new();
         for fault in &self.faults {
-            match self.artifact_of(&fault.object) {
-                Lost::Artifact(artifact) => drop(artifacts.insert(artifact)),
+            match self.lost_with(&fault.object) {
+                Lost::Artifacts(lost) => artifacts.extend(lost),
                 Lost::Everything => return Cost::Everything,
                 Lost::Nothing | Lost::Unknown => {}
             }
@@ -126,16 +129,19 @@ impl VerifyReport {
         loss(&self.catalog, artifacts, self.window).map_or(Cost::Unknown, Cost::Instants)
     }
 
-    fn artifact_of(&self, object: &ObjectKey) -> Lost {
+    fn lost_with(&self, object: &ObjectKey) -> Lost {
         if *object == self.layout.key() {
             return Lost::Everything;
         }
         if let Some(entry) = self.layout.parse_data(object) {
-            let snapshot = self.catalog.snapshot(&entry.snapshot);
-            return snapshot.map_or(Lost::Nothing, |snapshot| Lost::Artifact(snapshot.manifest.key.clone()));
+            return match entry.part {
+                DataPart::Pack(_) => self.needed_by.get(object).cloned().map_or(Lost::Nothing, Lost::Artifacts),
+                DataPart::Manifest if self.catalog.snapshot(&entry.snapshot).is_some() => Lost::artifact(object),
+                _ => Lost::Nothing,
+            };
         }
         match self.layout.parse_catalog(&StoredObject::new(object.clone(), 0)) {
-            Ok(CatalogEntry::Log(_)) => Lost::Artifact(object.clone()),
+            Ok(CatalogEntry::Log(_)) => Lost::artifact(object),
             Ok(CatalogEntry::Snapshot { .. } | CatalogEntry::History { .. }) => Lost::Unknown,
             Err(_) => Lost::Nothing,
         }
@@ -144,10 +150,16 @@ impl VerifyReport {
 
 /// What is lost with an object.
 enum Lost {
-    Artifact(ObjectKey),
+    Artifacts(BTreeSet<ObjectKey>),
     Everything,
     Nothing,
     Unknown,
+}
+
+impl Lost {
+    fn artifact(object: &ObjectKey) -> Self {
+        Self::Artifacts(BTreeSet::from([object.clone()]))
+    }
 }
 
 impl Fault {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::format::digest::DigestKey;
 use crate::model::{ParseError, text_serde};
 
 /// What each derived key is for. None of these is the beginning of another, so whatever context follows a label, no two
@@ -20,6 +21,7 @@ pub(super) enum Label {
     Header,
     Frames,
     Wrap,
+    Digests,
 }
 
 impl Label {
@@ -30,6 +32,7 @@ impl Label {
             Self::Header => b"pitr seal v1 header",
             Self::Frames => b"pitr seal v1 frames",
             Self::Wrap => b"pitr wrap v1",
+            Self::Digests => b"pitr block digests v1",
         }
     }
 }
@@ -62,6 +65,12 @@ impl ServerKey {
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         &self.secret.0
+    }
+
+    /// The key of the digests of the server's blocks.
+    #[must_use]
+    pub fn digest_key(&self) -> DigestKey {
+        DigestKey::new(self.derive(Label::Digests, &[]))
     }
 
     pub(super) fn derive(&self, label: Label, context: &[u8]) -> Zeroizing<[u8; 32]> {

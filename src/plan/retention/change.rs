@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{Protections, RetentionPlan, RetentionPolicy, plan_retention};
-use crate::model::{Catalog, ObjectKey, Timestamp};
+use crate::model::{Artifact, Catalog, ObjectKey, Timestamp};
+use crate::plan::sharing::{Stored, occupied_bytes};
 use crate::plan::window::recovery_window;
 
 /// What another policy deletes or spares, to be shown before it is set.
@@ -18,7 +19,7 @@ pub struct RetentionChange {
     pub plan: RetentionPlan,
     /// What it deletes and the old one does not.
     pub newly_expired: Vec<ObjectKey>,
-    /// Of that, the bytes as stored.
+    /// What deleting that frees, in bytes.
     pub newly_freed_bytes: u64,
     /// What the old policy deletes and it does not.
     pub newly_kept: Vec<ObjectKey>,
@@ -42,8 +43,8 @@ pub fn retention_change(
     let (old, new) = (plan_retention(catalog, old, protections, now), plan_retention(catalog, new, protections, now));
     let keys = |plan: &RetentionPlan| plan.expired().map(|artifact| artifact.object().key).collect::<BTreeSet<_>>();
     let (by_old, by_new) = (keys(&old), keys(&new));
-    let newly = |artifact: &crate::model::Artifact| !by_old.contains(&artifact.object().key);
-    let newly_freed_bytes = new.expired().filter(newly).map(|artifact| artifact.stored_bytes()).sum();
+    let newly = |artifact: &Artifact| !by_old.contains(&artifact.object().key);
+    let newly_freed_bytes = freed(catalog, &by_old, &by_new) + others(&new, newly);
     let earliest_after = new.remaining(catalog).ok().and_then(|after| earliest(&after));
     RetentionChange {
         newly_expired: by_new.difference(&by_old).cloned().collect(),
@@ -54,6 +55,20 @@ pub fn retention_change(
         earliest_after,
         plan: new,
     }
+}
+
+/// What deleting the snapshots of `by_new` frees, once those of `by_old` are gone.
+fn freed(catalog: &Catalog, by_old: &BTreeSet<ObjectKey>, by_new: &BTreeSet<ObjectKey>) -> u64 {
+    let before: Vec<_> = catalog.snapshots().filter(|snapshot| !by_old.contains(&snapshot.manifest.key)).collect();
+    let after = before.iter().filter(|snapshot| !by_new.contains(&snapshot.manifest.key));
+    let after = occupied_bytes(after.map(|snapshot| Stored::from(*snapshot)));
+    occupied_bytes(before.into_iter().map(Stored::from)).saturating_sub(after)
+}
+
+/// The bytes of all but the snapshots that expire by `plan` and are `newly`.
+fn others(plan: &RetentionPlan, newly: impl Fn(&Artifact) -> bool) -> u64 {
+    let others = plan.expired().filter(|artifact| !matches!(artifact, Artifact::Snapshot(_)) && newly(artifact));
+    others.map(|artifact| artifact.stored_bytes()).sum()
 }
 
 fn earliest(catalog: &Catalog) -> Option<Timestamp> {

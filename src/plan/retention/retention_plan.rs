@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::RetentionPolicy;
-use crate::model::{Artifact, Branch, LogBackup, Lsn, Snapshot, SnapshotId, StoredHistory, StoredObject, Timestamp};
+use crate::model::{
+    Artifact, Branch, LogBackup, Lsn, SharedPacks, Snapshot, SnapshotId, StoredHistory, StoredObject, Timestamp,
+};
+use crate::plan::sharing::{Stored, occupied_bytes};
 
 /// Why an artifact is kept. Of several reasons the first in this order is told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -61,8 +64,10 @@ pub enum ExpireReason {
 pub struct KeptSnapshot {
     /// The snapshot.
     pub id: SnapshotId,
-    /// Its size as stored, in bytes.
-    pub stored_bytes: u64,
+    /// The bytes that it added to what is stored.
+    pub added_bytes: u64,
+    /// What it uses of others, which stays with it.
+    pub shares: Vec<SharedPacks>,
     /// Why.
     pub reason: KeepReason,
 }
@@ -188,20 +193,30 @@ impl RetentionPlan {
         of(first).into_iter().chain(logs).chain(of(last)).chain(histories)
     }
 
-    /// What is kept, as stored, in bytes.
+    /// What is kept, as stored, in bytes: also what kept snapshots share with those that expire.
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {
-        let snapshots = self.kept_snapshots.iter().map(|kept| kept.stored_bytes);
         let logs = self.kept_logs.iter().map(|kept| kept.stored_bytes);
-        sum(snapshots.chain(logs).chain(self.kept_histories.iter().map(|kept| kept.object.bytes)))
+        let histories = self.kept_histories.iter().map(|kept| kept.object.bytes);
+        sum(logs.chain(histories).chain([occupied_bytes(self.kept())]))
     }
 
-    /// What expires, as stored, in bytes: what deleting it frees, where snapshots share nothing.
+    /// What deleting all that expires frees, in bytes.
     #[must_use]
     pub fn freed_bytes(&self) -> u64 {
-        let snapshots = self.expired_snapshots.iter().map(|expired| expired.snapshot.stored_bytes);
+        let expired = self.expired_snapshots.iter().map(|expired| Stored::from(&expired.snapshot));
+        let snapshots = occupied_bytes(self.kept().chain(expired)).saturating_sub(occupied_bytes(self.kept()));
         let logs = self.expired_logs.iter().flat_map(|expired| &expired.logs).map(|log| log.stored_bytes);
-        sum(snapshots.chain(logs).chain(self.expired_histories.iter().map(|expired| expired.history.object.bytes)))
+        let histories = self.expired_histories.iter().map(|expired| expired.history.object.bytes);
+        sum(logs.chain(histories).chain([snapshots]))
+    }
+
+    fn kept(&self) -> impl Iterator<Item = Stored<'_>> {
+        self.kept_snapshots.iter().map(|kept| Stored {
+            id: &kept.id,
+            added_bytes: kept.added_bytes,
+            shares: &kept.shares,
+        })
     }
 }
 

@@ -36,9 +36,13 @@ impl Decision<'_> {
 
     fn sort_snapshots(&self, plan: &mut RetentionPlan) {
         for snapshot in self.catalog.snapshots() {
-            let (id, stored_bytes) = (snapshot.id.clone(), snapshot.stored_bytes);
-            match self.wanted.why_snapshot(&id).cloned() {
-                Some(reason) => plan.kept_snapshots.push(KeptSnapshot { id, stored_bytes, reason }),
+            match self.wanted.why_snapshot(&snapshot.id).cloned() {
+                Some(reason) => plan.kept_snapshots.push(KeptSnapshot {
+                    id: snapshot.id.clone(),
+                    added_bytes: snapshot.added_bytes(),
+                    shares: snapshot.shares.clone(),
+                    reason,
+                }),
                 None => {
                     let reason = self.expired(snapshot.branch());
                     plan.expired_snapshots.push(ExpiredSnapshot { snapshot: snapshot.clone(), reason });

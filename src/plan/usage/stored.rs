@@ -2,12 +2,14 @@
 
 use super::{StoredBytes, StoredKind};
 use crate::model::{Branch, Catalog, LogRef, SnapshotTrigger, StoredObject, Timestamp};
+use crate::plan::sharing::{Stored, left_behind};
 
 impl StoredBytes {
     /// Everything that is in `catalog`, since when it is there: what was deleted before is not known to it, and must be added by
     /// whoever remembers.
     ///
-    /// A snapshot counts from when it was consistent. A log backup counts from when the server's clock was seen at its end, or
+    /// A snapshot counts from when it was consistent, with what it added; what it shares with one that is gone, from when the first
+    /// was consistent that shares it. A log backup counts from when the server's clock was seen at its end, or
     /// from its latest commit; if neither is known, from the one before it. A history counts from the first log backup or
     /// snapshot of its timeline.
     pub fn of(catalog: &Catalog) -> impl Iterator<Item = Self> + '_ {
@@ -16,11 +18,22 @@ impl StoredBytes {
                 SnapshotTrigger::Scheduled => StoredKind::Snapshot,
                 SnapshotTrigger::OnDemand => StoredKind::OnDemandSnapshot,
             };
-            Self::new(kind, snapshot.stored_bytes, snapshot.consistent_at)
+            Self::new(kind, snapshot.added_bytes(), snapshot.consistent_at)
         });
         let history = |branch| catalog.history_object(branch).map(|object| history(catalog, branch, object));
+        let snapshots = snapshots.chain(left(catalog));
         snapshots.chain(catalog.branches().filter_map(history)).chain(catalog.branches().flat_map(|b| logs(catalog, b)))
     }
+}
+
+/// What snapshots that are gone left behind for others.
+fn left(catalog: &Catalog) -> impl Iterator<Item = StoredBytes> + '_ {
+    let stored: Vec<_> = catalog.snapshots().map(Stored::from).collect();
+    left_behind(&stored).into_iter().map(|(id, bytes)| {
+        let sharers = catalog.snapshots().filter(|snapshot| snapshot.shares.iter().any(|share| share.snapshot == *id));
+        let since = sharers.map(|snapshot| snapshot.consistent_at).min().unwrap_or(Timestamp::MIN);
+        StoredBytes::new(StoredKind::Snapshot, bytes, since)
+    })
 }
 
 fn logs(catalog: &Catalog, branch: Branch) -> impl Iterator<Item = StoredBytes> + '_ {
@@ -46,7 +59,7 @@ fn first_seen(catalog: &Catalog, branch: Branch) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogBackup, Lsn, SegmentSize, Snapshot, TimelineId, WalRange};
+    use crate::model::{LogBackup, Lsn, SegmentSize, SharedPacks, Snapshot, TimelineId, WalRange};
     use crate::plan::usage::UsageHistory;
 
     #[test]
@@ -57,6 +70,8 @@ mod tests {
         let manifest = StoredObject::new("manifest".parse().unwrap(), 1000);
         let mut snapshot = Snapshot::full("one".parse().unwrap(), life, wal(0, 8), SegmentSize::MIN, at(2), manifest);
         snapshot.trigger = SnapshotTrigger::OnDemand;
+        snapshot.stored_bytes += 300;
+        snapshot.shares = vec![SharedPacks::new("gone".parse().unwrap(), 300, 400)];
         let log = |start, end, hour: Option<i64>, bytes| {
             let mut log = LogBackup::new(life, wal(start, end), "log".parse().unwrap(), bytes);
             log.complete_through = hour.map(at);
@@ -66,7 +81,8 @@ mod tests {
         let catalog = Catalog::new(logs.into_iter().map(Into::into).chain([snapshot.into()])).unwrap();
         let history = UsageHistory::new(StoredBytes::of(&catalog));
         let totals: Vec<u64> = (1..=5).map(|hour| history.at(at(hour)).total()).collect();
-        assert_eq!(totals, [0, 1005, 1035, 1035, 1075], "what has no time of its own counts from what came before it");
+        assert_eq!(totals, [0, 1405, 1435, 1435, 1475], "what has no time of its own counts from what came before it");
         assert_eq!(history.at(at(5)).on_demand_snapshots, 1000);
+        assert_eq!(history.at(at(5)).snapshots, 400, "what one that is gone left behind");
     }
 }

@@ -52,6 +52,7 @@ const FILES: [(&str, u64); 8] = [
     ("pg_tblspc/16390/PG_15_202209061/16391", 0),
 ];
 const SMALL_FILES: u64 = 120;
+const PAGE_BYTES: usize = 8192;
 
 impl ServerFiles {
     pub(super) fn random(random: &mut SplitMix64) -> Self {
@@ -77,6 +78,38 @@ impl ServerFiles {
             files,
             manifest: content(random, 5_000),
         }
+    }
+
+    /// Changes one file in `one_in`, as PostgreSQL does: pages are written, files grow, are truncated, come and go.
+    pub(super) fn change(&mut self, random: &mut SplitMix64, one_in: u64) {
+        for path in self.files.keys().cloned().collect::<Vec<_>>() {
+            if random.next().is_multiple_of(one_in) {
+                self.change_file(random, &path);
+            }
+        }
+        let path = format!("base/5/{}", 100_000 + random.next() % 100_000);
+        self.set(&path, content(random, 5_000));
+    }
+
+    fn change_file(&mut self, random: &mut SplitMix64, path: &str) {
+        let Some((_, content)) = self.files.get(path) else { return };
+        let mut bytes = content.to_vec();
+        match random.next() % 8 {
+            0 => drop(self.files.remove(path)),
+            1 => self.set(path, [&bytes, &self::content(random, 200_000)[..]].concat().into()),
+            2 => self.set(path, content.slice(..content.len() / 2)),
+            _ => {
+                let page = usize::try_from(random.next() % bytes.len().div_ceil(PAGE_BYTES).max(1) as u64);
+                let page = page.expect("simulated files are short") * PAGE_BYTES;
+                bytes.iter_mut().skip(page).take(PAGE_BYTES).for_each(|byte| *byte ^= 0x5A);
+                self.set(path, bytes.into());
+            }
+        }
+    }
+
+    fn set(&mut self, path: &str, content: Bytes) {
+        let entry = FileEntry::new(path, content.len() as u64, 0o600, 1_700_000_000);
+        self.files.insert(path.to_owned(), (entry, content));
     }
 
     /// What a base backup brings, in messages of any length.

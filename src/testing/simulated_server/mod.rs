@@ -111,6 +111,12 @@ impl SimulatedServer {
         state.files = ServerFiles::alike(&mut state.random.clone(), count, bytes);
     }
 
+    /// Changes about one file in `one_in`: pages are written, files grow, are truncated, come and go.
+    pub fn change_files(&self, one_in: u64) {
+        let State { files, random, .. } = &mut *self.state();
+        files.change(random, one_in.max(1));
+    }
+
     /// Lets time pass.
     pub fn pass(&self, duration: Duration) {
         self.state().pass(duration);
@@ -137,7 +143,7 @@ impl SimulatedServer {
         self.state().identity()
     }
 
-    /// Its files, which never change.
+    /// Its files as they are now.
     #[must_use]
     pub fn files(&self) -> ServerFiles {
         self.state().files.clone()

@@ -1,6 +1,8 @@
 //! Sweeping: deletes what has expired, and what interrupted snapshots left behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod data;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +12,8 @@ use super::error::{Context, Error, ErrorKind, Result};
 use super::inventory::{Inventory, READS_IN_FLIGHT};
 use super::progress::Observer;
 use super::repository::ServerRepository;
-use crate::format::layout::{DataEntry, DataPart};
-use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, Timestamp};
+use crate::format::layout::DataPart;
+use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject};
 use crate::plan::retention::RetentionPlan;
 use crate::port::{PortErrorKind, PutMode};
 
@@ -39,8 +41,8 @@ impl SweepSettings {
         Self { grace, ..self }
     }
 
-    /// Sweeps even if objects of the catalog cannot be read. What they would tell is not known to the plan then, and what they need
-    /// may be among what expires. By default nothing is deleted until they were mended or removed.
+    /// Sweeps even if objects of the catalog, or manifests, cannot be read. What they would tell is not known then, and what they need
+    /// may be among what is deleted. By default nothing of that is until they were mended or removed.
     #[must_use]
     pub fn despite_unreadable(self) -> Self {
         Self { despite_unreadable: true, ..self }
@@ -66,6 +68,9 @@ pub struct SweepReport {
     /// Snapshots that are complete but for their record. Either that was lost, or they were interrupted at the very last: they are
     /// left for somebody to decide.
     pub unrecorded: Vec<SnapshotId>,
+    /// Manifests that cannot be read, and notes of snapshots that are being taken. Which packs these need is not known, so of the data of
+    /// snapshots nothing was deleted, unless that was [asked for](SweepSettings::despite_unreadable).
+    pub unreadable: Vec<ObjectKey>,
 }
 
 /// Deletes what has expired from one server's repository, and what interrupted snapshots left behind.
@@ -88,8 +93,8 @@ impl Sweeper {
         Self { settings, ..self }
     }
 
-    /// Deletes what `plan` lists, which must have been made just now, with all protections that are in force; then what snapshots
-    /// left behind that were interrupted.
+    /// Deletes what `plan` lists, which must have been made just now, with all protections that are in force; then those packs of
+    /// expired snapshots that no other snapshot uses, and what snapshots left behind that were interrupted.
     ///
     /// Before anything is deleted, the catalog is read anew, and the plan proved on it ([`RetentionPlan::check`]). An archiver, a
     /// snapshot, or another sweep may go on meanwhile. Interrupted at any moment, it leaves a repository that is as good as
@@ -99,14 +104,12 @@ impl Sweeper {
     /// [`ErrorKind::Conflict`] if the plan does not fit the catalog any more, or would lose what it must not, and
     /// [`ErrorKind::Corrupt`] if the catalog cannot be read in full: then nothing was deleted. Else if the storage fails.
     pub async fn run(&self, plan: &RetentionPlan) -> Result<SweepReport> {
-        // Before the catalog: of a snapshot that ends meanwhile the record is then seen.
-        let data = self.list_data().await?;
         let catalog = self.catalog().await?;
         let unfit = |fault| Error::new(ErrorKind::Conflict, "nothing was deleted: plan again").caused_by(fault);
         plan.check(&catalog).map_err(unfit)?;
         let mut sweep = Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new() };
         sweep.delete_expired(plan).await?;
-        sweep.delete_orphans(&catalog, data, plan.horizon).await?;
+        sweep.delete_data(plan.horizon).await?;
         Ok(sweep.report)
     }
 
@@ -120,29 +123,6 @@ impl Sweeper {
             _ => Ok(catalog),
         }
     }
-
-    /// What is stored of the data of each snapshot.
-    async fn list_data(&self) -> Result<BTreeMap<SnapshotId, Data>> {
-        let (server, directory) = (&self.server, self.server.layout.data());
-        let mut listing = server.vault.storage.list(Some(&directory), None);
-        let mut data: BTreeMap<_, Data> = BTreeMap::new();
-        while let Some(object) = listing.try_next().await.context(|| format!("listing {directory}"))? {
-            if let Some(DataEntry { snapshot, part, .. }) = server.layout.parse_data(&object.key) {
-                let data = data.entry(snapshot).or_default();
-                data.parts.insert(part, StoredObject::new(object.key, object.bytes));
-                data.modified = data.modified.max(Some(object.modified));
-            }
-        }
-        Ok(data)
-    }
-}
-
-/// The data of one snapshot, as listed.
-#[derive(Default)]
-struct Data {
-    parts: BTreeMap<DataPart, StoredObject>,
-    /// When anything was stored of it last.
-    modified: Option<Timestamp>,
 }
 
 /// A sweep that is going on.
@@ -205,8 +185,8 @@ impl Sweep<'_> {
         Ok(are_gone)
     }
 
-    /// A note that it expired comes first: should the sweep be interrupted, its data is not taken for those of a snapshot of which
-    /// the record was lost. Then the record, with which the snapshot is gone, then the data.
+    /// A note that it expired comes first: its data are then not taken for those of a snapshot of which the record was lost. Then the
+    /// record, with which the snapshot is gone. Its data go later.
     async fn delete_snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
         let (server, branch) = (&self.sweeper.server, Branch::new(snapshot.incarnation, snapshot.wal.timeline));
         if self.stuck.contains(&branch) {
@@ -218,47 +198,7 @@ impl Sweep<'_> {
             _ => {}
         }
         let record = server.layout.snapshot(snapshot.incarnation, &snapshot.id);
-        if !self.delete_of(branch, vec![StoredObject::new(record, 0)]).await? {
-            return Ok(());
-        }
-        let directory = server.layout.snapshot_data(&snapshot.id);
-        let listed = server.vault.storage.list(Some(&directory), None);
-        let data = listed.map_ok(|object| StoredObject::new(object.key, object.bytes)).try_collect();
-        self.delete_data(data.await.context(|| format!("listing {directory}"))?).await
-    }
-
-    /// Deletes the data of a snapshot, the note that it expired last.
-    async fn delete_data(&mut self, data: Vec<StoredObject>) -> Result<()> {
-        let layout = &self.sweeper.server.layout;
-        let is_note =
-            |object: &StoredObject| layout.parse_data(&object.key).is_some_and(|entry| entry.part == DataPart::Expired);
-        let known = data.into_iter().filter(|object| layout.parse_data(&object.key).is_some());
-        let (note, data) = known.partition(is_note);
-        if self.delete(data).await? {
-            self.delete(note).await?;
-        }
-        Ok(())
-    }
-
-    /// Deletes what snapshots left that have no record, if that was long before `horizon`. So a clock of ours that jumps ahead takes
-    /// nothing from a snapshot that is being taken.
-    async fn delete_orphans(
-        &mut self,
-        catalog: &Catalog,
-        data: BTreeMap<SnapshotId, Data>,
-        horizon: Option<Timestamp>,
-    ) -> Result<()> {
-        let grace = self.sweeper.settings.grace;
-        let is_old = |data: &Data| data.modified.map(|modified| modified.saturating_add(grace)) < horizon;
-        for (id, data) in data.into_iter().filter(|(id, _)| catalog.snapshot(id).is_none()) {
-            let is_expired = data.parts.contains_key(&DataPart::Expired);
-            if !is_expired && data.parts.contains_key(&DataPart::Manifest) {
-                self.report.unrecorded.push(id);
-            } else if is_expired || is_old(&data) {
-                self.delete_data(data.parts.into_values().collect()).await?;
-            }
-        }
-        Ok(())
+        self.delete_of(branch, vec![StoredObject::new(record, 0)]).await.map(drop)
     }
 
     /// Deletes objects, in no order. Whether all are gone.

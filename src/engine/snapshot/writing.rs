@@ -1,0 +1,190 @@
+//! Writing a snapshot: blocks into packs, their places into the manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::base::BasePacks;
+use super::blocks::{Block, BlockReader, Piece};
+use super::pack_writer::PackWriter;
+use super::running::RunningNote;
+use super::{SnapshotSettings, unlisted};
+use crate::engine::error::{Error, ErrorKind, Result};
+use crate::engine::progress::Progress;
+use crate::engine::repository::ServerRepository;
+use crate::format::block;
+use crate::format::manifest::{BlockRef, Entry, Manifest, ManifestFile, ManifestHead, PackTable, PartWriter};
+use crate::format::pack::Content;
+use crate::model::{SharedPacks, SnapshotId, StoredObject, WalRange};
+use crate::port::{ExecutorExt, SnapshotEnd, SnapshotStart};
+
+/// The parts of a manifest are cut into blocks of so many bytes.
+const PART_BLOCK_BYTES: usize = 1 << 20;
+
+/// A snapshot that was stored, but is not in the catalog yet.
+pub(super) struct Written {
+    pub(super) wal: WalRange,
+    pub(super) end: SnapshotEnd,
+    pub(super) manifest: StoredObject,
+    pub(super) logical_bytes: u64,
+    /// What its own packs take.
+    pub(super) pack_bytes: u64,
+    pub(super) shares: Vec<SharedPacks>,
+}
+
+/// A snapshot that is being written.
+pub(super) struct Writing<'a> {
+    server: &'a ServerRepository,
+    id: SnapshotId,
+    start: SnapshotStart,
+    settings: &'a SnapshotSettings,
+    base: Option<Arc<BasePacks>>,
+    note: &'a mut RunningNote,
+    packs: PackWriter,
+    /// The packs that it uses, its own and those of others.
+    table: PackTable,
+    part: PartWriter,
+    /// Where the parts that are complete are.
+    parts: Vec<Vec<BlockRef>>,
+    /// Of the file that is being written.
+    blocks: Vec<BlockRef>,
+    progress: Progress,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn new(
+        server: &'a ServerRepository,
+        id: &SnapshotId,
+        start: &SnapshotStart,
+        settings: &'a SnapshotSettings,
+        base: Option<Arc<BasePacks>>,
+        note: &'a mut RunningNote,
+    ) -> Self {
+        Self {
+            server,
+            id: id.clone(),
+            start: start.clone(),
+            settings,
+            base,
+            note,
+            packs: PackWriter::new(server.clone(), id.clone()),
+            table: PackTable::default(),
+            part: PartWriter::default(),
+            parts: Vec::new(),
+            blocks: Vec::new(),
+            progress: Progress { bytes_total: start.bytes_estimate, ..Progress::default() },
+        }
+    }
+
+    pub(super) async fn run(mut self, mut pieces: BlockReader) -> Result<Written> {
+        loop {
+            match pieces.next().await? {
+                Piece::Directory(entry) => self.entry(Entry::Directory(entry)).await?,
+                Piece::Block(block) => {
+                    self.progress.bytes += u64::from(block.plain_bytes());
+                    let place = self.place(Content::File, block).await?;
+                    self.blocks.push(place);
+                    self.settings.observer.tell(&self.progress);
+                }
+                Piece::File(entry) => {
+                    let file = ManifestFile::new(entry, std::mem::take(&mut self.blocks));
+                    self.entry(Entry::File(file)).await?;
+                    self.progress.files += 1;
+                }
+                Piece::End(end) => return self.end(end).await,
+            }
+            self.note.renew().await?;
+        }
+    }
+
+    /// Where `block` is among the snapshot's packs, of which one gets it if none has it.
+    async fn place(&mut self, content: Content, block: Block) -> Result<BlockRef> {
+        let place = match block {
+            Block::New(block, digest) => self.packs.append(content, block, digest, &mut self.table).await?,
+            Block::Known(known) => known.of_pack(self.known_pack(known.pack)),
+        };
+        self.table.add_use(place.pack, place.stored_bytes.into());
+        Ok(place)
+    }
+
+    /// The place of a pack that has the place `pack` in the snapshot before.
+    fn known_pack(&mut self, pack: u32) -> u32 {
+        let known = self.base.as_ref().and_then(|base| base.table.get(pack));
+        self.table.place(&known.expect("blocks that are known are in packs of the snapshot before").id)
+    }
+
+    async fn entry(&mut self, entry: Entry) -> Result<()> {
+        self.part.write(entry, &self.table).map_err(unlisted)?;
+        if self.part.is_complete() { self.end_part().await } else { Ok(()) }
+    }
+
+    async fn end_part(&mut self) -> Result<()> {
+        let Some(mut text) = self.part.take(&self.table).map_err(unlisted)? else { return Ok(()) };
+        let (mut blocks, mut content) = (Vec::new(), Content::Part);
+        while !text.is_empty() {
+            let plain = text.split_to(text.len().min(PART_BLOCK_BYTES));
+            let block = self.part_block(plain).await?;
+            blocks.push(self.place(content, block).await?);
+            content = Content::PartRest;
+        }
+        self.parts.push(blocks);
+        Ok(())
+    }
+
+    fn part_block(&self, plain: Bytes) -> impl Future<Output = Result<Block>> + Send + use<> {
+        let (vault, compression) = (&self.server.vault, self.settings.compression);
+        let (digests, base) = (vault.digests.clone(), self.base.clone());
+        let job = vault.executor.run(move || {
+            let digest = digests.digest(&plain);
+            let known = base.and_then(|base| base.part_block(&digest)).filter(|known| known.is_of(digest, plain.len()));
+            match known {
+                Some(known) => Ok(Block::Known(known)),
+                None => block::encode(plain, compression).map(|block| Block::New(block, digest)),
+            }
+        });
+        async move { job.await?.map_err(|error| Error::corrupt("a block", error)) }
+    }
+
+    /// The packs first: a manifest never names what is not there. And only a snapshot that can be recorded gets one.
+    async fn end(mut self, end: SnapshotEnd) -> Result<Written> {
+        let wal = wal(&self.start, &end)?;
+        self.end_part().await?;
+        let counts = self.part.counts();
+        let pack_bytes = self.packs.finish().await?;
+        let shares = shares(&self.id, &self.table, self.base.as_deref());
+        let head = ManifestHead::new(self.start.incarnation, self.id.clone(), self.start.tablespaces.clone());
+        let manifest = Manifest::new(head, self.table, self.parts, counts);
+        let manifest = write_manifest(self.server, &self.id, &manifest).await?;
+        Ok(Written { wal, end, manifest, logical_bytes: counts.bytes, pack_bytes, shares })
+    }
+}
+
+async fn write_manifest(server: &ServerRepository, id: &SnapshotId, manifest: &Manifest) -> Result<StoredObject> {
+    let writer = server.vault.create(&server.layout.manifest(id)).await?;
+    let lines = stream::iter(manifest.print()).map(|line| line.map_err(unlisted));
+    let written = lines.try_fold(writer, async |writer, line| writer.write(&line).await);
+    written.await?.finish().await
+}
+
+/// What the snapshot `id` uses of the packs of others.
+fn shares(id: &SnapshotId, table: &PackTable, base: Option<&BasePacks>) -> Vec<SharedPacks> {
+    let mut shares = BTreeMap::<_, (u64, u64)>::new();
+    for pack in table.iter().filter(|pack| pack.id.snapshot != *id) {
+        let (used, held) = shares.entry(&pack.id.snapshot).or_default();
+        *used += pack.bytes;
+        *held += base.map_or(0, |base| base.size(&pack.id));
+    }
+    shares.into_iter().map(|(id, (used, held))| SharedPacks::new(id.clone(), used, held)).collect()
+}
+
+/// The log that makes the snapshot consistent.
+fn wal(start: &SnapshotStart, end: &SnapshotEnd) -> Result<WalRange> {
+    if end.timeline != start.timeline {
+        let context =
+            format!("the server moved from timeline {} to {} meanwhile: try again", start.timeline, end.timeline);
+        return Err(Error::new(ErrorKind::InvalidInput, context));
+    }
+    WalRange::new(start.timeline, start.lsn, end.lsn).map_err(|error| Error::corrupt("the base backup", error))
+}
