@@ -1,6 +1,15 @@
 //! Zstandard, built in.
 
+use std::cell::RefCell;
+
+use ::zstd::bulk::Compressor;
+
 use super::BlockError;
+
+thread_local! {
+    /// The level, and what compresses at it: its tables take a megabyte, too much to be made anew for every block.
+    static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+}
 
 /// How blocks are compressed: by default with Zstandard at level 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +31,14 @@ impl Compression {
     }
 
     pub(super) fn compress(self, plain: &[u8]) -> Option<Vec<u8>> {
-        // A failure of the compressor costs only space: the block is stored as it is.
-        ::zstd::bulk::compress(plain, self.level?).ok()
+        let level = self.level?;
+        COMPRESSOR.with_borrow_mut(|compressor| {
+            // A failure of the compressor costs only space: the block is stored as it is.
+            if compressor.as_ref().is_none_or(|(known, _)| *known != level) {
+                *compressor = Some((level, Compressor::new(level).ok()?));
+            }
+            compressor.as_mut()?.1.compress(plain).ok()
+        })
     }
 }
 

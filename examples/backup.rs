@@ -1,0 +1,99 @@
+//! A backup in two commands: for scripts, and for comparing with other programs.
+//!
+//! ```text
+//! backup take    REPOSITORY KEY CONNECTION    takes a snapshot, and archives the log that it needs
+//! backup restore REPOSITORY KEY DIRECTORY     restores the newest snapshot
+//! ```
+//!
+//! REPOSITORY is a directory, KEY a file; `take` makes both if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
+//! needs `REPLICATION`.
+#![allow(clippy::print_stdout, reason = "a command speaks")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pitr::adapter::postgres::{Config, DataDirectory, PostgresServer};
+use pitr::adapter::{KeyFile, LocalStorage, system};
+use pitr::engine::{ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter};
+use pitr::model::{ServerName, ServerSpec, SnapshotId};
+use pitr::plan::{RestoreRequest, Target, plan_restore};
+use pitr::port::SnapshotSource;
+
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+const USAGE: &str = "usage: backup take REPOSITORY KEY CONNECTION\n       backup restore REPOSITORY KEY DIRECTORY";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["take", repository, key, connection] => take(&open(repository, key).await?, connection).await,
+        ["restore", repository, key, directory] => restore(&open(repository, key).await?, directory).await,
+        _ => Err(USAGE.into()),
+    }
+}
+
+async fn open(directory: &str, key: &str) -> Result<Repository> {
+    let storage = Arc::new(LocalStorage::open(directory, system().executor).await?);
+    let keys = if Path::new(key).exists() {
+        KeyFile::open(key, system().entropy)?
+    } else {
+        KeyFile::create(key, system().entropy)?
+    };
+    Ok(Repository::new(storage, Arc::new(keys), system()))
+}
+
+async fn take(repository: &Repository, connection: &str) -> Result<()> {
+    let source = Arc::new(PostgresServer::new(connection.parse::<Config>()?, "pitr_backup".parse()?));
+    let server = server(repository, &source).await?;
+    let archiver =
+        Archiver::new(&server, source.clone()).settings(ArchiveSettings::default().cadence(Duration::from_secs(1)));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let archiving = tokio::spawn(async move { archiver.run(async { drop(stopped.await) }).await });
+    let begun = Instant::now();
+    let snapshot = Snapshotter::new(&server, source.clone()).take().await?.snapshot;
+    let elapsed = begun.elapsed();
+    println!(
+        "{}: {elapsed:.2?}, {} bytes, stored in {}, {} of them new",
+        snapshot.id,
+        snapshot.logical_bytes,
+        snapshot.stored_bytes,
+        snapshot.added_bytes()
+    );
+    wait_until_restorable(&server, &snapshot.id).await?;
+    drop(stop);
+    Ok(archiving.await??)
+}
+
+/// The server that is protected, which is begun with if need be.
+async fn server(repository: &Repository, source: &PostgresServer) -> Result<ServerRepository> {
+    let name: ServerName = "server".parse()?;
+    match repository.server(&name).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let major = source.identify().await?.incarnation.major;
+            Ok(repository.create_server(ServerSpec::new(name, major)).await?)
+        }
+        server => Ok(server?),
+    }
+}
+
+async fn wait_until_restorable(server: &ServerRepository, id: &SnapshotId) -> Result<()> {
+    let request = RestoreRequest::new(Target::Snapshot(id.clone()));
+    while plan_restore(&server.inventory().await?.catalog, &request).is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+async fn restore(repository: &Repository, directory: &str) -> Result<()> {
+    let server = repository.server(&"server".parse()?).await?;
+    let catalog = server.inventory().await?.catalog;
+    let snapshot = catalog.snapshots().max_by_key(|snapshot| snapshot.consistent_at).ok_or("there is no snapshot")?;
+    let plan = plan_restore(&catalog, &RestoreRequest::new(Target::Snapshot(snapshot.id.clone())))?;
+    let (begun, target) = (Instant::now(), Arc::new(DataDirectory::new(directory)));
+    // The log feed is not run: nobody starts the server.
+    drop(Restore::new(&server, plan, target).run().await?);
+    println!("{}: {:.2?}", snapshot.id, begun.elapsed());
+    Ok(())
+}
