@@ -44,14 +44,14 @@ impl Record for ServerRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunningSnapshot {
-    /// The snapshot whose packs it uses too, if there is one.
-    pub builds_on: Option<SnapshotId>,
+    /// The snapshots whose packs it may use.
+    pub builds_on: Vec<SnapshotId>,
 }
 
 impl RunningSnapshot {
-    /// A snapshot that uses the packs of `builds_on` too.
+    /// A snapshot that may use the packs of `builds_on`.
     #[must_use]
-    pub const fn new(builds_on: Option<SnapshotId>) -> Self {
+    pub const fn new(builds_on: Vec<SnapshotId>) -> Self {
         Self { builds_on }
     }
 }

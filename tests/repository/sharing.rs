@@ -184,29 +184,37 @@ fn what_is_built_on_stays_while_it_is() {
     assert!(kept > 10, "{kept}");
 }
 
+fn about_to_change(seed: u64) -> World {
+    let world = World::new(seed);
+    day(&world, 10);
+    world.source.change_files(2);
+    world
+}
+
 /// Who stood still for longer than the grace must not go on: what it stored may be gone.
 #[test]
 fn a_snapshot_that_was_swept_away_is_not_recorded() {
+    let world = about_to_change(7);
+    let snapshotter = world.snapshotter();
+    let mut taking = Box::pin(snapshotter.take());
+    let polls = (1..).find(|_| matches!(run(&world.executor, taking.as_mut(), 1), Outcome::Finished(_))).unwrap();
     let mut refused = 0;
-    for polls in (1..).step_by(11) {
-        let world = World::new(7);
-        day(&world, 10);
-        world.source.change_files(2);
+    // It is at the end that most happens without a message of the server.
+    for polls in (1..polls - 30).step_by(40).chain(polls - 30..polls) {
+        let world = about_to_change(7);
         let snapshotter = world.snapshotter();
         let mut taking = Box::pin(snapshotter.take());
-        if let Outcome::Finished(taken) = run(&world.executor, taking.as_mut(), polls) {
-            taken.unwrap();
-            break;
-        }
-        for _ in 0..10 {
-            day(&world, 2);
-        }
+        assert!(matches!(run(&world.executor, taking.as_mut(), polls), Outcome::Killed));
+        day(&world, 2);
+        world.clock.advance(9 * DAY);
+        day(&world, 2);
         sweep(&world, SweepSettings::default());
         match world.finish(taking) {
             Err(error) if error.kind() == ErrorKind::Conflict => refused += 1,
-            // It had not begun.
+            // It had not begun, or was complete.
             taken => drop(taken.unwrap_or_else(|error| panic!("{}", explain(&error)))),
         }
+        assert_sound(&world);
         sweep(&world, SweepSettings::default());
         assert_sound(&world);
     }
@@ -310,4 +318,93 @@ fn a_note_that_was_left_goes() {
     assert_sound(&world);
     assert_eq!(sweep(&world, SweepSettings::default()).objects, 1);
     assert!(!world.finish(world.storage.exists(&note)).unwrap());
+}
+
+/// A server that fills two packs.
+fn large(seed: u64) -> World {
+    let world = World::new(seed);
+    world.source.hold_files(24, 4 << 20);
+    world.source.write(1_000);
+    world.archive(|| u64::MAX);
+    world
+}
+
+/// Takes a snapshot and kills it as soon as it has finished a pack, which is given.
+fn killed(world: &World) -> ObjectKey {
+    let snapshotter = world.snapshotter();
+    let mut taking = Box::pin(snapshotter.take());
+    loop {
+        assert!(matches!(run(&world.executor, taking.as_mut(), 50), Outcome::Killed), "it never finished a pack");
+        let listed = world.finish(world.storage.list_all(Some(&layout(world).data()))).unwrap();
+        if let Some(pack) = listed.into_iter().map(|object| object.key).find(|key| key.as_str().contains("/pack-")) {
+            return pack;
+        }
+    }
+}
+
+fn exists(world: &World, object: &ObjectKey) -> bool {
+    world.finish(world.storage.exists(object)).unwrap()
+}
+
+/// Lets the server be seen after `duration`.
+fn pass(world: &World, duration: Duration) {
+    world.clock.advance(duration);
+    world.source.write(1_000);
+    world.archive(|| u64::MAX);
+}
+
+#[test]
+fn the_packs_of_an_interrupted_snapshot_are_used_by_the_next() {
+    let world = large(13);
+    let pack = killed(&world);
+    let taken = world.take().unwrap().snapshot;
+    let [share] = &taken.shares[..] else { panic!("{:?}", taken.shares) };
+    assert!(share.used_bytes > 60 << 20 && taken.added_bytes() < 50 << 20, "{taken:?}");
+    pass(&world, 2 * DAY);
+    sweep(&world, SweepSettings::default());
+    assert!(exists(&world, &pack), "the snapshot needs it");
+    assert_restores(&world, &taken.id, &world.source.files());
+    assert_sound(&world);
+    let next = day(&world, u64::MAX);
+    assert!(next.shares.len() == 2 && next.added_bytes() < 1 << 20, "{next:?}");
+}
+
+/// What is damaged of it, or was stored too long ago, is not.
+#[test]
+fn an_interrupted_snapshot_is_used_while_it_is_young_and_sound() {
+    let world = large(14);
+    let pack = killed(&world);
+    inflict(&world, &pack, &Damage::Truncated { bytes: 60 << 20 });
+    assert!(world.take().unwrap().snapshot.shares.is_empty());
+    let world = large(14);
+    killed(&world);
+    world.clock.advance(DAY / 2);
+    assert!(world.take().unwrap().snapshot.shares.is_empty());
+}
+
+/// Between two looks of the snapshot that goes on with it, the interrupted one grows old enough to be swept.
+#[test]
+fn an_interrupted_snapshot_stays_while_another_builds_on_it() {
+    let world = large(15);
+    let pack = killed(&world);
+    world.clock.advance(DAY / 8);
+    let snapshotter = world.snapshotter();
+    let mut taking = Box::pin(snapshotter.take());
+    assert!(matches!(run(&world.executor, taking.as_mut(), 100), Outcome::Killed));
+    pass(&world, 3 * DAY / 8);
+    assert!(matches!(run(&world.executor, taking.as_mut(), 100), Outcome::Killed));
+    pass(&world, DAY / 8);
+    sweep(&world, SweepSettings::default().grace(Duration::ZERO));
+    assert!(exists(&world, &pack));
+    let taken = world.finish(taking).unwrap().snapshot;
+    assert_eq!(taken.shares.len(), 1);
+    pass(&world, Duration::ZERO);
+    assert_restores(&world, &taken.id, &world.source.files());
+    assert_sound(&world);
+    // Of one that nobody builds on, nothing stays.
+    let world = large(15);
+    let pack = killed(&world);
+    pass(&world, 5 * DAY / 8);
+    sweep(&world, SweepSettings::default().grace(Duration::ZERO));
+    assert!(!exists(&world, &pack));
 }

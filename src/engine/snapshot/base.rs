@@ -1,4 +1,4 @@
-//! The snapshot before: what it stored need not be stored again.
+//! What earlier snapshots stored, and need not be stored again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::running::RunningNote;
-use crate::engine::error::{Context, Error, Result};
+use super::earlier::Earlier;
+use crate::engine::error::{Error, Result};
 use crate::engine::inventory::READS_IN_FLIGHT;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
 use crate::engine::repository::ServerRepository;
 use crate::format::digest::Digest;
-use crate::format::layout::{DataEntry, DataPart};
-use crate::format::manifest::{BlockRef, Entry, Manifest, PackId, PackTable};
-use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId};
+use crate::format::manifest::{BlockRef, Entry, PackId, PackTable};
+use crate::model::ObjectKey;
 
 /// Packs below this size are small.
 const SMALL_PACK_BYTES: u64 = 16 << 20;
@@ -24,22 +23,22 @@ const SMALL_PACKS_MAX: usize = 64;
 /// Files come in nearly the same order every time, so few parts need be remembered.
 const PARTS_REMEMBERED: usize = 4;
 
-/// What is known of the packs of the snapshot before.
+/// What is known of the packs of earlier snapshots.
 #[derive(Debug)]
 pub(super) struct BasePacks {
     /// Blocks name the packs by their places in here.
-    pub(super) table: PackTable,
+    pub(super) table: Arc<PackTable>,
     /// What each of them takes in the storage, in bytes; 0 if it is not there.
     sizes: Vec<u64>,
     /// Which of them go on being used.
     reusable: Vec<bool>,
-    /// The blocks of its parts.
-    parts: BTreeMap<Digest, BlockRef>,
+    /// Blocks of parts, and of files of which no part tells.
+    by_digest: BTreeMap<Digest, BlockRef>,
 }
 
 impl BasePacks {
     /// Whether `block` can be used.
-    pub(super) fn has(&self, block: &BlockRef) -> bool {
+    fn has(&self, block: &BlockRef) -> bool {
         self.reusable.get(block.pack as usize).copied().unwrap_or(false)
     }
 
@@ -49,21 +48,23 @@ impl BasePacks {
         place.and_then(|place| self.sizes.get(place as usize)).copied().unwrap_or(0)
     }
 
-    /// The block of a part that has this digest.
-    pub(super) fn part_block(&self, digest: &Digest) -> Option<BlockRef> {
-        self.parts.get(digest).filter(|block| self.has(block)).copied()
+    /// A block that holds the `plain_bytes` bytes that have this digest: `expected`, if it is one.
+    pub(super) fn find(&self, digest: Digest, plain_bytes: usize, expected: Option<BlockRef>) -> Option<BlockRef> {
+        let found = self.by_digest.get(&digest).copied();
+        let fits = |block: &BlockRef| self.has(block) && block.is_of(digest, plain_bytes);
+        expected.filter(fits).or_else(|| found.filter(fits))
     }
 }
 
-/// The snapshot before, of which the blocks of any file can be looked up.
+/// Earlier snapshots, of which the blocks of any file can be looked up.
 ///
-/// What of it cannot be read is passed over: the files that it would tell of are stored anew.
+/// What of them cannot be read is passed over: the files that it would tell of are stored anew.
 #[derive(Debug)]
 pub(super) struct Base {
     server: ServerRepository,
-    manifest: ObjectKey,
     pub(super) packs: Arc<BasePacks>,
     reader: Packs,
+    /// Later ones tell of a file better than earlier ones.
     parts: Vec<Vec<BlockRef>>,
     /// The hash of each file's path, and the part that tells of it; in order. 16 bytes a file.
     index: Vec<(u64, u32)>,
@@ -74,32 +75,20 @@ pub(super) struct Base {
 type Part = BTreeMap<String, Vec<BlockRef>>;
 
 impl Base {
-    /// Opens the snapshot `id`, of which the packs `mistrusted` are not used.
-    async fn open(
+    /// What `earlier` snapshots stored, but for the packs `mistrusted`.
+    pub(super) async fn open(
         server: &ServerRepository,
-        incarnation: Incarnation,
-        id: &SnapshotId,
+        earlier: Earlier,
         mistrusted: &BTreeSet<ObjectKey>,
     ) -> Result<Self> {
-        let snapshot: Snapshot = server.read_record(&server.layout.snapshot(incarnation, id)).await?;
-        let Manifest { packs: table, parts, .. } = manifest::read(server, &snapshot).await?;
-        let reader = Packs::new(server.clone(), Arc::new(table.clone()));
-        let sizes = sizes(server, &table).await?;
-        let trusted =
-            table.iter().map(|pack| !mistrusted.contains(&server.layout.pack(&pack.id.snapshot, pack.id.number)));
-        let uses = table.iter().map(|pack| pack.bytes).zip(&sizes).zip(trusted);
-        let reusable = reusable(uses.map(|((used, size), is_trusted)| (used, if is_trusted { *size } else { 0 })));
-        let part_blocks = parts.iter().flatten().map(|block| (block.digest, *block)).collect();
-        let packs = BasePacks { table, sizes, reusable, parts: part_blocks };
-        let mut base = Self {
-            server: server.clone(),
-            manifest: snapshot.manifest.key,
-            packs: Arc::new(packs),
-            reader,
-            parts,
-            index: Vec::new(),
-            remembered: VecDeque::new(),
-        };
+        let Earlier { table, sizes, reader, parts, loose } = earlier;
+        let is_trusted = |id: &PackId| !mistrusted.contains(&server.layout.pack(&id.snapshot, id.number));
+        let uses = table.iter().zip(&sizes);
+        let reusable = reusable(uses.map(|(pack, size)| (pack.bytes, if is_trusted(&pack.id) { *size } else { 0 })));
+        let by_digest = parts.iter().flatten().chain(&loose).map(|block| (block.digest, *block)).collect();
+        let packs = Arc::new(BasePacks { table, sizes, reusable, by_digest });
+        let (index, remembered) = (Vec::new(), VecDeque::new());
+        let mut base = Self { server: server.clone(), packs, reader, parts, index, remembered };
         base.index = base.read_index().await?;
         Ok(base)
     }
@@ -109,7 +98,7 @@ impl Base {
         let hash = hash(path);
         let first = self.index.partition_point(|(other, _)| *other < hash);
         let candidates: Vec<_> = self.index[first..].iter().take_while(|(other, _)| *other == hash).copied().collect();
-        for (_, number) in candidates {
+        for (_, number) in candidates.into_iter().rev() {
             if let Some(blocks) = self.part(number).await?.get(path) {
                 return Ok(blocks.clone());
             }
@@ -133,7 +122,7 @@ impl Base {
 
     async fn read_part(&self, number: u32) -> Result<Vec<Entry>> {
         let blocks = &self.parts[number as usize];
-        match manifest::read_part(&self.server, &self.reader, &self.manifest, blocks).await {
+        match manifest::read_part(&self.server, &self.reader, &self.server.layout.data(), blocks).await {
             Err(error) if error.is_of_object() => Ok(Vec::new()),
             entries => entries,
         }
@@ -164,22 +153,6 @@ fn hash(path: &str) -> u64 {
     hasher.finish()
 }
 
-/// What each pack of `table` takes in the storage; 0 if it is not there.
-async fn sizes(server: &ServerRepository, table: &PackTable) -> Result<Vec<u64>> {
-    let (directory, mut sizes) = (server.layout.data(), vec![0; table.iter().len()]);
-    let mut listing = server.vault.storage.list(Some(&directory), None);
-    while let Some(object) = listing.try_next().await.context(|| format!("listing {directory}"))? {
-        let Some(DataEntry { snapshot, part: DataPart::Pack(number), .. }) = server.layout.parse_data(&object.key)
-        else {
-            continue;
-        };
-        if let Some(place) = table.find(&PackId::new(snapshot, number)) {
-            sizes[place as usize] = object.bytes;
-        }
-    }
-    Ok(sizes)
-}
-
 /// Which packs go on being used, of each of which so many bytes are used, and which takes so many, 0 if it must not be used.
 ///
 /// Not one of which less than half is used: what is left of it is stored anew, and the rest can be deleted once no older snapshot
@@ -191,27 +164,6 @@ fn reusable(packs: impl Iterator<Item = (u64, u64)>) -> Vec<bool> {
     let is_small = |(_, size): (u64, u64)| size < SMALL_PACK_BYTES;
     let small = packs.iter().filter(|pack| is_alive(**pack) && is_small(**pack)).count();
     packs.into_iter().map(|pack| is_alive(pack) && !(is_small(pack) && small > SMALL_PACKS_MAX)).collect()
-}
-
-/// The newest snapshot of `incarnation` that can be built on, as `note` then says; `None` if there is none.
-///
-/// First the note, then the record: whoever sweeps has either seen the note, or deleted the record before, which is then not found.
-pub(super) async fn open(
-    server: &ServerRepository,
-    incarnation: Incarnation,
-    mistrusted: &BTreeSet<ObjectKey>,
-    note: &mut RunningNote,
-) -> Result<Option<Base>> {
-    for id in server.snapshots_of(incarnation).await?.into_iter().rev() {
-        note.rebase(Some(id.clone())).await?;
-        match Base::open(server, incarnation, &id, mistrusted).await {
-            // It expired just now, or is damaged.
-            Err(error) if error.is_of_object() => {}
-            base => return base.map(Some),
-        }
-    }
-    note.rebase(None).await?;
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Cuts the files of a base backup into blocks, digested, compared and compressed off the caller's thread.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
@@ -34,7 +35,7 @@ pub(super) enum Piece {
 /// A block of a file.
 pub(super) enum Block {
     New(EncodedBlock, Digest),
-    /// What is at this place in the packs of the snapshot before.
+    /// What is at this place in the packs of earlier snapshots.
     Known(BlockRef),
 }
 
@@ -71,7 +72,7 @@ pub(super) struct BlockReader {
     stream: Box<dyn SnapshotStream>,
     vault: Vault,
     compression: Compression,
-    base: Option<Base>,
+    base: Base,
     file: Option<OpenFile>,
     /// How many bytes of the server's own manifest there were.
     manifest_bytes: Option<u64>,
@@ -81,12 +82,7 @@ pub(super) struct BlockReader {
 }
 
 impl BlockReader {
-    pub(super) fn new(
-        stream: Box<dyn SnapshotStream>,
-        vault: Vault,
-        compression: Compression,
-        base: Option<Base>,
-    ) -> Self {
+    pub(super) fn new(stream: Box<dyn SnapshotStream>, vault: Vault, compression: Compression, base: Base) -> Self {
         let (cutter, slots) = (Cutter::new(Vec::new()), VecDeque::new());
         Self { stream, vault, compression, base, file: None, manifest_bytes: None, cutter, slots, ended: false }
     }
@@ -168,11 +164,7 @@ impl BlockReader {
 
     /// How the file `path` is cut.
     async fn cutter(&mut self, path: &str) -> Result<Cutter> {
-        let known = match &mut self.base {
-            Some(base) => base.file(path).await?,
-            None => Vec::new(),
-        };
-        Ok(Cutter::new(known))
+        Ok(Cutter::new(self.base.file(path).await?))
     }
 
     fn cut(&mut self, mut bytes: Bytes) {
@@ -190,12 +182,12 @@ impl BlockReader {
     /// Of a block that may be `known`, it is found out whether it still is.
     fn work(&mut self, plain: Bytes, known: Option<BlockRef>) {
         let (digests, compression) = (self.vault.digests.clone(), self.compression);
-        let known = known.filter(|known| self.base.as_ref().is_some_and(|base| base.packs.has(known)));
+        let packs = Arc::clone(&self.base.packs);
         let job = self.vault.executor.run(move || {
             let digest = digests.digest(&plain);
-            match known {
-                Some(known) if known.is_of(digest, plain.len()) => Ok(Block::Known(known)),
-                _ => block::encode(plain, compression).map(|block| Block::New(block, digest)),
+            match packs.find(digest, plain.len(), known) {
+                Some(known) => Ok(Block::Known(known)),
+                None => block::encode(plain, compression).map(|block| Block::New(block, digest)),
             }
         });
         self.slots.push_back(Slot::Working(job.boxed()));

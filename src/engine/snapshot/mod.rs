@@ -2,6 +2,7 @@
 
 mod base;
 mod blocks;
+mod earlier;
 mod pack_writer;
 mod running;
 mod writing;
@@ -9,6 +10,7 @@ mod writing;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::base::Base;
 use self::blocks::BlockReader;
 use self::running::RunningNote;
 use self::writing::{Writing, Written};
@@ -83,7 +85,8 @@ impl Snapshotter {
     /// Takes a snapshot, which stands for itself: everything that the server has.
     ///
     /// Everything is read, but only what the newest snapshot has not is stored; the rest is shared with it. What of that is missing,
-    /// or is [mistrusted](SnapshotSettings::mistrust), is stored again. Any older snapshot can be deleted at any time; what is shared
+    /// or is [mistrusted](SnapshotSettings::mistrust), is stored again. Of a snapshot that was interrupted within the last 6 hours, the
+    /// packs that were finished are used too. Any older snapshot can be deleted at any time; what is shared
     /// stays ([`Sweeper`](super::Sweeper)).
     ///
     /// It is in the catalog when this returns, and not before. It can be restored from once the log from its start to its
@@ -99,10 +102,10 @@ impl Snapshotter {
         let incarnation = self.source.identify().await.context(|| "identifying the server")?.incarnation;
         self.server.admit(incarnation).await?;
         let id = self.new_id()?;
-        let mut note = RunningNote::write(&self.server, &id, None).await?;
-        let taken = self.take_noted(id, incarnation, &mut note).await;
+        let mut note = RunningNote::new(&self.server, &id);
+        let report = self.take_noted(id, incarnation, &mut note).await?;
         note.remove().await;
-        taken
+        Ok(report)
     }
 
     async fn take_noted(
@@ -111,15 +114,26 @@ impl Snapshotter {
         incarnation: Incarnation,
         note: &mut RunningNote,
     ) -> Result<SnapshotReport> {
-        let base = base::open(&self.server, incarnation, &self.settings.mistrusted, note).await?;
+        let earlier = earlier::find(&self.server, incarnation, note).await?;
+        let base = Base::open(&self.server, earlier, &self.settings.mistrusted).await?;
         let stream = self.source.begin(&format!("pitr {id}")).await.context(|| "beginning a base backup")?;
         let start = stream.start().clone();
         is_still(incarnation, &start)?;
-        let packs = base.as_ref().map(|base| Arc::clone(&base.packs));
+        let packs = Arc::clone(&base.packs);
         let reader = BlockReader::new(stream, self.server.vault.clone(), self.settings.compression, base);
         let written = Writing::new(&self.server, &id, &start, &self.settings, packs, note).run(reader).await?;
-        note.confirm().await?;
+        self.confirm(note, &written).await?;
         self.record(id, &start, written).await
+    }
+
+    /// Makes sure once more that nobody took the snapshot for an interrupted one: what it names would be gone.
+    async fn confirm(&self, note: &mut RunningNote, written: &Written) -> Result<()> {
+        let confirmed = note.confirm().await;
+        if confirmed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
+            // Should this fail, a manifest stays that nothing names.
+            drop(self.server.vault.storage.delete(&written.manifest.key).await);
+        }
+        confirmed
     }
 
     /// Puts the snapshot into the catalog.

@@ -12,28 +12,27 @@ use crate::port::{PutMode, Version};
 /// How often the note is renewed, so that it looks no older than the snapshot's latest sign of life.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
-/// A note that stands in the storage.
+/// The note of one snapshot.
 #[derive(Debug)]
 pub(super) struct RunningNote {
     server: ServerRepository,
     name: ObjectKey,
     note: RunningSnapshot,
-    version: Version,
+    /// `None` until it was written.
+    version: Option<Version>,
     renewed: Duration,
 }
 
 impl RunningNote {
-    /// Notes that `id` is being taken, and builds on `base`.
-    pub(super) async fn write(server: &ServerRepository, id: &SnapshotId, base: Option<SnapshotId>) -> Result<Self> {
-        let (name, note) = (server.layout.data_part(id, DataPart::Running), RunningSnapshot::new(base));
-        let version = server.write_record(&name, &note, PutMode::Create).await?;
-        let (server, renewed) = (server.clone(), server.clock.elapsed());
-        Ok(Self { server, name, note, version, renewed })
+    /// The note of `id`, which is not written yet.
+    pub(super) fn new(server: &ServerRepository, id: &SnapshotId) -> Self {
+        let (name, note) = (server.layout.data_part(id, DataPart::Running), RunningSnapshot::new(Vec::new()));
+        Self { server: server.clone(), name, note, version: None, renewed: Duration::ZERO }
     }
 
-    /// Notes that it builds on `base` instead.
-    pub(super) async fn rebase(&mut self, base: Option<SnapshotId>) -> Result<()> {
-        self.note = RunningSnapshot::new(base);
+    /// Writes that the snapshot is being taken, and what it builds on.
+    pub(super) async fn say(&mut self, builds_on: Vec<SnapshotId>) -> Result<()> {
+        self.note = RunningSnapshot::new(builds_on);
         self.confirm().await
     }
 
@@ -45,9 +44,9 @@ impl RunningNote {
 
     /// Renews it, and so makes sure that nobody took the snapshot for an interrupted one.
     pub(super) async fn confirm(&mut self) -> Result<()> {
-        let mode = PutMode::Update(self.version.clone());
+        let mode = self.version.clone().map_or(PutMode::Create, PutMode::Update);
         match self.server.write_record(&self.name, &self.note, mode).await {
-            Ok(version) => self.version = version,
+            Ok(version) => self.version = Some(version),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
                 let context = "the snapshot stood still for so long that it was swept away: take another one";
                 return Err(Error::new(ErrorKind::Conflict, context).caused_by(error));

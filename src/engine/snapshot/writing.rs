@@ -40,7 +40,7 @@ pub(super) struct Writing<'a> {
     id: SnapshotId,
     start: SnapshotStart,
     settings: &'a SnapshotSettings,
-    base: Option<Arc<BasePacks>>,
+    base: Arc<BasePacks>,
     note: &'a mut RunningNote,
     packs: PackWriter,
     /// The packs that it uses, its own and those of others.
@@ -59,7 +59,7 @@ impl<'a> Writing<'a> {
         id: &SnapshotId,
         start: &SnapshotStart,
         settings: &'a SnapshotSettings,
-        base: Option<Arc<BasePacks>>,
+        base: Arc<BasePacks>,
         note: &'a mut RunningNote,
     ) -> Self {
         Self {
@@ -109,10 +109,10 @@ impl<'a> Writing<'a> {
         Ok(place)
     }
 
-    /// The place of a pack that has the place `pack` in the snapshot before.
+    /// The place of a pack that has the place `pack` among those of earlier snapshots.
     fn known_pack(&mut self, pack: u32) -> u32 {
-        let known = self.base.as_ref().and_then(|base| base.table.get(pack));
-        self.table.place(&known.expect("blocks that are known are in packs of the snapshot before").id)
+        let known = self.base.table.get(pack).expect("blocks that are known are in packs of earlier snapshots");
+        self.table.place(&known.id)
     }
 
     async fn entry(&mut self, entry: Entry) -> Result<()> {
@@ -135,11 +135,10 @@ impl<'a> Writing<'a> {
 
     fn part_block(&self, plain: Bytes) -> impl Future<Output = Result<Block>> + Send + use<> {
         let (vault, compression) = (&self.server.vault, self.settings.compression);
-        let (digests, base) = (vault.digests.clone(), self.base.clone());
+        let (digests, base) = (vault.digests.clone(), Arc::clone(&self.base));
         let job = vault.executor.run(move || {
             let digest = digests.digest(&plain);
-            let known = base.and_then(|base| base.part_block(&digest)).filter(|known| known.is_of(digest, plain.len()));
-            match known {
+            match base.find(digest, plain.len(), None) {
                 Some(known) => Ok(Block::Known(known)),
                 None => block::encode(plain, compression).map(|block| Block::New(block, digest)),
             }
@@ -153,7 +152,7 @@ impl<'a> Writing<'a> {
         self.end_part().await?;
         let counts = self.part.counts();
         let pack_bytes = self.packs.finish().await?;
-        let shares = shares(&self.id, &self.table, self.base.as_deref());
+        let shares = shares(&self.id, &self.table, &self.base);
         let head = ManifestHead::new(self.start.incarnation, self.id.clone(), self.start.tablespaces.clone());
         let manifest = Manifest::new(head, self.table, self.parts, counts);
         let manifest = write_manifest(self.server, &self.id, &manifest).await?;
@@ -169,12 +168,12 @@ async fn write_manifest(server: &ServerRepository, id: &SnapshotId, manifest: &M
 }
 
 /// What the snapshot `id` uses of the packs of others.
-fn shares(id: &SnapshotId, table: &PackTable, base: Option<&BasePacks>) -> Vec<SharedPacks> {
+fn shares(id: &SnapshotId, table: &PackTable, base: &BasePacks) -> Vec<SharedPacks> {
     let mut shares = BTreeMap::<_, (u64, u64)>::new();
     for pack in table.iter().filter(|pack| pack.id.snapshot != *id) {
         let (used, held) = shares.entry(&pack.id.snapshot).or_default();
         *used += pack.bytes;
-        *held += base.map_or(0, |base| base.size(&pack.id));
+        *held += base.size(&pack.id);
     }
     shares.into_iter().map(|(id, (used, held))| SharedPacks::new(id.clone(), used, held)).collect()
 }

@@ -27,6 +27,10 @@ impl Data {
         self.parts.contains_key(&part)
     }
 
+    fn packs(&self, id: &SnapshotId) -> impl Iterator<Item = PackId> {
+        self.parts.keys().filter_map(|part| Some(PackId::new(id.clone(), part.pack()?)))
+    }
+
     /// Whether it is complete but for its record.
     fn is_unrecorded(&self) -> bool {
         self.has(DataPart::Manifest) && !self.has(DataPart::Expired)
@@ -155,7 +159,13 @@ impl Uses {
             // It may have been done since it was listed.
             users.insert(id.clone());
         }
-        users.extend(uses.bases.iter().cloned());
+        for id in &uses.bases {
+            match data.get(id) {
+                // It was interrupted: nothing says yet what of it is needed.
+                Some(data) if !data.has(DataPart::Manifest) => uses.packs.extend(data.packs(id)),
+                _ => drop(users.insert(id.clone())),
+            }
+        }
         let users = users.into_iter().map(|id| (id, false)).chain(recorded.into_iter().map(|id| (id, true)));
         let read = stream::iter(users).map(|(id, is_recorded)| read_manifest(server, id, is_recorded));
         let mut manifests = read.buffer_unordered(READS_IN_FLIGHT);

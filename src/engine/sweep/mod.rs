@@ -17,6 +17,9 @@ use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, Sn
 use crate::plan::retention::RetentionPlan;
 use crate::port::{PortErrorKind, PutMode};
 
+/// A snapshot that was interrupted is built on for half as long.
+const GRACE_MIN: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// How a repository is swept.
 #[derive(Clone, Debug)]
 pub struct SweepSettings {
@@ -34,11 +37,11 @@ impl Default for SweepSettings {
 
 impl SweepSettings {
     /// A snapshot without a record counts as interrupted once nothing was stored of it for so long before the plan's horizon. A day
-    /// by default. It must be longer than a pack takes to be stored, and than the clocks of server and storage differ: else a
-    /// snapshot is lost that is being taken.
+    /// by default, and half a day at least. It must be longer than a pack takes to be stored, and than the clocks of server and storage
+    /// differ: else a snapshot is lost that is being taken, or that builds on an interrupted one.
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
-        Self { grace, ..self }
+        Self { grace: grace.max(GRACE_MIN), ..self }
     }
 
     /// Sweeps even if objects of the catalog, or manifests, cannot be read. What they would tell is not known then, and what they need

@@ -142,8 +142,5 @@ impl<'a> Check<'a> {
 }
 
 fn has(index: &Index, block: &BlockRef) -> bool {
-    let BlockRef { offset, stored_bytes, plain_bytes, codec, digest, .. } = *block;
-    index.get(&offset).is_some_and(|entry| {
-        (entry.stored_bytes, entry.plain_bytes, entry.codec, entry.digest) == (stored_bytes, plain_bytes, codec, digest)
-    })
+    index.get(&block.offset).is_some_and(|entry| BlockRef::of_entry(block.pack, block.offset, entry) == *block)
 }

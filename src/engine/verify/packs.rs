@@ -99,12 +99,7 @@ impl Verification {
 /// Reads the whole pack, by its own index: of that it is known that it is as long as the pack.
 async fn check_blocks(packs: &Packs, place: u32) -> Result<()> {
     let index = packs.index(place).await?;
-    let blocks: Vec<_> = index
-        .blocks()
-        .map(|(offset, entry)| {
-            BlockRef::new(place, offset, entry.stored_bytes, entry.plain_bytes, entry.codec, entry.digest)
-        })
-        .collect();
+    let blocks: Vec<_> = index.blocks().map(|(offset, entry)| BlockRef::of_entry(place, offset, entry)).collect();
     let fetched = stream::iter(runs(&blocks)).map(|run| packs.fetch(run)).buffer_unordered(RUNS_IN_FLIGHT);
     fetched.try_for_each(|_| future::ready(Ok(()))).await
 }

@@ -16,6 +16,7 @@ pub use self::part::{Entry, ManifestFile, PartWriter, parse_part};
 pub use self::root::{Manifest, ManifestHead, ManifestReader};
 use super::block::{BLOCK_BYTES_MAX, Codec};
 use super::digest::Digest;
+use super::pack::PackEntry;
 
 /// Where a block is stored, and what it must turn out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,13 @@ impl BlockRef {
         codec: Codec,
         digest: Digest,
     ) -> Self {
+        Self { pack, offset, stored_bytes, plain_bytes, codec, digest }
+    }
+
+    /// The block at `offset` of `pack`, whose index has `entry` for it.
+    #[must_use]
+    pub const fn of_entry(pack: u32, offset: u64, entry: &PackEntry) -> Self {
+        let PackEntry { plain_bytes, stored_bytes, codec, digest, .. } = *entry;
         Self { pack, offset, stored_bytes, plain_bytes, codec, digest }
     }
 

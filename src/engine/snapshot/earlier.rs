@@ -1,0 +1,180 @@
+//! Finding what earlier snapshots stored: the newest that can be read, and those that were interrupted since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::running::RunningNote;
+use crate::engine::error::{Context, Error, Result};
+use crate::engine::inventory::blame;
+use crate::engine::manifest;
+use crate::engine::packs::Packs;
+use crate::engine::repository::ServerRepository;
+use crate::format::layout::{DataEntry, DataPart};
+use crate::format::manifest::{BlockRef, Manifest, PackId, PackTable};
+use crate::format::pack::{Content, PackIndex};
+use crate::model::{Incarnation, Snapshot, SnapshotId, Timestamp};
+
+/// An interrupted snapshot is built on while it is younger. Well before a sweep takes it for one, whose grace is longer.
+const INTERRUPTED_AGE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+/// Of how many that were interrupted the packs are used, at most.
+const INTERRUPTED_MAX: usize = 8;
+/// How many indexes of packs are read at a time.
+const INDEXES_IN_FLIGHT: usize = 4;
+
+/// What earlier snapshots stored.
+pub(super) struct Earlier {
+    /// The packs.
+    pub(super) table: Arc<PackTable>,
+    /// What each of them takes in the storage, in bytes; 0 if it is not there.
+    pub(super) sizes: Vec<u64>,
+    /// Reads them.
+    pub(super) reader: Packs,
+    /// The blocks of parts of manifests; the later the better.
+    pub(super) parts: Vec<Vec<BlockRef>>,
+    /// Blocks of files of which no part tells.
+    pub(super) loose: Vec<BlockRef>,
+}
+
+/// Finds what can be built on, and lets `note` say so.
+///
+/// First the note, then the record: whoever sweeps has either seen the note, or deleted the record before, which is then not found.
+pub(super) async fn find(
+    server: &ServerRepository,
+    incarnation: Incarnation,
+    note: &mut RunningNote,
+) -> Result<Earlier> {
+    let data = StoredData::list(server).await?;
+    let interrupted = data.interrupted(&server.recorded_snapshots().await?, server.clock.now());
+    let builds_on = |base: Option<&SnapshotId>| base.into_iter().chain(&interrupted).cloned().collect::<Vec<_>>();
+    for id in server.snapshots_of(incarnation).await?.iter().rev() {
+        note.say(builds_on(Some(id))).await?;
+        match read_manifest(server, incarnation, id).await {
+            // It expired just now, or is damaged.
+            Err(error) if error.is_of_object() => {}
+            manifest => return data.earlier(server, Some(manifest?), &interrupted).await,
+        }
+    }
+    note.say(builds_on(None)).await?;
+    data.earlier(server, None, &interrupted).await
+}
+
+async fn read_manifest(server: &ServerRepository, incarnation: Incarnation, id: &SnapshotId) -> Result<Manifest> {
+    let snapshot: Snapshot = server.read_record(&server.layout.snapshot(incarnation, id)).await?;
+    manifest::read(server, &snapshot).await
+}
+
+/// The packs that are stored, by snapshot.
+#[derive(Default)]
+struct StoredData(BTreeMap<SnapshotId, StoredPacks>);
+
+#[derive(Default)]
+struct StoredPacks {
+    /// Their sizes in bytes.
+    packs: BTreeMap<u32, u64>,
+    is_expired: bool,
+    /// When anything was stored last.
+    modified: Option<Timestamp>,
+}
+
+impl StoredData {
+    async fn list(server: &ServerRepository) -> Result<Self> {
+        let (directory, mut data) = (server.layout.data(), Self::default());
+        let mut listing = server.vault.storage.list(Some(&directory), None);
+        while let Some(object) = listing.try_next().await.context(|| format!("listing {directory}"))? {
+            let Some(DataEntry { snapshot, part, .. }) = server.layout.parse_data(&object.key) else { continue };
+            let stored = data.0.entry(snapshot).or_default();
+            stored.modified = stored.modified.max(Some(object.modified));
+            stored.is_expired |= part == DataPart::Expired;
+            stored.packs.extend(part.pack().map(|number| (number, object.bytes)));
+        }
+        Ok(data)
+    }
+
+    /// The latest of those without a record that stored packs shortly before `now`, oldest first.
+    fn interrupted(&self, recorded: &BTreeSet<SnapshotId>, now: Timestamp) -> Vec<SnapshotId> {
+        let is_young = |modified: Timestamp| modified.saturating_add(INTERRUPTED_AGE_MAX) > now;
+        let is_interrupted = |(id, stored): &(&SnapshotId, &StoredPacks)| {
+            let is_fit = !stored.is_expired && !stored.packs.is_empty() && stored.modified.is_some_and(is_young);
+            is_fit && !recorded.contains(*id)
+        };
+        let mut latest: Vec<_> =
+            self.0.iter().rev().filter(is_interrupted).map(|(id, _)| id.clone()).take(INTERRUPTED_MAX).collect();
+        latest.reverse();
+        latest
+    }
+
+    /// What there is of the snapshot that has the manifest `base`, and of those that were `interrupted`.
+    async fn earlier(
+        &self,
+        server: &ServerRepository,
+        base: Option<Manifest>,
+        interrupted: &[SnapshotId],
+    ) -> Result<Earlier> {
+        let (mut table, mut parts) = base.map(|base| (base.packs, base.parts)).unwrap_or_default();
+        let mut unfinished = Vec::new();
+        for id in interrupted {
+            let mut places = Vec::new();
+            for (number, bytes) in self.0.get(id).into_iter().flat_map(|stored| &stored.packs) {
+                let place = table.place(&PackId::new(id.clone(), *number));
+                table.add_use(place, *bytes);
+                places.push(place);
+            }
+            unfinished.push(places);
+        }
+        let sizes = table.iter().map(|pack| self.size(&pack.id)).collect();
+        let table = Arc::new(table);
+        let (reader, mut loose) = (Packs::new(server.clone(), Arc::clone(&table)), Vec::new());
+        for places in unfinished {
+            let contents = Unfinished::read(&reader, places).await?;
+            parts.extend(contents.parts);
+            loose.extend(contents.loose);
+        }
+        Ok(Earlier { table, sizes, reader, parts, loose })
+    }
+
+    fn size(&self, id: &PackId) -> u64 {
+        let stored = self.0.get(&id.snapshot);
+        stored.and_then(|stored| stored.packs.get(&id.number)).copied().unwrap_or(0)
+    }
+}
+
+/// What is in the packs of a snapshot that never got a manifest.
+#[derive(Default)]
+struct Unfinished {
+    parts: Vec<Vec<BlockRef>>,
+    /// What follows the last part.
+    loose: Vec<BlockRef>,
+}
+
+impl Unfinished {
+    /// Reads the indexes of the packs at `places`.
+    async fn read(packs: &Packs, places: Vec<u32>) -> Result<Self> {
+        let read = stream::iter(places).map(async |place| {
+            let index = blame(packs.key(place), packs.index(place).await)?;
+            Ok::<_, Error>((place, index))
+        });
+        let mut indexes = std::pin::pin!(read.buffered(INDEXES_IN_FLIGHT));
+        let mut unfinished = Self::default();
+        while let Some((place, index)) = indexes.try_next().await? {
+            for (offset, entry) in index.iter().flat_map(PackIndex::blocks) {
+                unfinished.add(entry.content, BlockRef::of_entry(place, offset, entry));
+            }
+        }
+        Ok(unfinished)
+    }
+
+    fn add(&mut self, content: Content, block: BlockRef) {
+        match (content, self.parts.last_mut()) {
+            (Content::File, _) => self.loose.push(block),
+            (Content::PartRest, Some(part)) => part.push(block),
+            // It tells of all files whose blocks come before it.
+            _ => {
+                self.loose.clear();
+                self.parts.push(vec![block]);
+            }
+        }
+    }
+}
