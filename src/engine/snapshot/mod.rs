@@ -90,8 +90,8 @@ impl Snapshotter {
     /// stays ([`Sweeper`](super::Sweeper)).
     ///
     /// It is in the catalog when this returns, and not before. It can be restored from once the log from its start to its
-    /// end is archived too, which is the [`Archiver`](super::Archiver)'s part. Memory is bounded, but for about 16 bytes a file and
-    /// 100 bytes a pack.
+    /// end is archived too, which is the [`Archiver`](super::Archiver)'s part. Memory is bounded, but for 16 bytes a file and about
+    /// 500 bytes a pack.
     ///
     /// # Errors
     /// Then there is no snapshot; packs that were finished stay behind until they are swept. Only where the answer to the very last
