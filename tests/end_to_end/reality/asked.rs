@@ -1,6 +1,6 @@
 //! What is asked for: hundreds of requests that are only planned, and some of each kind that are really restored.
 
-use pitr::model::{Lsn, TimelineId, Timestamp, Xid};
+use pitr::model::{Lsn, Snapshot, TimelineId, Timestamp, Xid};
 use pitr::plan::{RestoreRequest, Target};
 
 use super::TICK;
@@ -49,10 +49,14 @@ pub(super) fn spread(story: &Story) -> Vec<RestoreRequest> {
     let ends = |from: Lsn, to: Lsn| -> Vec<_> {
         past.ends().filter(|(end, ..)| from < end.lsn && end.end_lsn <= to).collect()
     };
-    let in_first = ends(first.wal.end, story.hole.start);
-    let in_second = ends(behind.wal.end, to_second.switch);
+    // Where the machine is slow, a snapshot knows of its consistency long after it was reached.
+    let ends_after = |snapshot: &Snapshot, to: Lsn| -> Vec<_> {
+        ends(snapshot.wal.end, to).into_iter().filter(|(.., at)| *at > snapshot.consistent_at).collect()
+    };
+    let in_first = ends_after(first, story.hole.start);
+    let in_second = ends_after(behind, to_second.switch);
     let in_third = ends(to_second.switch, to_third.switch);
-    let in_fourth = ends(last.wal.end, Lsn::MAX);
+    let in_fourth = ends_after(last, Lsn::MAX);
     let middle = |ends: &[(&Record, u32, Timestamp)]| -> (Lsn, Xid, Timestamp) {
         let (record, xid, at) = ends[ends.len() / 2];
         (record.end_lsn, Xid::new(xid).unwrap(), at)

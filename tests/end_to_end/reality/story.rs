@@ -223,11 +223,11 @@ async fn lose(stand: &Stand, snapshots: &[Snapshot]) -> WalRange {
     let size = behind.segment_size;
     let before = SegmentNumber::containing(behind.wal.start, size).start(size);
     let branch = Branch::new(first.incarnation, TimelineId::FIRST);
-    let between =
-        |log: &LogBackup| log.wal.start >= first.wal.end && log.wal.end <= before && log.max_commit_time.is_some();
+    let restorable = |log: &LogBackup| log.max_commit_time.is_some_and(|at| at > first.consistent_at);
+    let between = |log: &LogBackup| restorable(log) && log.wal.start >= first.wal.end && log.wal.end <= before;
     let logs: Vec<_> = catalog.logs(branch).map(LogRef::to_backup).filter(between).collect();
     assert!(logs.len() >= 2, "{logs:?}");
-    let lost = &logs[(logs.len() - 1) / 2];
+    let lost = &logs[logs.len() / 2];
     assert_eq!(stand.faults().await, []);
     fs::remove_file(stand.scratch.path().join("repository").join(lost.key().as_str())).unwrap();
     assert_eq!(stand.faults().await, [lost.key()]);
