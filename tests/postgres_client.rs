@@ -4,6 +4,8 @@
 
 #[path = "postgres_client/access.rs"]
 mod access;
+#[path = "postgres_client/directories.rs"]
+mod directories;
 #[path = "postgres_client/observations.rs"]
 mod observations;
 #[path = "postgres_client/snapshots.rs"]

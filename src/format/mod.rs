@@ -7,6 +7,7 @@
 pub mod backup_label;
 pub mod backup_manifest;
 pub mod block;
+pub mod control_file;
 pub mod digest;
 pub mod history;
 mod input;
@@ -14,6 +15,7 @@ pub mod layout;
 pub mod log;
 pub mod manifest;
 pub mod pack;
+pub mod page;
 pub mod record;
 pub mod relative_path;
 pub mod seal;

@@ -23,7 +23,7 @@ pub use catalog::{Artifact, Branch, Catalog, CatalogError, LogRef, StoredHistory
 pub(crate) use catalog::{BranchRecord, Chain, Cover, Linked, Load, Piece, TimelineLog, Tip, Tips};
 pub use commit_index::{CommitIndex, IndexedCommit, RestorePoint, TransactionEnd, XidRange};
 pub use error::ParseError;
-pub use file::{FileEntry, Tablespace};
+pub use file::{FileEntry, FileStamp, Tablespace};
 pub use log_backup::LogBackup;
 pub use lsn::Lsn;
 pub use object::{ObjectKey, StoredObject};

@@ -102,6 +102,9 @@ pub struct Snapshot {
     pub logical_bytes: u64,
     /// The bytes that a restore of it fetches, its manifest among them.
     pub stored_bytes: u64,
+    /// How many pages the server had with a wrong checksum, as far as its source checks. They are stored as they were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checksum_failures: u64,
     /// What it uses of the packs that others stored, in order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<SharedPacks>,
@@ -127,6 +130,11 @@ impl SharedPacks {
     pub const fn new(snapshot: SnapshotId, used_bytes: u64, held_bytes: u64) -> Self {
         Self { snapshot, used_bytes, held_bytes }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Snapshot {
@@ -158,6 +166,7 @@ impl Snapshot {
             role: ServerRole::default(),
             logical_bytes: 0,
             stored_bytes,
+            checksum_failures: 0,
             shares: Vec::new(),
             manifest,
         }

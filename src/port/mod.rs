@@ -21,6 +21,6 @@ pub use error::{PortError, PortErrorKind};
 pub use executor::{Executor, ExecutorExt, Job};
 pub use key_provider::KeyProvider;
 pub use restore_target::{FileWriter, RecoverySettings, RestoreTarget};
-pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream};
+pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotFile, SnapshotSource, SnapshotStart, SnapshotStream};
 pub use storage::{ObjectMeta, ObjectRead, PutMode, Storage, StorageExt, Upload, Version};
 pub use wal_source::{SourceIdentity, WalEvent, WalSource, WalStream};

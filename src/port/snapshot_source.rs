@@ -1,6 +1,7 @@
 //! Where the files of a server come from.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,17 +25,35 @@ pub trait SnapshotSource: Debug + Send + Sync + 'static {
     async fn begin(&self, label: &str) -> Result<Box<dyn SnapshotStream>, PortError>;
 }
 
-/// A base backup that is being taken: directories and files one after another, each file with its data, then the end.
+/// A base backup that is being taken: directories and files one after another, then the end.
 #[async_trait]
 pub trait SnapshotStream: Debug + Send {
     /// How the backup began.
     fn start(&self) -> &SnapshotStart;
 
-    /// Waits for what comes next; `None` after [`SnapshotEvent::End`].
+    /// Waits for what comes next; `None` once there is nothing more.
     ///
     /// # Errors
     /// After one the backup has failed and nothing of it may be used.
     async fn next(&mut self) -> Result<Option<SnapshotEvent>, PortError>;
+
+    /// Ends the backup, of which everything has come and everything has been read.
+    ///
+    /// # Errors
+    /// If the backup has failed: nothing of it may be used.
+    async fn end(self: Box<Self>) -> Result<SnapshotEnd, PortError>;
+}
+
+/// A file of a server that is read where it lies.
+pub trait SnapshotFile: Debug + Send + Sync + 'static {
+    /// Fills `buffer` with what stands from byte `offset` on, zeros where the file has become shorter, and says which pages in it
+    /// have a wrong checksum: their block numbers, counted as PostgreSQL counts those of a relation.
+    ///
+    /// Blocks; is called on an [`Executor`](super::Executor), for several parts of the file at a time.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError>;
 }
 
 /// How a base backup began.
@@ -68,11 +87,13 @@ impl SnapshotStart {
 }
 
 /// What a [`SnapshotStream`] brings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SnapshotEvent {
     /// A directory.
     Directory(FileEntry),
+    /// A file that can be read: now, later, or not at all if an earlier snapshot has it already.
+    Readable(FileEntry, Arc<dyn SnapshotFile>),
     /// A file; its data follow at once, `bytes` in all.
     File(FileEntry),
     /// The next bytes of the file that began last.
@@ -80,12 +101,10 @@ pub enum SnapshotEvent {
     /// The next bytes of the manifest that the server made of the backup, if it made one: it comes after all files, and how
     /// long it will be is not known before its end.
     Manifest(Bytes),
-    /// The backup is complete.
-    End(SnapshotEnd),
 }
 
 /// How a base backup ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotEnd {
     /// Where the log must be replayed to for consistency.
@@ -94,14 +113,19 @@ pub struct SnapshotEnd {
     pub timeline: TimelineId,
     /// The server's clock at some moment after the backup was complete.
     pub at: Timestamp,
-    /// How many pages the server found to have a wrong checksum; 0 if it does not check.
+    /// Small files that could not be known earlier.
+    pub files: Vec<(FileEntry, Bytes)>,
+    /// How many pages the server found to have a wrong checksum, beside those that [`SnapshotFile::read_at`] told of; 0 if it does
+    /// not check.
     pub checksum_failures: u64,
+    /// What was left out because it is neither a file nor a directory.
+    pub skipped: Vec<String>,
 }
 
 impl SnapshotEnd {
     /// A backup that ended at `lsn` of `timeline`, by `at` at the latest.
     #[must_use]
     pub const fn new(lsn: Lsn, timeline: TimelineId, at: Timestamp) -> Self {
-        Self { lsn, timeline, at, checksum_failures: 0 }
+        Self { lsn, timeline, at, files: Vec::new(), checksum_failures: 0, skipped: Vec::new() }
     }
 }

@@ -66,7 +66,7 @@ async fn play(major: u32) -> Scene {
     tokio::time::sleep(Duration::from_secs(1)).await;
     stand.snapshot().await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    stand.snapshot().await;
+    stand.snapshot_of_directory().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let ledger = load.stop().await;
     let (end, idle_since) = ledger::position(&stand).await;

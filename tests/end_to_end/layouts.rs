@@ -44,7 +44,7 @@ async fn a_relation_of_more_than_a_gigabyte() {
     let source = client.query_one(sum, &[]).await.unwrap();
     assert!(source.get::<_, i64>(2) > 1 << 30, "the relation is too small");
     stand.archive();
-    stand.snapshot().await;
+    stand.snapshot_of_directory().await;
     stand.wait_all_archived().await;
     let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
     let found = restored.client().await.query_one(sum, &[]).await.unwrap();

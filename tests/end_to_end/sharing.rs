@@ -7,20 +7,29 @@ use tokio_postgres::Client;
 
 use crate::stand::Stand;
 
+/// Who reads the files.
+#[derive(Clone, Copy)]
+enum By {
+    Server,
+    Directory,
+}
+
 const ROWS: i32 = 400_000;
 const MIB: u64 = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_of_postgresql_15_share_what_did_not_change() {
-    share(15).await;
+    share(15, By::Server).await;
+    share(15, By::Directory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_of_postgresql_18_share_what_did_not_change() {
-    share(18).await;
+    share(18, By::Server).await;
+    share(18, By::Directory).await;
 }
 
-async fn share(major: u32) {
+async fn share(major: u32, by: By) {
     let mut stand = Stand::new(major, &InitOptions::default()).await;
     stand.archive();
     let client = stand.client().await;
@@ -32,7 +41,7 @@ async fn share(major: u32) {
     // Whoever reads a row first notes in its page that it is committed.
     client.batch_execute("VACUUM FREEZE").await.unwrap();
     client.batch_execute("CHECKPOINT").await.unwrap();
-    let mut states = vec![(stand.snapshot().await, state(&client).await)];
+    let mut states = vec![(snapshot(&stand, by).await, state(&client).await)];
     for change in [
         "SELECT 1",
         "UPDATE big SET word = 'new' WHERE n BETWEEN 1000 AND 5000",
@@ -43,7 +52,7 @@ async fn share(major: u32) {
             client.batch_execute(statement).await.unwrap();
         }
         client.batch_execute("CHECKPOINT").await.unwrap();
-        states.push((stand.snapshot().await, state(&client).await));
+        states.push((snapshot(&stand, by).await, state(&client).await));
     }
     assert_adds_little(&states.iter().map(|(snapshot, _)| snapshot).collect::<Vec<_>>());
     stand.wait_all_archived().await;
@@ -54,6 +63,13 @@ async fn share(major: u32) {
         restored.discard().await;
     }
     stand.stop_archiving().await;
+}
+
+async fn snapshot(stand: &Stand, by: By) -> Snapshot {
+    match by {
+        By::Server => stand.snapshot().await,
+        By::Directory => stand.snapshot_of_directory().await,
+    }
 }
 
 fn assert_adds_little(snapshots: &[&Snapshot]) {

@@ -5,21 +5,21 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pitr::adapter::postgres::{
-    Config, DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer, Recovered, RunningServer,
-    StopMode, StreamSettings,
+    Config, DataDirectory, DataDirectorySource, InitOptions, LocalServer, OsUser, PgInstall, PostgresServer, Recovered,
+    RunningServer, StopMode, StreamSettings,
 };
 use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{
     ArchiveSettings, Archiver, Repository, Restore, ServerRepository, Snapshotter, Verifier, VerifyDepth,
     VerifySettings,
 };
-use pitr::model::{Catalog, Lsn, ObjectKey, PostgresMajor, ServerSpec, Snapshot, Timestamp};
+use pitr::model::{Catalog, Lsn, ObjectKey, PostgresMajor, ServerSpec, Snapshot, SnapshotId, Timestamp};
 use pitr::plan::{RestorePlan, RestoreRequest, plan_restore};
-use pitr::port::{SnapshotSource as _, Storage};
+use pitr::port::{SnapshotSource, Storage};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -46,6 +46,7 @@ pub(crate) struct Stand {
     pub(crate) postgres: Arc<PostgresServer>,
     archiving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     restores: usize,
+    of_directory: Mutex<BTreeSet<SnapshotId>>,
     // Dropped last: everything above lives in it.
     pub(crate) scratch: TempDir,
 }
@@ -104,8 +105,20 @@ impl Stand {
         let server = repository.create_server(spec).await.unwrap();
         let postgres = Arc::new(source_of(&source));
         let (archiving, restores) = (None, 0);
-        let source = Some(source);
-        Self { source, local, install, storage, repository, server, postgres, archiving, restores, scratch }
+        let (source, of_directory) = (Some(source), Mutex::default());
+        Self {
+            source,
+            local,
+            install,
+            storage,
+            repository,
+            server,
+            postgres,
+            archiving,
+            restores,
+            of_directory,
+            scratch,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -148,10 +161,24 @@ impl Stand {
         task.await.unwrap();
     }
 
+    /// A snapshot that the server sends.
     pub(crate) async fn snapshot(&self) -> Snapshot {
-        let taken = Snapshotter::new(&self.server, self.postgres.clone()).take().await;
+        self.snapshot_by(self.postgres.clone()).await
+    }
+
+    /// A snapshot of the files of the server.
+    pub(crate) async fn snapshot_of_directory(&self) -> Snapshot {
+        let directory = self.client().await.query_one("SHOW data_directory", &[]).await.unwrap();
+        let source = DataDirectorySource::new(self.url().parse().unwrap(), directory.get::<_, String>(0));
+        let snapshot = self.snapshot_by(Arc::new(source)).await;
+        self.of_directory.lock().unwrap().insert(snapshot.id.clone());
+        snapshot
+    }
+
+    async fn snapshot_by(&self, source: Arc<dyn SnapshotSource>) -> Snapshot {
+        let taken = Snapshotter::new(&self.server, source).take().await;
         let report = taken.unwrap_or_else(|error| panic!("{}", chain(&error)));
-        assert_eq!(report.checksum_failures, 0);
+        assert_eq!(report.snapshot.checksum_failures, 0);
         report.snapshot
     }
 
@@ -203,7 +230,10 @@ impl Stand {
         let local = LocalServer::new(self.install.clone(), &data).setting("fsync", "off");
         let feed = Restore::new(&self.server, plan.clone(), target.clone()).run().await;
         let feed = feed.unwrap_or_else(|error| panic!("{}\n{plan}", chain(&error)));
-        self.verify_backup(&data);
+        // PostgreSQL makes its own manifest only of what it sends.
+        if !self.of_directory.lock().unwrap().contains(&plan.snapshot().id) {
+            self.verify_backup(&data);
+        }
         let fed = async { feed.run().await.unwrap_or_else(|error| panic!("{}", chain(&error))) };
         let (server, ()) = tokio::join!(local.start(), fed);
         let server = server.unwrap_or_else(|error| panic!("{}\n{plan}", chain(&error)));

@@ -8,49 +8,63 @@ use std::path::Path;
 use bytes::Bytes;
 use pitr::adapter::postgres::SnapshotSettings;
 use pitr::format::backup_manifest::{ChecksumHasher, ManifestEvent, ManifestReader};
-use pitr::model::{Lsn, ServerRole, Timestamp};
+use pitr::model::{FileStamp, Lsn, ServerRole, Timestamp};
 use pitr::port::{PortErrorKind, SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart};
 
 use crate::support::{Cluster, command, oldest, run, timeline, versions};
 
 /// What a backup brought: files with their contents, directories, the manifest.
-struct Taken {
-    start: SnapshotStart,
-    files: BTreeMap<String, Vec<u8>>,
-    directories: Vec<String>,
-    manifest: Vec<u8>,
-    end: SnapshotEnd,
+pub(crate) struct Taken {
+    pub(crate) start: SnapshotStart,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) stamps: BTreeMap<String, FileStamp>,
+    pub(crate) directories: Vec<String>,
+    pub(crate) manifest: Vec<u8>,
+    /// Pages with wrong checksums.
+    pub(crate) damaged: Vec<(String, u32)>,
+    pub(crate) end: SnapshotEnd,
 }
 
-async fn take(source: &impl SnapshotSource) -> Taken {
+pub(crate) async fn take(source: &impl SnapshotSource) -> Taken {
     let mut stream = source.begin("it's a \"label\"").await.unwrap();
     let (mut files, mut directories, mut manifest) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut stamps, mut damaged) = (BTreeMap::new(), Vec::new());
     let mut open: Option<(String, u64, Vec<u8>)> = None;
     loop {
-        let event = stream.next().await.unwrap().unwrap();
-        let complete = open.take_if(|_| !matches!(event, SnapshotEvent::Data(_)));
+        let event = stream.next().await.unwrap();
+        let complete = open.take_if(|_| !matches!(event, Some(SnapshotEvent::Data(_))));
         if let Some((path, bytes, contents)) = complete {
             assert_eq!(contents.len() as u64, bytes, "{path}");
             assert!(files.insert(path, contents).is_none());
         }
         match event {
-            SnapshotEvent::Directory(entry) => directories.push(entry.path),
-            SnapshotEvent::File(entry) => open = Some((entry.path, entry.bytes, Vec::new())),
-            SnapshotEvent::Data(bytes) => open.as_mut().unwrap().2.extend_from_slice(&bytes),
-            SnapshotEvent::Manifest(bytes) => manifest.extend_from_slice(&bytes),
-            SnapshotEvent::End(end) => {
-                assert_eq!(stream.next().await.unwrap(), None);
-                let start = stream.start().clone();
-                let identity = source.identify().await.unwrap();
-                assert_eq!((start.incarnation, start.segment_size), (identity.incarnation, identity.segment_size));
-                return Taken { start, files, directories, manifest, end };
+            Some(SnapshotEvent::Directory(entry)) => directories.push(entry.path),
+            Some(SnapshotEvent::File(entry)) => open = Some((entry.path, entry.bytes, Vec::new())),
+            Some(SnapshotEvent::Data(bytes)) => open.as_mut().unwrap().2.extend_from_slice(&bytes),
+            Some(SnapshotEvent::Manifest(bytes)) => manifest.extend_from_slice(&bytes),
+            Some(SnapshotEvent::Readable(entry, file)) => {
+                let mut contents = vec![9; usize::try_from(entry.bytes).unwrap()];
+                let pages = file.read_at(0, &mut contents).unwrap();
+                damaged.extend(pages.into_iter().map(|page| (entry.path.clone(), page)));
+                stamps.extend(entry.stamp.map(|stamp| (entry.path.clone(), stamp)));
+                assert!(files.insert(entry.path, contents).is_none());
             }
-            event => panic!("{event:?}"),
+            Some(event) => panic!("{event:?}"),
+            None => break,
         }
     }
+    let start = stream.start().clone();
+    let end = stream.end().await.unwrap();
+    for (entry, contents) in &end.files {
+        assert_eq!(entry.bytes, contents.len() as u64);
+        assert!(files.insert(entry.path.clone(), contents.to_vec()).is_none(), "{}", entry.path);
+    }
+    let identity = source.identify().await.unwrap();
+    assert_eq!((start.incarnation, start.segment_size), (identity.incarnation, identity.segment_size));
+    Taken { start, files, stamps, directories, manifest, damaged, end }
 }
 
-fn with_tablespaces(bin: &Path) -> Cluster {
+pub(crate) fn with_tablespaces(bin: &Path) -> Cluster {
     let cluster = Cluster::start(bin, &["archive_mode = on", "archive_command = 'false'"]);
     for name in ["one", "two"] {
         let place = cluster.path().join(format!("tablespace {name}"));
@@ -94,7 +108,7 @@ async fn a_backup_is_what_its_manifest_and_pg_basebackup_say() {
     }
 }
 
-fn timestamp(cluster: &Cluster) -> Timestamp {
+pub(crate) fn timestamp(cluster: &Cluster) -> Timestamp {
     let micros = cluster.sql("select (extract(epoch from clock_timestamp()) * 1000000)::bigint");
     Timestamp::from_unix_micros(micros.parse().unwrap()).unwrap()
 }
@@ -118,7 +132,7 @@ fn manifest_of(manifest: &[u8]) -> BTreeMap<String, (u64, String)> {
     files
 }
 
-fn names_and_directories(taken: &Taken) -> Vec<String> {
+pub(crate) fn names_and_directories(taken: &Taken) -> Vec<String> {
     let directories = taken.directories.iter().map(|path| format!("{path}/"));
     let mut names: Vec<_> = taken.files.keys().cloned().chain(directories).collect();
     names.sort();
@@ -127,7 +141,7 @@ fn names_and_directories(taken: &Taken) -> Vec<String> {
 
 /// The same, of a backup by `pg_basebackup -Fp`, which adds the manifest, and makes the tablespaces' links itself instead of
 /// asking for a map of them.
-fn names_of_pg_basebackup(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn names_of_pg_basebackup(cluster: &Cluster) -> Vec<String> {
     // Without WAL it waits until the server has archived it.
     cluster.sql("alter system set archive_command = 'true'");
     cluster.sql("select pg_reload_conf()");
@@ -177,7 +191,7 @@ async fn wrong_checksums_are_counted_and_do_not_fail_the_backup() {
     }
 }
 
-fn damage(path: &Path, at: u64) {
+pub(crate) fn damage(path: &Path, at: u64) {
     let mut file = File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.seek(SeekFrom::Start(at)).unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use pitr::adapter::postgres::{Config, PostgresServer};
+use pitr::adapter::postgres::{Config, DataDirectorySource, PostgresServer};
 use pitr::model::{Lsn, TimelineId};
 use pitr::port::{WalEvent, WalSource, WalStream};
 use tempfile::TempDir;
@@ -175,6 +175,11 @@ impl Cluster {
     /// A connection string for TCP, as `user`.
     pub(crate) fn tcp(&self, user: &str) -> String {
         format!("host=localhost hostaddr=127.0.0.1 port={} user={user}", self.port)
+    }
+
+    /// The server as one whose files are at hand.
+    pub(crate) fn directory_source(&self) -> DataDirectorySource {
+        DataDirectorySource::new(self.local("postgres").parse().unwrap(), self.data())
     }
 
     pub(crate) fn source(&self) -> PostgresServer {

@@ -14,6 +14,7 @@ use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 mod compact;
 mod keys;
 mod sharing;
+mod stamps;
 mod stand;
 mod sweep;
 mod verify;

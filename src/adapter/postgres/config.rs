@@ -17,7 +17,7 @@ use super::conninfo::{ConnInfo, ConnInfoError, Password};
 /// | `port` | one for all, or one a host; 5432 |
 /// | `user` | must be set |
 /// | `password`, `passfile` | the password, or a file of passwords in libpq's format |
-/// | `dbname` | plays no part in replication, but some proxies route by it |
+/// | `dbname` | plays no part in replication, but some proxies route by it; where SQL is spoken, `postgres` if not set |
 /// | `sslmode` | `disable`, `allow`, `prefer` (default), `require`, `verify-ca`, `verify-full` |
 /// | `sslrootcert` | a PEM file, or `system` |
 /// | `sslcert`, `sslkey` | PEM files of the client's certificate and its unencrypted key |
@@ -43,6 +43,8 @@ pub struct Config {
     pub(super) tls: TlsConfig,
     pub(super) channel_binding: ChannelBinding,
     pub(super) session: TargetSession,
+    /// Whether SQL is spoken beside replication commands.
+    pub(super) speaks_sql: bool,
 }
 
 /// A place to connect to.
@@ -143,6 +145,11 @@ impl Config {
         &self.conninfo
     }
 
+    /// The same server, to which SQL can be spoken too: by a connection to a database (`replication=database`).
+    pub(super) fn with_sql(self) -> Self {
+        Self { speaks_sql: true, ..self }
+    }
+
     pub(super) fn password(&self) -> Option<&Password> {
         self.conninfo.password()
     }
@@ -170,6 +177,7 @@ impl TryFrom<ConnInfo> for Config {
             tls: choose.tls()?,
             channel_binding,
             session,
+            speaks_sql: false,
             conninfo,
         })
     }

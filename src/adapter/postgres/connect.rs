@@ -160,13 +160,15 @@ async fn start_session(config: &Config, endpoint: &Endpoint, encryption: Encrypt
 
 fn startup(config: &Config) -> impl Iterator<Item = (&str, &str)> + Send {
     let optional = |name, key| config.conninfo().value(key).map(|value| (name, value));
+    let (replication, database) = if config.speaks_sql { ("database", Some("postgres")) } else { ("true", None) };
     let always = [
         ("user", config.user.as_str()),
-        ("replication", "true"),
+        ("replication", replication),
         ("application_name", config.application_name()),
         ("client_encoding", "UTF8"),
     ];
-    always.into_iter().chain(optional("database", "dbname")).chain(optional("options", "options"))
+    let database = optional("database", "dbname").or_else(|| database.map(|name| ("database", name)));
+    always.into_iter().chain(database).chain(optional("options", "options"))
 }
 
 async fn open(

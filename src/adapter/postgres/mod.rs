@@ -8,6 +8,7 @@ mod connection;
 mod conninfo;
 mod copy_data;
 mod data_directory;
+mod data_directory_source;
 mod local_server;
 mod message;
 mod observe;
@@ -25,6 +26,7 @@ pub mod fuzzing;
 pub use config::Config;
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use data_directory::DataDirectory;
+pub use data_directory_source::DataDirectorySource;
 pub use local_server::{
     InitOptions, LocalServer, LocalServerError, PgInstall, Recovered, RecoveryStop, RunningServer, StopMode,
 };

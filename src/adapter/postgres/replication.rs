@@ -169,7 +169,7 @@ pub(super) fn literal(text: &str) -> String {
 
 /// A setting with a unit of memory (`src/backend/utils/misc/guc.c`), in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct MemorySize(u64);
+pub(super) struct MemorySize(pub(super) u64);
 
 impl FromStr for MemorySize {
     type Err = ();

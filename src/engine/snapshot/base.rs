@@ -13,7 +13,7 @@ use crate::engine::manifest;
 use crate::engine::packs::Packs;
 use crate::engine::repository::ServerRepository;
 use crate::format::digest::Digest;
-use crate::format::manifest::{BlockRef, Entry, PackId, PackTable};
+use crate::format::manifest::{BlockRef, Entry, ManifestFile, PackId, PackTable};
 use crate::model::ObjectKey;
 
 /// Packs below this size are small.
@@ -42,6 +42,11 @@ impl BasePacks {
         self.reusable.get(block.pack as usize).copied().unwrap_or(false)
     }
 
+    /// Whether all of `blocks` can be used.
+    pub(super) fn has_all(&self, blocks: &[BlockRef]) -> bool {
+        blocks.iter().all(|block| self.has(block))
+    }
+
     /// What the pack `id` takes in the storage, in bytes.
     pub(super) fn size(&self, id: &PackId) -> u64 {
         let place = self.table.find(id);
@@ -56,7 +61,7 @@ impl BasePacks {
     }
 }
 
-/// Earlier snapshots, of which the blocks of any file can be looked up.
+/// Earlier snapshots, of which any file can be looked up.
 ///
 /// What of them cannot be read is passed over: the files that it would tell of are stored anew.
 #[derive(Debug)]
@@ -71,8 +76,8 @@ pub(super) struct Base {
     remembered: VecDeque<(u32, Part)>,
 }
 
-/// The blocks of the files that a part tells of.
-type Part = BTreeMap<String, Vec<BlockRef>>;
+/// The files that a part tells of.
+type Part = BTreeMap<String, ManifestFile>;
 
 impl Base {
     /// What `earlier` snapshots stored, but for the packs `mistrusted`.
@@ -93,17 +98,17 @@ impl Base {
         Ok(base)
     }
 
-    /// The blocks of the file `path` as it was, none if it was not there.
-    pub(super) async fn file(&mut self, path: &str) -> Result<Vec<BlockRef>> {
+    /// The file `path` as it was, if it was there.
+    pub(super) async fn file(&mut self, path: &str) -> Result<Option<ManifestFile>> {
         let hash = hash(path);
         let first = self.index.partition_point(|(other, _)| *other < hash);
         let candidates: Vec<_> = self.index[first..].iter().take_while(|(other, _)| *other == hash).copied().collect();
         for (_, number) in candidates.into_iter().rev() {
-            if let Some(blocks) = self.part(number).await?.get(path) {
-                return Ok(blocks.clone());
+            if let Some(file) = self.part(number).await?.get(path) {
+                return Ok(Some(file.clone()));
             }
         }
-        Ok(Vec::new())
+        Ok(None)
     }
 
     /// The part `number`, which is then remembered. Empty if it cannot be read.
@@ -111,7 +116,7 @@ impl Base {
         let found = self.remembered.iter().rposition(|(remembered, _)| *remembered == number);
         let part = match found.and_then(|place| self.remembered.remove(place)) {
             Some((_, part)) => part,
-            None => self.read_part(number).await?.into_iter().filter_map(blocks_of).collect(),
+            None => self.read_part(number).await?.into_iter().filter_map(file_of).collect(),
         };
         if self.remembered.len() >= PARTS_REMEMBERED {
             self.remembered.pop_front();
@@ -131,7 +136,7 @@ impl Base {
     async fn read_index(&self) -> Result<Vec<(u64, u32)>> {
         let numbers = 0..u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         let parts = stream::iter(numbers).map(async |number| {
-            let files = self.read_part(number).await?.into_iter().filter_map(blocks_of);
+            let files = self.read_part(number).await?.into_iter().filter_map(file_of);
             Ok::<Vec<_>, Error>(files.map(|(path, _)| (hash(&path), number)).collect())
         });
         let mut index = parts.buffered(READS_IN_FLIGHT / 4).try_concat().await?;
@@ -140,9 +145,9 @@ impl Base {
     }
 }
 
-fn blocks_of(entry: Entry) -> Option<(String, Vec<BlockRef>)> {
+fn file_of(entry: Entry) -> Option<(String, ManifestFile)> {
     match entry {
-        Entry::File(file) => Some((file.entry.path, file.blocks)),
+        Entry::File(file) => Some((file.entry.path.clone(), file)),
         _ => None,
     }
 }

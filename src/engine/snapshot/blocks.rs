@@ -6,27 +6,26 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
 
+use super::SnapshotSettings;
 use super::base::Base;
+use super::cutter::{Cutter, block_bytes};
+use super::findings::Findings;
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::vault::Vault;
-use crate::format::block::{self, BLOCK_BYTES_MAX, BlockError, Compression, EncodedBlock};
+use crate::format::block::{self, EncodedBlock};
 use crate::format::digest::Digest;
 use crate::format::manifest::BlockRef;
 use crate::model::FileEntry;
-use crate::port::{ExecutorExt, PortError, SnapshotEnd, SnapshotEvent, SnapshotStream};
+use crate::port::{ExecutorExt, PortError, SnapshotEnd, SnapshotEvent, SnapshotFile, SnapshotStream};
 
-/// How files are cut, but for those that were cut otherwise before: aligned, so that what does not move need not be stored again.
-///
-/// Shorter blocks compress worse and make manifests longer; of longer ones more is stored again where little has changed.
-const BLOCK_BYTES: usize = 128 << 10;
 /// The blocks that are worked on at a time, for each thread.
 const BLOCKS_AHEAD: usize = 16;
 
 /// What a base backup consists of, in the order in which it was read.
 pub(super) enum Piece {
     Directory(FileEntry),
-    /// A block of the file that comes next.
-    Block(Block),
+    /// A block of the file that comes next, and what was noticed when it was read.
+    Block(Block, Findings),
     /// The file of all blocks since the last one.
     File(FileEntry),
     End(SnapshotEnd),
@@ -52,74 +51,108 @@ impl Block {
 /// What PostgreSQL calls the list of files and checksums that it makes of a base backup.
 const BACKUP_MANIFEST: &str = "backup_manifest";
 
-type Job = BoxFuture<'static, Result<Result<Block, BlockError>, PortError>>;
-
-/// A piece, or one that is still being worked on.
+/// A piece, or a block that is still being worked on.
 enum Slot {
     Ready(Piece),
-    Working(Job),
+    Working(BoxFuture<'static, Result<Result<Piece>, PortError>>),
 }
 
-/// A file that is being read.
+/// A file whose content arrives.
 struct OpenFile {
     entry: FileEntry,
     /// The bytes that are still to come.
     missing: u64,
 }
 
+/// A file that is read where it lies.
+struct Reading {
+    entry: FileEntry,
+    file: Arc<dyn SnapshotFile>,
+    /// What was read, or is being read.
+    offset: u64,
+    block_bytes: usize,
+    known: std::vec::IntoIter<BlockRef>,
+    /// Its stamp says that nothing has changed.
+    is_stamped: bool,
+}
+
 /// Reads a base backup ahead of whoever takes its pieces.
 pub(super) struct BlockReader {
-    stream: Box<dyn SnapshotStream>,
+    /// `None` once it has ended.
+    stream: Option<Box<dyn SnapshotStream>>,
     vault: Vault,
-    compression: Compression,
+    settings: SnapshotSettings,
     base: Base,
     file: Option<OpenFile>,
+    reading: Option<Reading>,
     /// How many bytes of the server's own manifest there were.
     manifest_bytes: Option<u64>,
     cutter: Cutter,
     slots: VecDeque<Slot>,
-    ended: bool,
+    /// Everything has come.
+    is_complete: bool,
 }
 
 impl BlockReader {
-    pub(super) fn new(stream: Box<dyn SnapshotStream>, vault: Vault, compression: Compression, base: Base) -> Self {
-        let (cutter, slots) = (Cutter::new(Vec::new()), VecDeque::new());
-        Self { stream, vault, compression, base, file: None, manifest_bytes: None, cutter, slots, ended: false }
+    pub(super) fn new(stream: Box<dyn SnapshotStream>, vault: Vault, settings: &SnapshotSettings, base: Base) -> Self {
+        Self {
+            stream: Some(stream),
+            vault,
+            settings: settings.clone(),
+            base,
+            file: None,
+            reading: None,
+            manifest_bytes: None,
+            cutter: Cutter::new(Vec::new()),
+            slots: VecDeque::new(),
+            is_complete: false,
+        }
     }
 
     /// The next piece; [`Piece::End`] is the last.
     pub(super) async fn next(&mut self) -> Result<Piece> {
         let ahead = self.vault.executor.parallelism().get() * BLOCKS_AHEAD;
-        while !self.ended && self.slots.len() < ahead {
-            self.read().await?;
-        }
-        match self.slots.pop_front() {
-            Some(Slot::Ready(piece)) => Ok(piece),
-            Some(Slot::Working(job)) => Ok(Piece::Block(job.await?.map_err(|error| Error::corrupt("a block", error))?)),
-            None => Err(broken("it ended twice")),
+        loop {
+            while !self.is_complete && self.slots.len() < ahead {
+                self.read().await?;
+            }
+            match self.slots.pop_front() {
+                Some(Slot::Ready(piece)) => return Ok(piece),
+                Some(Slot::Working(job)) => return job.await?,
+                None => self.end().await?,
+            }
         }
     }
 
     async fn read(&mut self) -> Result<()> {
-        let event = self.stream.next().await.context(|| "receiving the base backup")?;
-        match event.ok_or_else(|| broken("it ended without its end"))? {
-            SnapshotEvent::Directory(entry) => self.ready(Piece::Directory(entry)),
-            SnapshotEvent::File(entry) => self.begin(entry).await,
-            SnapshotEvent::Data(bytes) => self.data(bytes),
-            SnapshotEvent::Manifest(bytes) => {
-                if self.manifest_bytes.is_none() {
-                    self.cutter = self.cutter(BACKUP_MANIFEST).await?;
-                }
-                *self.manifest_bytes.get_or_insert_default() += bytes.len() as u64;
-                self.cut(bytes);
-                Ok(())
-            }
-            SnapshotEvent::End(end) => {
-                self.ended = true;
-                self.end_manifest();
-                self.ready(Piece::End(end))
+        if let Some(reading) = self.reading.take() {
+            return self.read_block(reading);
+        }
+        let stream = self.stream.as_mut().ok_or_else(|| broken("it goes on after its end"))?;
+        match stream.next().await.context(|| "receiving the base backup")? {
+            Some(SnapshotEvent::Directory(entry)) => self.ready(Piece::Directory(entry)),
+            Some(SnapshotEvent::Readable(entry, file)) => self.begin_reading(entry, file).await,
+            Some(SnapshotEvent::File(entry)) => self.begin(entry).await,
+            Some(SnapshotEvent::Data(bytes)) => self.data(bytes),
+            Some(SnapshotEvent::Manifest(bytes)) => self.manifest(bytes).await,
+            None => {
+                self.is_complete = true;
+                self.end_manifest()
             }
         }
+    }
+
+    /// Ends the backup: everything was read, as all that was being worked on is done.
+    async fn end(&mut self) -> Result<()> {
+        let stream = self.stream.take().ok_or_else(|| broken("it ended twice"))?;
+        let mut end = stream.end().await.context(|| "ending the base backup")?;
+        for (entry, content) in std::mem::take(&mut end.files) {
+            self.begin(entry).await?;
+            if !content.is_empty() {
+                self.data(content)?;
+            }
+        }
+        self.ready(Piece::End(end))
     }
 
     fn ready(&mut self, piece: Piece) -> Result<()> {
@@ -127,6 +160,47 @@ impl BlockReader {
             return Err(broken("a file is too short"));
         }
         self.slots.push_back(Slot::Ready(piece));
+        Ok(())
+    }
+
+    /// Of a file that has not changed, nothing is read.
+    async fn begin_reading(&mut self, entry: FileEntry, file: Arc<dyn SnapshotFile>) -> Result<()> {
+        let known = self.base.file(&entry.path).await?;
+        let is_stamped = known.as_ref().is_some_and(|known| is_same(&known.entry, &entry));
+        let known = known.map(|known| known.blocks).unwrap_or_default();
+        if is_stamped && !self.settings.reads_all && self.base.packs.has_all(&known) {
+            return self.unchanged(entry, known);
+        }
+        if entry.bytes == 0 {
+            return self.ready(Piece::File(entry));
+        }
+        let block_bytes = block_bytes(&known);
+        self.reading = Some(Reading { entry, file, offset: 0, block_bytes, known: known.into_iter(), is_stamped });
+        Ok(())
+    }
+
+    fn unchanged(&mut self, entry: FileEntry, known: Vec<BlockRef>) -> Result<()> {
+        for block in known {
+            self.ready(Piece::Block(Block::Known(block), Findings::default()))?;
+        }
+        self.ready(Piece::File(entry))
+    }
+
+    /// Begins to read the next block, and is not done before the last one.
+    fn read_block(&mut self, mut reading: Reading) -> Result<()> {
+        let missing = usize::try_from(reading.entry.bytes - reading.offset).unwrap_or(usize::MAX);
+        let (file, offset, bytes) = (Arc::clone(&reading.file), reading.offset, missing.min(reading.block_bytes));
+        let read = move || {
+            let mut plain = BytesMut::zeroed(bytes);
+            let damaged = file.read_at(offset, &mut plain)?;
+            Ok((plain.freeze(), damaged))
+        };
+        self.work(read, reading.known.next(), reading.is_stamped);
+        if bytes == missing {
+            return self.ready(Piece::File(reading.entry));
+        }
+        reading.offset += bytes as u64;
+        self.reading = Some(reading);
         Ok(())
     }
 
@@ -154,127 +228,71 @@ impl BlockReader {
         self.ready(Piece::File(entry))
     }
 
-    /// The server's manifest becomes a file like any other; its length is known only now.
-    fn end_manifest(&mut self) {
-        if let Some(bytes) = self.manifest_bytes.take() {
-            self.end_file();
-            self.slots.push_back(Slot::Ready(Piece::File(FileEntry::new(BACKUP_MANIFEST, bytes, 0o600, 0))));
+    async fn manifest(&mut self, bytes: Bytes) -> Result<()> {
+        if self.manifest_bytes.is_none() {
+            self.cutter = self.cutter(BACKUP_MANIFEST).await?;
         }
+        *self.manifest_bytes.get_or_insert_default() += bytes.len() as u64;
+        self.cut(bytes);
+        Ok(())
+    }
+
+    /// The server's manifest becomes a file like any other; its length is known only now.
+    fn end_manifest(&mut self) -> Result<()> {
+        let Some(bytes) = self.manifest_bytes.take() else { return Ok(()) };
+        self.end_file();
+        self.ready(Piece::File(FileEntry::new(BACKUP_MANIFEST, bytes, 0o600, 0)))
     }
 
     /// How the file `path` is cut.
     async fn cutter(&mut self, path: &str) -> Result<Cutter> {
-        Ok(Cutter::new(self.base.file(path).await?))
+        let known = self.base.file(path).await?;
+        Ok(Cutter::new(known.map(|known| known.blocks).unwrap_or_default()))
     }
 
     fn cut(&mut self, mut bytes: Bytes) {
         while let Some((plain, known)) = self.cutter.next(&mut bytes) {
-            self.work(plain, known);
+            self.work(|| Ok((plain, Vec::new())), known, false);
         }
     }
 
     fn end_file(&mut self) {
         if let Some((plain, known)) = self.cutter.rest() {
-            self.work(plain, known);
+            self.work(|| Ok((plain, Vec::new())), known, false);
         }
     }
 
-    /// Of a block that may be `known`, it is found out whether it still is.
-    fn work(&mut self, plain: Bytes, known: Option<BlockRef>) {
-        let (digests, compression) = (self.vault.digests.clone(), self.compression);
+    /// Of a block that may be `known`, it is found out whether it still is; if it must be, whether it is not.
+    fn work(
+        &mut self,
+        read: impl FnOnce() -> Result<(Bytes, Vec<u32>), PortError> + Send + 'static,
+        known: Option<BlockRef>,
+        must_be_known: bool,
+    ) {
+        let (digests, compression) = (self.vault.digests.clone(), self.settings.compression);
         let packs = Arc::clone(&self.base.packs);
         let job = self.vault.executor.run(move || {
+            let (plain, damaged_pages) = read().context(|| "reading a file of the server")?;
             let digest = digests.digest(&plain);
-            match packs.find(digest, plain.len(), known) {
-                Some(known) => Ok(Block::Known(known)),
-                None => block::encode(plain, compression).map(|block| Block::New(block, digest)),
-            }
+            let is_known = known.is_some_and(|known| known.is_of(digest, plain.len()));
+            let block = match packs.find(digest, plain.len(), known) {
+                Some(known) => Block::Known(known),
+                None => Block::New(
+                    block::encode(plain, compression).map_err(|error| Error::corrupt("a block", error))?,
+                    digest,
+                ),
+            };
+            Ok(Piece::Block(block, Findings { damaged_pages, contradicts: must_be_known && !is_known }))
         });
         self.slots.push_back(Slot::Working(job.boxed()));
     }
 }
 
-/// Cuts a file at the places at which it was cut before.
-struct Cutter {
-    known: std::vec::IntoIter<BlockRef>,
-    block_bytes: usize,
-    block: BytesMut,
-}
-
-impl Cutter {
-    /// Cuts a file that consisted of these blocks.
-    fn new(known: Vec<BlockRef>) -> Self {
-        Self { block_bytes: block_bytes(&known), known: known.into_iter(), block: BytesMut::new() }
-    }
-
-    /// Takes the next whole block off `bytes`, and says which it was; `None` if more must come: then all of `bytes` was taken.
-    fn next(&mut self, bytes: &mut Bytes) -> Option<(Bytes, Option<BlockRef>)> {
-        let missing = self.block_bytes - self.block.len();
-        if self.block.is_empty() && bytes.len() >= missing {
-            return Some((bytes.split_to(missing), self.known.next()));
-        }
-        let part = bytes.split_to(bytes.len().min(missing));
-        self.block.extend_from_slice(&part);
-        if self.block.len() == self.block_bytes { self.rest() } else { None }
-    }
-
-    /// The last block, if anything is left for it.
-    fn rest(&mut self) -> Option<(Bytes, Option<BlockRef>)> {
-        let rest = (!self.block.is_empty()).then(|| self.block.split().freeze());
-        rest.map(|plain| (plain, self.known.next()))
-    }
-}
-
-/// How long the blocks of a file are that consisted of `known`: as long as they were, if that can be told.
-fn block_bytes(known: &[BlockRef]) -> usize {
-    match known {
-        [first, _, ..] if first.plain_bytes > 0 => (first.plain_bytes as usize).min(BLOCK_BYTES_MAX),
-        _ => BLOCK_BYTES,
-    }
+/// Whether `now` is the file that was `then`, and has its content.
+fn is_same(then: &FileEntry, now: &FileEntry) -> bool {
+    now.stamp.is_some() && (then.stamp, then.bytes) == (now.stamp, now.bytes)
 }
 
 fn broken(what: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the base backup is broken: {what}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::block::Codec;
-
-    fn known(plain_bytes: u32, offset: u64) -> BlockRef {
-        BlockRef::new(0, offset, 1, plain_bytes, Codec::Stored, Digest::new([0; 16]))
-    }
-
-    /// The blocks that a file of so many bytes is cut into, which come in pieces: how long, and which they were.
-    fn cut(mut cutter: Cutter, bytes: usize, piece: usize) -> Vec<(usize, Option<u64>)> {
-        let mut blocks = Vec::new();
-        let mut rest = Bytes::from(vec![7; bytes]);
-        while !rest.is_empty() {
-            let mut piece = rest.split_to(rest.len().min(piece));
-            blocks.extend(std::iter::from_fn(|| cutter.next(&mut piece)));
-            assert!(piece.is_empty());
-        }
-        blocks.extend(cutter.rest());
-        blocks.into_iter().map(|(plain, known)| (plain.len(), known.map(|known| known.offset))).collect()
-    }
-
-    #[test]
-    fn a_file_is_cut_as_before_however_it_arrives() {
-        for piece in [1, 3, 9, 10, 11, 25, 40] {
-            let cutter = Cutter::new(vec![known(10, 0), known(10, 1), known(4, 2)]);
-            let expected = [(10, Some(0)), (10, Some(1)), (10, Some(2)), (5, None)];
-            assert_eq!(cut(cutter, 35, piece), expected, "it grew");
-            let cutter = Cutter::new(vec![known(10, 0), known(10, 1), known(4, 2)]);
-            assert_eq!(cut(cutter, 7, piece), [(7, Some(0))], "it was truncated");
-        }
-    }
-
-    #[test]
-    fn what_was_in_one_block_says_nothing_of_how_to_cut() {
-        assert_eq!(block_bytes(&[known(10, 0)]), BLOCK_BYTES);
-        assert_eq!(block_bytes(&[known(0, 0), known(0, 0)]), BLOCK_BYTES, "no writer makes such");
-        let long = BLOCK_BYTES + 1;
-        assert_eq!(cut(Cutter::new(Vec::new()), long, 1 << 20), [(BLOCK_BYTES, None), (1, None)]);
-    }
 }

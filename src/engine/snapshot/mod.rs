@@ -2,7 +2,9 @@
 
 mod base;
 mod blocks;
+mod cutter;
 mod earlier;
+mod findings;
 mod pack_writer;
 mod running;
 mod writing;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 
 use self::base::Base;
 use self::blocks::BlockReader;
+pub use self::findings::DamagedPage;
+use self::findings::Noticed;
 use self::running::RunningNote;
 use self::writing::{Writing, Written};
 use super::error::{Context, Error, ErrorKind, Result};
@@ -27,6 +31,8 @@ use crate::port::{PutMode, SnapshotSource, SnapshotStart};
 pub struct SnapshotSettings {
     compression: Compression,
     mistrusted: BTreeSet<ObjectKey>,
+    reads_all: bool,
+    refuses_damaged_pages: bool,
     observer: Observer<Progress>,
 }
 
@@ -44,6 +50,20 @@ impl SnapshotSettings {
         Self { mistrusted: packs.into_iter().collect(), ..self }
     }
 
+    /// Reads all files, also those whose [stamps](crate::model::FileStamp) say that they have not changed: what proves now and then
+    /// that stamps tell the truth. Those that do not are [reported](SnapshotReport::contradicted).
+    #[must_use]
+    pub fn read_all(self) -> Self {
+        Self { reads_all: true, ..self }
+    }
+
+    /// Takes no snapshot if any page of the server has a wrong checksum: [`ErrorKind::Corrupt`]. Otherwise they are stored as they
+    /// are, and reported, as an older snapshot may have them sound, and this one everything else.
+    #[must_use]
+    pub fn refuse_damaged_pages(self) -> Self {
+        Self { refuses_damaged_pages: true, ..self }
+    }
+
     /// Who is told of progress.
     #[must_use]
     pub fn observer(self, observer: Observer<Progress>) -> Self {
@@ -55,10 +75,15 @@ impl SnapshotSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotReport {
-    /// The snapshot.
+    /// The snapshot, which knows how many pages had a wrong checksum.
     pub snapshot: Snapshot,
-    /// How many pages the server found to have a wrong checksum. They were stored as they are.
-    pub checksum_failures: u64,
+    /// These pages, if the source says which: the first 1000.
+    pub damaged_pages: Vec<DamagedPage>,
+    /// Files that had changed though their stamps had not: the first 1000. Only a snapshot that [reads
+    /// all](SnapshotSettings::read_all) notices them; if there are any, every snapshot must. Their last content is in this one.
+    pub contradicted: Vec<String>,
+    /// What was left out because it is neither a file nor a directory, such as a symbolic link: the first 1000.
+    pub skipped: Vec<String>,
 }
 
 /// Takes snapshots of one server.
@@ -84,7 +109,8 @@ impl Snapshotter {
 
     /// Takes a snapshot, which stands for itself: everything that the server has.
     ///
-    /// Everything is read, but only what the newest snapshot has not is stored; the rest is shared with it. What of that is missing,
+    /// Only what the newest snapshot has not is stored; the rest is shared with it. Everything is read, but for files whose
+    /// [stamps](crate::model::FileStamp) say that they have not changed since. What of what is shared is missing,
     /// or is [mistrusted](SnapshotSettings::mistrust), is stored again. Of a snapshot that was interrupted within the last 6 hours, the
     /// packs that were finished are used too. Any older snapshot can be deleted at any time; what is shared
     /// stays ([`Sweeper`](super::Sweeper)).
@@ -120,7 +146,7 @@ impl Snapshotter {
         let start = stream.start().clone();
         is_still(incarnation, &start)?;
         let packs = Arc::clone(&base.packs);
-        let reader = BlockReader::new(stream, self.server.vault.clone(), self.settings.compression, base);
+        let reader = BlockReader::new(stream, self.server.vault.clone(), &self.settings, base);
         let written = Writing::new(&self.server, &id, &start, &self.settings, packs, note).run(reader).await?;
         self.confirm(note, &written).await?;
         self.record(id, &start, written).await
@@ -138,15 +164,17 @@ impl Snapshotter {
 
     /// Puts the snapshot into the catalog.
     async fn record(&self, id: SnapshotId, start: &SnapshotStart, written: Written) -> Result<SnapshotReport> {
-        let Written { wal, end, manifest, logical_bytes, pack_bytes, shares } = written;
+        let Written { wal, end, noticed, manifest, logical_bytes, pack_bytes, shares } = written;
         let SnapshotStart { incarnation, segment_size, role, .. } = *start;
         let mut snapshot = Snapshot::full(id, incarnation, wal, segment_size, end.at, manifest);
         let shared_bytes: u64 = shares.iter().map(|shared| shared.used_bytes).sum();
         snapshot.stored_bytes += pack_bytes + shared_bytes;
         (snapshot.role, snapshot.logical_bytes, snapshot.shares) = (role, logical_bytes, shares);
+        let Noticed { checksum_failures, damaged_pages, contradicted } = noticed;
+        snapshot.checksum_failures = checksum_failures;
         let name = self.server.layout.snapshot(incarnation, &snapshot.id);
         self.server.write_record(&name, &snapshot, PutMode::Create).await?;
-        Ok(SnapshotReport { snapshot, checksum_failures: end.checksum_failures })
+        Ok(SnapshotReport { snapshot, damaged_pages, contradicted, skipped: end.skipped })
     }
 
     /// A name that begins with the time, so that names sort by age, and ends at random.

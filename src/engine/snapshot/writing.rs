@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::BasePacks;
 use super::blocks::{Block, BlockReader, Piece};
+use super::findings::{Findings, Noticed};
 use super::pack_writer::PackWriter;
 use super::running::RunningNote;
 use super::{SnapshotSettings, unlisted};
@@ -17,7 +18,7 @@ use crate::engine::repository::ServerRepository;
 use crate::format::block;
 use crate::format::manifest::{BlockRef, Entry, Manifest, ManifestFile, ManifestHead, PackTable, PartWriter};
 use crate::format::pack::Content;
-use crate::model::{SharedPacks, SnapshotId, StoredObject, WalRange};
+use crate::model::{FileEntry, SharedPacks, SnapshotId, StoredObject, WalRange};
 use crate::port::{ExecutorExt, SnapshotEnd, SnapshotStart};
 
 /// The parts of a manifest are cut into blocks of so many bytes.
@@ -27,6 +28,7 @@ const PART_BLOCK_BYTES: usize = 1 << 20;
 pub(super) struct Written {
     pub(super) wal: WalRange,
     pub(super) end: SnapshotEnd,
+    pub(super) noticed: Noticed,
     pub(super) manifest: StoredObject,
     pub(super) logical_bytes: u64,
     /// What its own packs take.
@@ -50,6 +52,8 @@ pub(super) struct Writing<'a> {
     parts: Vec<Vec<BlockRef>>,
     /// Of the file that is being written.
     blocks: Vec<BlockRef>,
+    findings: Findings,
+    noticed: Noticed,
     progress: Progress,
 }
 
@@ -74,6 +78,8 @@ impl<'a> Writing<'a> {
             part: PartWriter::default(),
             parts: Vec::new(),
             blocks: Vec::new(),
+            findings: Findings::default(),
+            noticed: Noticed::default(),
             progress: Progress { bytes_total: start.bytes_estimate, ..Progress::default() },
         }
     }
@@ -82,21 +88,32 @@ impl<'a> Writing<'a> {
         loop {
             match pieces.next().await? {
                 Piece::Directory(entry) => self.entry(Entry::Directory(entry)).await?,
-                Piece::Block(block) => {
+                Piece::Block(block, findings) => {
+                    self.findings.add(findings);
                     self.progress.bytes += u64::from(block.plain_bytes());
                     let place = self.place(Content::File, block).await?;
                     self.blocks.push(place);
                     self.settings.observer.tell(&self.progress);
                 }
-                Piece::File(entry) => {
-                    let file = ManifestFile::new(entry, std::mem::take(&mut self.blocks));
-                    self.entry(Entry::File(file)).await?;
-                    self.progress.files += 1;
-                }
+                Piece::File(entry) => self.file(entry).await?,
                 Piece::End(end) => return self.end(end).await,
             }
             self.note.renew().await?;
         }
+    }
+
+    /// A file in which something was noticed is read again next time, whatever its stamp says.
+    async fn file(&mut self, mut entry: FileEntry) -> Result<()> {
+        let findings = std::mem::take(&mut self.findings);
+        entry.stamp = entry.stamp.filter(|_| findings.is_empty());
+        self.noticed.add(&entry.path, findings);
+        if self.settings.refuses_damaged_pages {
+            self.noticed.require_sound_pages()?;
+        }
+        let file = ManifestFile::new(entry, std::mem::take(&mut self.blocks));
+        self.entry(Entry::File(file)).await?;
+        self.progress.files += 1;
+        Ok(())
     }
 
     /// Where `block` is among the snapshot's packs, of which one gets it if none has it.
@@ -149,6 +166,10 @@ impl<'a> Writing<'a> {
     /// The packs first: a manifest never names what is not there. And only a snapshot that can be recorded gets one.
     async fn end(mut self, end: SnapshotEnd) -> Result<Written> {
         let wal = wal(&self.start, &end)?;
+        self.noticed.checksum_failures += end.checksum_failures;
+        if self.settings.refuses_damaged_pages {
+            self.noticed.require_sound_pages()?;
+        }
         self.end_part().await?;
         let counts = self.part.counts();
         let pack_bytes = self.packs.finish().await?;
@@ -156,7 +177,7 @@ impl<'a> Writing<'a> {
         let head = ManifestHead::new(self.start.incarnation, self.id.clone(), self.start.tablespaces.clone());
         let manifest = Manifest::new(head, self.table, self.parts, counts);
         let manifest = write_manifest(self.server, &self.id, &manifest).await?;
-        Ok(Written { wal, end, manifest, logical_bytes: counts.bytes, pack_bytes, shares })
+        Ok(Written { wal, end, noticed: self.noticed, manifest, logical_bytes: counts.bytes, pack_bytes, shares })
     }
 }
 

@@ -1,15 +1,17 @@
 //! The files of a simulated server.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{SimulatedServer, State, pause};
-use crate::model::{FileEntry, Tablespace};
+use crate::model::{FileEntry, FileStamp, Tablespace};
 use crate::port::{
-    PortError, SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream, SourceIdentity,
+    PortError, SnapshotEnd, SnapshotEvent, SnapshotFile, SnapshotSource, SnapshotStart, SnapshotStream, SourceIdentity,
 };
 use crate::testing::entropy::SplitMix64;
 
@@ -25,6 +27,9 @@ pub struct ServerFiles {
     pub files: BTreeMap<String, (FileEntry, Bytes)>,
     /// The server's own manifest of a base backup.
     pub manifest: Bytes,
+    /// The stamp that was given last, if files are given to be read.
+    stamp: Option<u64>,
+    damaged: BTreeSet<(String, u32)>,
 }
 
 const TABLESPACES: [u32; 2] = [16_385, 16_390];
@@ -77,7 +82,30 @@ impl ServerFiles {
             directories: DIRECTORIES.map(|path| entry(path, 0, 0o700)).to_vec(),
             files,
             manifest: content(random, 5_000),
+            stamp: None,
+            damaged: BTreeSet::new(),
         }
+    }
+
+    /// From now on, files are given to be read where they lie, and have stamps.
+    pub(super) fn stamp(&mut self) {
+        self.stamp = Some(0);
+        for (path, (_, content)) in self.files.clone() {
+            self.set(&path, content);
+        }
+    }
+
+    /// Changes the first page of the file `path`, but not its stamp.
+    pub(super) fn change_secretly(&mut self, path: &str) {
+        if let Some((_, content)) = self.files.get_mut(path) {
+            let changed: Vec<u8> = content.iter().map(|byte| byte ^ 0x5A).collect();
+            *content = changed.into();
+        }
+    }
+
+    /// From now on, block `block` of the file `path` has a wrong checksum.
+    pub(super) fn damage(&mut self, path: &str, block: u32) {
+        self.damaged.insert((path.to_owned(), block));
     }
 
     /// Changes one file in `one_in`, as PostgreSQL does: pages are written, files grow, are truncated, come and go.
@@ -108,19 +136,53 @@ impl ServerFiles {
     }
 
     fn set(&mut self, path: &str, content: Bytes) {
-        let entry = FileEntry::new(path, content.len() as u64, 0o600, 1_700_000_000);
+        let mut entry = FileEntry::new(path, content.len() as u64, 0o600, 1_700_000_000);
+        if let Some(stamp) = &mut self.stamp {
+            *stamp += 1;
+            entry.stamp = Some(FileStamp::new(stamp.to_be_bytes()));
+        }
         self.files.insert(path.to_owned(), (entry, content));
     }
 
-    /// What a base backup brings, in messages of any length.
-    fn events(&self, random: &mut SplitMix64) -> VecDeque<SnapshotEvent> {
+    /// What a base backup brings: files to be read, and how much was is added to `read`; or messages of any length.
+    fn events(&self, random: &mut SplitMix64, read: &Arc<AtomicU64>) -> VecDeque<SnapshotEvent> {
         let mut events: VecDeque<_> = self.directories.iter().cloned().map(SnapshotEvent::Directory).collect();
+        if self.stamp.is_some() {
+            events.extend(self.files.values().map(|(entry, content)| {
+                let damaged = self.damaged.iter().filter(|(path, _)| *path == entry.path).map(|(_, block)| *block);
+                let (content, read) = (content.clone(), Arc::clone(read));
+                let file = SimulatedFile { content, damaged: damaged.collect(), read };
+                SnapshotEvent::Readable(entry.clone(), Arc::new(file))
+            }));
+            return events;
+        }
         for (entry, content) in self.files.values() {
             events.push_back(SnapshotEvent::File(entry.clone()));
             events.extend(messages(content.clone(), random).map(SnapshotEvent::Data));
         }
         events.extend(messages(self.manifest.clone(), random).map(SnapshotEvent::Manifest));
         events
+    }
+}
+
+/// A file that is read where it lies.
+#[derive(Debug)]
+struct SimulatedFile {
+    content: Bytes,
+    damaged: Vec<u32>,
+    read: Arc<AtomicU64>,
+}
+
+impl SnapshotFile for SimulatedFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError> {
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(self.content.len());
+        let content = &self.content[begin..self.content.len().min(begin + buffer.len())];
+        buffer.fill(0);
+        buffer[..content.len()].copy_from_slice(content);
+        let pages = begin / PAGE_BYTES..(begin + buffer.len()).div_ceil(PAGE_BYTES);
+        let is_here = |block: &u32| usize::try_from(*block).is_ok_and(|block| pages.contains(&block));
+        Ok(self.damaged.iter().copied().filter(is_here).collect())
     }
 }
 
@@ -155,9 +217,9 @@ impl SnapshotSource for SimulatedServer {
         let mut start = SnapshotStart::new(incarnation, segment_size, timeline, flush_lsn);
         start.tablespaces = state.files.tablespaces.clone();
         start.bytes_estimate = state.files.files.values().map(|(entry, _)| entry.bytes).sum();
-        let State { files, random, .. } = &mut *state;
-        let events = files.events(random);
-        Ok(Box::new(SimulatedBackup { server: self.clone(), start, events, ended: false }))
+        let State { files, random, read, .. } = &mut *state;
+        let events = files.events(random, read);
+        Ok(Box::new(SimulatedBackup { server: self.clone(), start, events }))
     }
 }
 
@@ -166,7 +228,6 @@ struct SimulatedBackup {
     server: SimulatedServer,
     start: SnapshotStart,
     events: VecDeque<SnapshotEvent>,
-    ended: bool,
 }
 
 #[async_trait]
@@ -179,15 +240,19 @@ impl SnapshotStream for SimulatedBackup {
         pause().await;
         let mut state = self.server.state();
         state.connection()?;
-        if let Some(event) = self.events.pop_front() {
+        let event = self.events.pop_front();
+        if event.is_some() {
             state.live();
-            return Ok(Some(event));
         }
-        if std::mem::replace(&mut self.ended, true) {
-            return Ok(None);
-        }
+        Ok(event)
+    }
+
+    async fn end(self: Box<Self>) -> Result<SnapshotEnd, PortError> {
+        pause().await;
+        let mut state = self.server.state();
+        state.connection()?;
         let lsn = state.log.backup_end();
         state.pass(Duration::from_millis(1));
-        Ok(Some(SnapshotEvent::End(SnapshotEnd::new(lsn, state.log.current(), state.now()))))
+        Ok(SnapshotEnd::new(lsn, state.log.current(), state.now()))
     }
 }

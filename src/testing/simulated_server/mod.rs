@@ -6,6 +6,7 @@ mod log;
 mod stream;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct State {
     ahead: i64,
     log: ServerLog,
     files: ServerFiles,
+    /// The bytes of files that were read where they lie.
+    read: Arc<AtomicU64>,
     habits: Habits,
     deeds_left: u32,
     /// Everything before this was thrown away.
@@ -71,6 +74,7 @@ impl SimulatedServer {
             ahead: 0,
             log,
             files,
+            read: Arc::default(),
             habits: Habits::default(),
             deeds_left: 0,
             kept,
@@ -115,6 +119,27 @@ impl SimulatedServer {
     pub fn change_files(&self, one_in: u64) {
         let State { files, random, .. } = &mut *self.state();
         files.change(random, one_in.max(1));
+    }
+
+    /// From now on, snapshots read its files where they lie, and files have stamps, which change with their content.
+    pub fn stamp_files(&self) {
+        self.state().files.stamp();
+    }
+
+    /// Changes the content of the file `path`, but not its stamp.
+    pub fn change_secretly(&self, path: &str) {
+        self.state().files.change_secretly(path);
+    }
+
+    /// From now on, block `block` of the file `path` has a wrong checksum, for whoever reads it where it lies.
+    pub fn damage_page(&self, path: &str, block: u32) {
+        self.state().files.damage(path, block);
+    }
+
+    /// The bytes of files that were read where they lie.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.state().read.load(Ordering::Relaxed)
     }
 
     /// Lets time pass.

@@ -45,8 +45,8 @@ pub(super) async fn begin(
         Message::CopyOut => {}
         _ => return Err(connection.confused(ProtocolError("no base backup where it was due"))),
     }
-    let (events, state) = (VecDeque::new(), State::Copying);
-    Ok(Box::new(BackupStream { connection, start, archives, events, state, checksum_failures: 0 }))
+    let events = VecDeque::new();
+    Ok(Box::new(BackupStream { connection, start, archives, events, is_copied: false, checksum_failures: 0 }))
 }
 
 /// `WAIT` asks the server to wait until its own archiver has the log: pitr has it from the stream.
@@ -84,15 +84,8 @@ struct BackupStream {
     archives: Archives,
     /// What the last message held.
     events: VecDeque<SnapshotEvent>,
-    state: State,
+    is_copied: bool,
     checksum_failures: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Copying,
-    Copied,
-    Done,
 }
 
 #[async_trait]
@@ -106,16 +99,20 @@ impl SnapshotStream for BackupStream {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            match self.state {
-                State::Copying => self.copy().await?,
-                State::Copied => {
-                    let end = self.end().await?;
-                    self.state = State::Done;
-                    return Ok(Some(SnapshotEvent::End(end)));
-                }
-                State::Done => return Ok(None),
+            if self.is_copied {
+                return Ok(None);
             }
+            self.copy().await?;
         }
+    }
+
+    async fn end(mut self: Box<Self>) -> Result<SnapshotEnd, PortError> {
+        let row = self.end_row().await?;
+        let (lsn, timeline) = (self.connection.field(&row, 0)?, self.connection.field(&row, 1)?);
+        let at = clock(&mut self.connection).await?;
+        let mut end = SnapshotEnd::new(lsn, timeline, at);
+        end.checksum_failures = self.checksum_failures;
+        Ok(end)
     }
 }
 
@@ -125,7 +122,7 @@ impl BackupStream {
             Message::CopyData(body) => self.copy_data(body),
             Message::CopyDone => {
                 self.archives.finish()?;
-                self.state = State::Copied;
+                self.is_copied = true;
                 Ok(())
             }
             Message::Notice(notice) => {
@@ -152,15 +149,6 @@ impl BackupStream {
             let digits: String = notice.message.chars().filter(char::is_ascii_digit).collect();
             self.checksum_failures = digits.parse().unwrap_or(self.checksum_failures);
         }
-    }
-
-    async fn end(&mut self) -> Result<SnapshotEnd, PortError> {
-        let row = self.end_row().await?;
-        let (lsn, timeline) = (self.connection.field(&row, 0)?, self.connection.field(&row, 1)?);
-        let at = clock(&mut self.connection).await?;
-        let mut end = SnapshotEnd::new(lsn, timeline, at);
-        end.checksum_failures = self.checksum_failures;
-        Ok(end)
     }
 
     /// The result that says where the backup ended. What the server found on the way comes with it.

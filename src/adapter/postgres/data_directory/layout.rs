@@ -7,9 +7,9 @@ use crate::port::{PortError, PortErrorKind};
 
 /// The directory in which log is staged, inside the data directory: so it is on the same file system as `pg_wal` and a
 /// segment is linked there, not copied.
-pub(super) const STAGING: &str = "pitr_wal";
+pub(in crate::adapter::postgres) const STAGING: &str = "pitr_wal";
 /// The file without which PostgreSQL does not start.
-pub(super) const CONTROL: &str = "global/pg_control";
+pub(in crate::adapter::postgres) const CONTROL: &str = "global/pg_control";
 /// Where it waits until everything else is durable.
 pub(super) const CONTROL_WAITING: &str = "global/pg_control.pitr";
 

@@ -17,7 +17,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::disk::{Draft, blocking, failed};
-use self::layout::{CONTROL, CONTROL_WAITING, Layout, Place, STAGING};
+pub(super) use self::layout::{CONTROL, STAGING};
+use self::layout::{CONTROL_WAITING, Layout, Place};
 use self::staging::{Expected, Staging};
 use self::writer::RestoredFile;
 use super::OsUser;
