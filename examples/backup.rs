@@ -1,19 +1,19 @@
 //! A backup in two commands: for scripts, and for comparing with other programs.
 //!
 //! ```text
-//! backup take    REPOSITORY KEY CONNECTION    takes a snapshot, and archives the log that it needs
-//! backup restore REPOSITORY KEY DIRECTORY     restores the newest snapshot
+//! backup take    REPOSITORY KEY CONNECTION [DATA]    takes a snapshot, and archives the log that it needs
+//! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
 //! ```
 //!
 //! REPOSITORY is a directory, KEY a file; `take` makes both if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
-//! needs `REPLICATION`.
+//! needs `REPLICATION`. DATA is the server's data directory, if it is on this machine: then it is read there.
 #![allow(clippy::print_stdout, reason = "a command speaks")]
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pitr::adapter::postgres::{Config, DataDirectory, PostgresServer};
+use pitr::adapter::postgres::{Config, DataDirectory, DataDirectorySource, PostgresServer};
 use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter};
 use pitr::model::{ServerName, ServerSpec, SnapshotId};
@@ -22,13 +22,17 @@ use pitr::port::SnapshotSource;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-const USAGE: &str = "usage: backup take REPOSITORY KEY CONNECTION\n       backup restore REPOSITORY KEY DIRECTORY";
+const USAGE: &str =
+    "usage: backup take REPOSITORY KEY CONNECTION [DATA]\n       backup restore REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["take", repository, key, connection] => take(&open(repository, key).await?, connection).await,
+        ["take", repository, key, connection] => take(&open(repository, key).await?, connection, None).await,
+        ["take", repository, key, connection, data] => {
+            take(&open(repository, key).await?, connection, Some(data)).await
+        }
         ["restore", repository, key, directory] => restore(&open(repository, key).await?, directory).await,
         _ => Err(USAGE.into()),
     }
@@ -44,15 +48,19 @@ async fn open(directory: &str, key: &str) -> Result<Repository> {
     Ok(Repository::new(storage, Arc::new(keys), system()))
 }
 
-async fn take(repository: &Repository, connection: &str) -> Result<()> {
+async fn take(repository: &Repository, connection: &str, data: Option<&str>) -> Result<()> {
     let source = Arc::new(PostgresServer::new(connection.parse::<Config>()?, "pitr_backup".parse()?));
     let server = server(repository, &source).await?;
     let archiver =
         Archiver::new(&server, source.clone()).settings(ArchiveSettings::default().cadence(Duration::from_secs(1)));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let archiving = tokio::spawn(async move { archiver.run(async { drop(stopped.await) }).await });
+    let files: Arc<dyn SnapshotSource> = match data {
+        Some(data) => Arc::new(DataDirectorySource::new(connection.parse()?, data)),
+        None => source,
+    };
     let begun = Instant::now();
-    let snapshot = Snapshotter::new(&server, source.clone()).take().await?.snapshot;
+    let snapshot = Snapshotter::new(&server, files).take().await?.snapshot;
     let elapsed = begun.elapsed();
     println!(
         "{}: {elapsed:.2?}, {} bytes, stored in {}, {} of them new",
