@@ -1,11 +1,12 @@
 //! A backup in two commands: for scripts, and for comparing with other programs.
 //!
 //! ```text
+//! backup archive REPOSITORY KEY CONNECTION           archives the log that there is
 //! backup take    REPOSITORY KEY CONNECTION [DATA]    takes a snapshot, and archives the log that it needs
 //! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
 //! ```
 //!
-//! REPOSITORY is a directory, KEY a file; `take` makes both if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
+//! REPOSITORY is a directory, KEY a file; both are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
 //! needs `REPLICATION`. DATA is the server's data directory, if it is on this machine: then it is read there.
 #![allow(clippy::print_stdout, reason = "a command speaks")]
 
@@ -16,19 +17,20 @@ use std::time::{Duration, Instant};
 use pitr::adapter::postgres::{Config, DataDirectory, DataDirectorySource, PostgresServer};
 use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter};
-use pitr::model::{ServerName, ServerSpec, SnapshotId};
+use pitr::model::{Catalog, ServerName, ServerSpec};
 use pitr::plan::{RestoreRequest, Target, plan_restore};
 use pitr::port::SnapshotSource;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-const USAGE: &str =
-    "usage: backup take REPOSITORY KEY CONNECTION [DATA]\n       backup restore REPOSITORY KEY DIRECTORY";
+const USAGE: &str = "usage: backup archive REPOSITORY KEY CONNECTION\n       \
+    backup take REPOSITORY KEY CONNECTION [DATA]\n       backup restore REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["archive", repository, key, connection] => archive(&open(repository, key).await?, connection).await,
         ["take", repository, key, connection] => take(&open(repository, key).await?, connection, None).await,
         ["take", repository, key, connection, data] => {
             take(&open(repository, key).await?, connection, Some(data)).await
@@ -48,20 +50,49 @@ async fn open(directory: &str, key: &str) -> Result<Repository> {
     Ok(Repository::new(storage, Arc::new(keys), system()))
 }
 
-async fn take(repository: &Repository, connection: &str, data: Option<&str>) -> Result<()> {
-    let source = Arc::new(PostgresServer::new(connection.parse::<Config>()?, "pitr_backup".parse()?));
-    let server = server(repository, &source).await?;
-    let archiver =
-        Archiver::new(&server, source.clone()).settings(ArchiveSettings::default().cadence(Duration::from_secs(1)));
+/// Archives log while `work` is done.
+async fn archiving<T>(
+    server: &ServerRepository,
+    source: PostgresServer,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let settings = ArchiveSettings::default().cadence(Duration::from_millis(100));
+    let archiver = Archiver::new(server, Arc::new(source)).settings(settings);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let archiving = tokio::spawn(async move { archiver.run(async { drop(stopped.await) }).await });
+    let done = work.await?;
+    drop(stop);
+    archiving.await??;
+    Ok(done)
+}
+
+async fn archive(repository: &Repository, connection: &str) -> Result<()> {
+    let source = source(connection)?;
+    let server = server(repository, &source).await?;
+    let end = SnapshotSource::identify(&source).await?.flush_lsn;
+    let is_stored = |catalog: &Catalog| {
+        let branch = catalog.current();
+        branch.and_then(|branch| catalog.logs(branch).last()).is_some_and(|log| log.end() >= end)
+    };
+    archiving(&server, source, wait_until(&server, is_stored)).await
+}
+
+async fn take(repository: &Repository, connection: &str, data: Option<&str>) -> Result<()> {
+    let source = source(connection)?;
+    let server = server(repository, &source).await?;
     let files: Arc<dyn SnapshotSource> = match data {
         Some(data) => Arc::new(DataDirectorySource::new(connection.parse()?, data)),
-        None => source,
+        None => Arc::new(source.clone()),
     };
-    let begun = Instant::now();
-    let snapshot = Snapshotter::new(&server, files).take().await?.snapshot;
-    let elapsed = begun.elapsed();
+    let snapshot = async {
+        let begun = Instant::now();
+        let snapshot = Snapshotter::new(&server, files).take().await?.snapshot;
+        let request = RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
+        let elapsed = begun.elapsed();
+        wait_until(&server, |catalog| plan_restore(catalog, &request).is_ok()).await?;
+        Ok((snapshot, elapsed))
+    };
+    let (snapshot, elapsed) = archiving(&server, source, snapshot).await?;
     println!(
         "{}: {elapsed:.2?}, {} bytes, stored in {}, {} of them new",
         snapshot.id,
@@ -69,9 +100,11 @@ async fn take(repository: &Repository, connection: &str, data: Option<&str>) -> 
         snapshot.stored_bytes,
         snapshot.added_bytes()
     );
-    wait_until_restorable(&server, &snapshot.id).await?;
-    drop(stop);
-    Ok(archiving.await??)
+    Ok(())
+}
+
+fn source(connection: &str) -> Result<PostgresServer> {
+    Ok(PostgresServer::new(connection.parse::<Config>()?, "pitr_backup".parse()?))
 }
 
 /// The server that is protected, which is begun with if need be.
@@ -86,10 +119,9 @@ async fn server(repository: &Repository, source: &PostgresServer) -> Result<Serv
     }
 }
 
-async fn wait_until_restorable(server: &ServerRepository, id: &SnapshotId) -> Result<()> {
-    let request = RestoreRequest::new(Target::Snapshot(id.clone()));
-    while plan_restore(&server.inventory().await?.catalog, &request).is_err() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+async fn wait_until(server: &ServerRepository, is_true: impl Fn(&Catalog) -> bool + Send + Sync) -> Result<()> {
+    while !is_true(&server.inventory().await?.catalog) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
