@@ -1,12 +1,13 @@
 //! Where a restored server is written.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::PortError;
-use crate::model::{FileEntry, SegmentSize, Tablespace, TimelineId};
+use super::{FileReader, FileWriter, PortError};
+use crate::model::{FileEntry, Incarnation, SegmentSize, Tablespace, TimelineId};
 use crate::plan::RecoveryTarget;
 
 /// A place where a server can be restored: a data directory, and the log that its recovery asks for.
@@ -16,17 +17,25 @@ use crate::plan::RecoveryTarget;
 /// started; before it, what was written cannot start: `global/pg_control` is put in place last.
 #[async_trait]
 pub trait RestoreTarget: Debug + Send + Sync + 'static {
-    /// Takes possession of the place, which must be empty or absent, also for each tablespace.
+    /// Takes possession of the place, also for each tablespace, to restore the server `incarnation` there. It must be empty or absent;
+    /// or, if the target is one that restores over what it finds, hold that server.
     ///
     /// # Errors
-    /// [`Conflict`](super::PortErrorKind::Conflict) if something is there already; nothing was touched then.
-    async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError>;
+    /// [`Conflict`](super::PortErrorKind::Conflict) if something else is there already; nothing was touched then.
+    async fn prepare(&self, incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError>;
 
     /// Makes a directory. Its parent was made before.
     ///
     /// # Errors
     /// [`Invalid`](super::PortErrorKind::Invalid) if the path is no relative path inside the data directory.
     async fn directory(&self, entry: &FileEntry) -> Result<(), PortError>;
+
+    /// What stands in the place of the file `entry` already, of any length, to be compared with it; `None` if nothing does, as where
+    /// the place was empty.
+    ///
+    /// # Errors
+    /// As [`directory`](Self::directory).
+    async fn standing(&self, entry: &FileEntry) -> Result<Option<Arc<dyn FileReader>>, PortError>;
 
     /// Begins to write a file, of which exactly `entry.bytes` bytes will follow. Its directory was made before.
     ///
@@ -40,7 +49,7 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     /// If it cannot be written.
     async fn history(&self, timeline: TimelineId, content: Bytes) -> Result<(), PortError>;
 
-    /// Makes everything durable, writes the recovery settings, and puts `global/pg_control` in place as the very last.
+    /// Makes everything durable, removes whatever was there and is not part of what was restored, writes the recovery settings, and puts `global/pg_control` in place as the very last.
     ///
     /// # Errors
     /// After one the server must not be started.
@@ -64,22 +73,6 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     /// Says that the log will not be completed: recovery fails instead of waiting or taking it for the end of the log.
     /// Without effect after [`end_of_wal`](Self::end_of_wal).
     fn abandon(&self);
-}
-
-/// A file that is being written, from its start to its end.
-#[async_trait]
-pub trait FileWriter: Debug + Send {
-    /// Appends `bytes`.
-    ///
-    /// # Errors
-    /// After one the file is incomplete and the writer can only be dropped.
-    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError>;
-
-    /// Ends the file. What was not written of a segment reads as zeros.
-    ///
-    /// # Errors
-    /// [`Invalid`](super::PortErrorKind::Invalid) if a file has not got exactly the bytes that were promised.
-    async fn finish(self: Box<Self>) -> Result<(), PortError>;
 }
 
 /// What the restored server must be told for its recovery.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{PortError, SourceIdentity};
+use super::{FileReader, PortError, SourceIdentity};
 use crate::model::{FileEntry, Incarnation, Lsn, SegmentSize, ServerRole, Tablespace, TimelineId, Timestamp};
 
 /// A server of which a base backup can be taken.
@@ -42,18 +42,6 @@ pub trait SnapshotStream: Debug + Send {
     /// # Errors
     /// If the backup has failed: nothing of it may be used.
     async fn end(self: Box<Self>) -> Result<SnapshotEnd, PortError>;
-}
-
-/// A file of a server that is read where it lies.
-pub trait SnapshotFile: Debug + Send + Sync + 'static {
-    /// Fills `buffer` with what stands from byte `offset` on, zeros where the file has become shorter, and says which pages in it
-    /// have a wrong checksum: their block numbers, counted as PostgreSQL counts those of a relation.
-    ///
-    /// Blocks; is called on an [`Executor`](super::Executor), for several parts of the file at a time.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError>;
 }
 
 /// How a base backup began.
@@ -93,7 +81,7 @@ pub enum SnapshotEvent {
     /// A directory.
     Directory(FileEntry),
     /// A file that can be read: now, later, or not at all if an earlier snapshot has it already.
-    Readable(FileEntry, Arc<dyn SnapshotFile>),
+    Readable(FileEntry, Arc<dyn FileReader>),
     /// A file; its data follow at once, `bytes` in all.
     File(FileEntry),
     /// The next bytes of the file that began last.
@@ -115,7 +103,7 @@ pub struct SnapshotEnd {
     pub at: Timestamp,
     /// Small files that could not be known earlier.
     pub files: Vec<(FileEntry, Bytes)>,
-    /// How many pages the server found to have a wrong checksum, beside those that [`SnapshotFile::read_at`] told of; 0 if it does
+    /// How many pages the server found to have a wrong checksum, beside those that [`FileReader::read_at`] told of; 0 if it does
     /// not check.
     pub checksum_failures: u64,
     /// What was left out because it is neither a file nor a directory.

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
-use crate::model::{FileEntry, Tablespace, TimelineId};
-use crate::port::{FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
+use crate::model::{FileEntry, Incarnation, Tablespace, TimelineId};
+use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
 
 /// A restore target that keeps everything in memory, and refuses calls out of order. Clones share what was restored.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryTarget(Arc<Mutex<RestoredServer>>);
+pub struct MemoryTarget {
+    restored: Arc<Mutex<RestoredServer>>,
+    /// What was there before, by path.
+    standing: Arc<BTreeMap<String, Bytes>>,
+}
 
 /// What a [`MemoryTarget`] was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct RestoredServer {
     pub ended: bool,
     /// Whether the log was abandoned before its end was said.
     pub abandoned: bool,
+    /// The bytes of files that were written.
+    pub bytes_written: u64,
 }
 
 impl MemoryTarget {
@@ -42,6 +48,12 @@ impl MemoryTarget {
         Self::default()
     }
 
+    /// A place in which these files stand, by path, over which it restores.
+    #[must_use]
+    pub fn over(standing: BTreeMap<String, Bytes>) -> Self {
+        Self { standing: Arc::new(standing), ..Self::default() }
+    }
+
     /// What was restored so far.
     #[must_use]
     pub fn restored(&self) -> RestoredServer {
@@ -49,7 +61,7 @@ impl MemoryTarget {
     }
 
     fn server(&self) -> MutexGuard<'_, RestoredServer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writer(&self, kind: Kind, bytes_promised: Option<u64>) -> Box<dyn FileWriter> {
@@ -74,7 +86,7 @@ fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), PortErr
 
 #[async_trait]
 impl RestoreTarget for MemoryTarget {
-    async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError> {
+    async fn prepare(&self, _incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError> {
         let mut server = self.server();
         if server.tablespaces.is_some() {
             return Err(PortError::new(PortErrorKind::Conflict, "this memory holds a server already"));
@@ -88,6 +100,12 @@ impl RestoreTarget for MemoryTarget {
         server.check_entry(entry)?;
         server.directories.insert(entry.path.clone(), entry.clone());
         Ok(())
+    }
+
+    async fn standing(&self, entry: &FileEntry) -> Result<Option<Arc<dyn FileReader>>, PortError> {
+        self.server().check_entry(entry)?;
+        let content = self.standing.get(&entry.path).cloned();
+        Ok(content.map(|content| Arc::new(MemoryFile(content)) as Arc<dyn FileReader>))
     }
 
     async fn file(&self, entry: &FileEntry) -> Result<Box<dyn FileWriter>, PortError> {
@@ -130,6 +148,19 @@ impl RestoreTarget for MemoryTarget {
 }
 
 #[derive(Debug)]
+struct MemoryFile(Bytes);
+
+impl FileReader for MemoryFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError> {
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        let content = &self.0[begin..self.0.len().min(begin + buffer.len())];
+        buffer.fill(0);
+        buffer[..content.len()].copy_from_slice(content);
+        Ok(Vec::new())
+    }
+}
+
+#[derive(Debug)]
 enum Kind {
     File(FileEntry),
     Segment(String),
@@ -146,12 +177,38 @@ struct MemoryWriter {
 #[async_trait]
 impl FileWriter for MemoryWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
-        self.bytes.extend_from_slice(&bytes);
+        if let Kind::File(_) = self.kind {
+            self.target.server().bytes_written += bytes.len() as u64;
+        }
+        self.append(&bytes)
+    }
+
+    async fn zeros(&mut self, bytes: u64) -> Result<(), PortError> {
+        self.append(&vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)])
+    }
+
+    async fn keep(&mut self, bytes: u64) -> Result<(), PortError> {
+        let Kind::File(entry) = &self.kind else { return demand(false, || "a segment stands nowhere".to_owned()) };
+        let standing = self.target.standing.get(&entry.path).cloned().unwrap_or_default();
+        let end = self.bytes.len().saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let kept = standing.get(self.bytes.len()..end).map(<[u8]>::to_vec);
+        demand(kept.is_some(), || format!("{} is kept, but does not stand", entry.path))?;
+        self.append(&kept.unwrap_or_default())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), PortError> {
+        self.end()
+    }
+}
+
+impl MemoryWriter {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+        self.bytes.extend_from_slice(bytes);
         let fits = self.bytes_promised.is_none_or(|promised| self.bytes.len() as u64 <= promised);
         demand(fits, || format!("{:?} is too long", self.kind))
     }
 
-    async fn finish(self: Box<Self>) -> Result<(), PortError> {
+    fn end(self) -> Result<(), PortError> {
         let (bytes, mut server) = (self.bytes.freeze(), self.target.server());
         match self.kind {
             Kind::File(entry) => {

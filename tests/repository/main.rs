@@ -12,6 +12,7 @@ use pitr::port::Environment;
 use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 
 mod compact;
+mod delta;
 mod keys;
 mod sharing;
 mod stamps;

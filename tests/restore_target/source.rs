@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer, OsUser, PgInstall, RunningServer, StopMode};
-use pitr::model::{FileEntry, Lsn, SegmentSize, Tablespace, TimelineId, Timestamp};
+use pitr::model::{
+    FileEntry, Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, Tablespace, TimelineId, Timestamp,
+};
 use pitr::plan::RecoveryTarget;
 use pitr::port::{RecoverySettings, RestoreTarget};
 use tokio_postgres::{Client, NoTls};
@@ -22,7 +24,7 @@ pub(crate) fn installs() -> Vec<PgInstall> {
     if let Some(bin) = std::env::var_os("PITR_PG_BIN") {
         return vec![PgInstall::at(bin).expect("PITR_PG_BIN names the directory of PostgreSQL's programs")];
     }
-    let majors = (15..=18).filter_map(|major| pitr::model::PostgresMajor::new(major).ok());
+    let majors = (15..=18).filter_map(|major| PostgresMajor::new(major).ok());
     let found: Vec<_> = majors.filter_map(|major| PgInstall::discover(Some(major)).ok()).collect();
     assert!(!found.is_empty(), "no PostgreSQL 15 to 18: run scripts/setup-postgres, or set PITR_PG_BIN");
     found
@@ -119,9 +121,14 @@ pub(crate) fn settings(target: RecoveryTarget, segments: Vec<String>) -> Recover
     RecoverySettings::new(target, TimelineId::FIRST, SegmentSize::new(1 << 20).unwrap(), segments)
 }
 
+/// For a target that does not ask whose place it is.
+pub(crate) fn any_server() -> Incarnation {
+    Incarnation::new(SystemId::new(1), PostgresMajor::MIN)
+}
+
 /// Writes the copy of a server into `target`, all but the commit.
 pub(crate) async fn write_files(copy: &Path, tablespaces: &[Tablespace], target: &DataDirectory) {
-    target.prepare(tablespaces).await.unwrap();
+    target.prepare(any_server(), tablespaces).await.unwrap();
     for entry in entries(copy) {
         let path = copy.join(&entry.path);
         if path.is_dir() {

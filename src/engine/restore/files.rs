@@ -6,16 +6,20 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
+use super::fate::{Fate, Fates};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::manifest::Group;
 use crate::engine::packs::{Packs, runs};
 use crate::engine::progress::{Observer, Progress};
 use crate::format::manifest::ManifestFile;
-use crate::port::RestoreTarget;
+use crate::port::{FileWriter, RestoreTarget};
+
+const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Restores the files of one snapshot.
 pub(super) struct FileRestore {
     packs: Packs,
+    fates: Fates,
     target: Arc<dyn RestoreTarget>,
     observer: Observer<Progress>,
     progress: Mutex<Progress>,
@@ -24,40 +28,55 @@ pub(super) struct FileRestore {
 impl FileRestore {
     pub(super) fn new(
         packs: Packs,
+        fates: Fates,
         target: Arc<dyn RestoreTarget>,
         observer: Observer<Progress>,
         bytes_total: u64,
     ) -> Self {
         let progress = Mutex::new(Progress { bytes_total, ..Progress::default() });
-        Self { packs, target, observer, progress }
+        Self { packs, fates, target, observer, progress }
     }
 
     /// Writes the files of `group`, one after another; their directories are there.
     pub(super) async fn restore(&self, group: Group) -> Result<()> {
-        let mut blocks = self.blocks(&group);
+        let mut fates = Vec::with_capacity(group.files.len());
         for file in &group.files {
-            self.write(file, &mut blocks).await?;
+            fates.push(self.fates.of(file).await?);
+        }
+        let mut blocks = self.fetch(&group, &fates);
+        for (file, fates) in group.files.iter().zip(&fates) {
+            self.write(file, fates, &mut blocks).await?;
         }
         Ok(())
     }
 
-    async fn write(&self, file: &ManifestFile, blocks: &mut BoxStream<'_, Result<Bytes>>) -> Result<()> {
+    async fn write(
+        &self,
+        file: &ManifestFile,
+        fates: &[Fate],
+        fetched: &mut BoxStream<'_, Result<Bytes>>,
+    ) -> Result<()> {
         let path = &file.entry.path;
         let writing = || format!("writing {path}");
         let mut writer = self.target.file(&file.entry).await.context(writing)?;
-        for _ in &file.blocks {
-            let block = blocks.try_next().await?;
-            let bytes = block.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blocks of {path} are missing")))?;
-            self.tell(bytes.len() as u64, 0);
-            writer.write(bytes).await.context(writing)?;
+        for (block, fate) in file.blocks.iter().zip(fates) {
+            let bytes = u64::from(block.plain_bytes);
+            match fate {
+                Fate::Fetched => write_fetched(&mut *writer, path, fetched.try_next().await?).await?,
+                Fate::Kept => writer.keep(bytes).await.context(writing)?,
+                Fate::Zeros => writer.zeros(bytes).await.context(writing)?,
+            }
+            self.tell(bytes, 0);
         }
         self.tell(0, 1);
         writer.finish().await.context(writing)
     }
 
-    /// The blocks of the files of `group` in order, fetched a run ahead.
-    fn blocks(&self, group: &Group) -> BoxStream<'_, Result<Bytes>> {
-        let fetched = stream::iter(runs(group.blocks())).map(|run| self.packs.fetch(run)).buffered(2);
+    /// The blocks of the files of `group` that are fetched, in order, a run ahead.
+    fn fetch(&self, group: &Group, fates: &[Vec<Fate>]) -> BoxStream<'_, Result<Bytes>> {
+        let blocks = group.blocks().zip(fates.iter().flatten());
+        let wanted = blocks.filter(|(_, fate)| **fate == Fate::Fetched).map(|(block, _)| block);
+        let fetched = stream::iter(runs(wanted)).map(|run| self.packs.fetch(run)).buffered(2);
         fetched.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok))).try_flatten().boxed()
     }
 
@@ -70,4 +89,15 @@ impl FileRestore {
         };
         self.observer.tell(&progress);
     }
+}
+
+/// Writes what came for the file `path`; zeros take no room.
+async fn write_fetched(writer: &mut dyn FileWriter, path: &str, block: Option<Bytes>) -> Result<()> {
+    let bytes = block.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blocks of {path} are missing")))?;
+    let written = if is_zeros(&bytes) { writer.zeros(bytes.len() as u64).await } else { writer.write(bytes).await };
+    written.context(|| format!("writing {path}"))
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    bytes.chunks(ZEROS.len()).all(|part| *part == ZEROS[..part.len()])
 }

@@ -1,14 +1,16 @@
 //! Restoring: executes a plan.
 
+mod fate;
 mod feed;
 mod files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
+use self::fate::Fates;
 pub use self::feed::WalFeed;
 use self::feed::{Recovery, Segments};
 use self::files::FileRestore;
@@ -25,14 +27,23 @@ use crate::port::{RecoverySettings, RestoreTarget, StorageExt};
 /// How a restore is executed.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreSettings {
+    databases: Option<BTreeSet<u32>>,
     observer: Observer<Progress>,
 }
 
 impl RestoreSettings {
+    /// Restores of the databases of users only those with these object identifiers (`pg_database.oid`). Of the others, all files are
+    /// there, but read as zeros, are not fetched, and take no room: they cannot be connected to, only dropped.
+    /// Databases that every server has (`postgres`, the templates) are always restored.
+    #[must_use]
+    pub fn only_databases(self, oids: impl IntoIterator<Item = u32>) -> Self {
+        Self { databases: Some(oids.into_iter().collect()), ..self }
+    }
+
     /// Who is told of progress: first of the files', then of the log's.
     #[must_use]
     pub fn observer(self, observer: Observer<Progress>) -> Self {
-        Self { observer }
+        Self { observer, ..self }
     }
 }
 
@@ -61,11 +72,12 @@ impl Restore {
     /// Writes all files and the recovery settings. When it returns, the server can be started; run the [`WalFeed`] while it
     /// recovers.
     ///
-    /// Every byte is authenticated and checked against the snapshot's manifest before it is written. Memory is bounded,
-    /// whatever the server's size.
+    /// Every byte is authenticated and checked against the snapshot's manifest before it is written. What the target
+    /// [has already](RestoreTarget::standing), is compared with the manifest; only blocks that differ are fetched and written. Memory is
+    /// bounded, whatever the server's size.
     ///
     /// # Errors
-    /// Then what was written cannot start. [`ErrorKind::Conflict`] if something is in the target's place: it was not
+    /// Then what was written cannot start. [`ErrorKind::Conflict`] if something is in the target's place that does not belong there: it was not
     /// touched. [`ErrorKind::Corrupt`] and [`ErrorKind::NotFound`] name the object that is damaged or missing.
     pub async fn run(self) -> Result<WalFeed> {
         let snapshot = self.snapshot()?;
@@ -82,7 +94,7 @@ impl Restore {
             segments.names(start),
         );
         self.target.commit(&recovery).await.context(|| "committing the restored files")?;
-        let Self { server, target, settings: RestoreSettings { observer }, .. } = self;
+        let Self { server, target, settings: RestoreSettings { observer, .. }, .. } = self;
         Ok(WalFeed { server, recovery: Recovery::waiting(target), logs, segments, observer })
     }
 
@@ -96,11 +108,13 @@ impl Restore {
 
     async fn write_files(&self, snapshot: &Snapshot) -> Result<()> {
         let manifest = manifest::read(&self.server, snapshot).await?;
-        self.target.prepare(&manifest.head.tablespaces).await.context(|| "preparing the target")?;
+        let prepared = self.target.prepare(snapshot.incarnation, &manifest.head.tablespaces).await;
+        prepared.context(|| "preparing the target")?;
         let packs = manifest::packs_of(&self.server, &manifest);
         let entries = EntryStream::new(&self.server, &snapshot.manifest.key, &manifest, &packs);
         let (target, observer) = (Arc::clone(&self.target), self.settings.observer.clone());
-        let files = FileRestore::new(packs, target, observer, snapshot.logical_bytes);
+        let fates = Fates::new(self.server.vault.clone(), Arc::clone(&target), self.settings.databases.clone());
+        let files = FileRestore::new(packs, fates, target, observer, snapshot.logical_bytes);
         let in_flight = self.server.vault.executor.parallelism().get() * 2;
         let groups = stream::try_unfold(entries, |entries| self.next_group(entries));
         let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);

@@ -16,7 +16,7 @@ use crate::format::block::{self, EncodedBlock};
 use crate::format::digest::Digest;
 use crate::format::manifest::BlockRef;
 use crate::model::FileEntry;
-use crate::port::{ExecutorExt, PortError, SnapshotEnd, SnapshotEvent, SnapshotFile, SnapshotStream};
+use crate::port::{ExecutorExt, FileReader, PortError, SnapshotEnd, SnapshotEvent, SnapshotStream};
 
 /// The blocks that are worked on at a time, for each thread.
 const BLOCKS_AHEAD: usize = 16;
@@ -67,7 +67,7 @@ struct OpenFile {
 /// A file that is read where it lies.
 struct Reading {
     entry: FileEntry,
-    file: Arc<dyn SnapshotFile>,
+    file: Arc<dyn FileReader>,
     /// What was read, or is being read.
     offset: u64,
     block_bytes: usize,
@@ -164,7 +164,7 @@ impl BlockReader {
     }
 
     /// Of a file that has not changed, nothing is read.
-    async fn begin_reading(&mut self, entry: FileEntry, file: Arc<dyn SnapshotFile>) -> Result<()> {
+    async fn begin_reading(&mut self, entry: FileEntry, file: Arc<dyn FileReader>) -> Result<()> {
         let known = self.base.file(&entry.path).await?;
         let is_stamped = known.as_ref().is_some_and(|known| is_same(&known.entry, &entry));
         let known = known.map(|known| known.blocks).unwrap_or_default();

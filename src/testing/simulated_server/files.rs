@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{SimulatedServer, State, pause};
 use crate::model::{FileEntry, FileStamp, Tablespace};
 use crate::port::{
-    PortError, SnapshotEnd, SnapshotEvent, SnapshotFile, SnapshotSource, SnapshotStart, SnapshotStream, SourceIdentity,
+    FileReader, PortError, SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream, SourceIdentity,
 };
 use crate::testing::entropy::SplitMix64;
 
@@ -173,7 +173,7 @@ struct SimulatedFile {
     read: Arc<AtomicU64>,
 }
 
-impl SnapshotFile for SimulatedFile {
+impl FileReader for SimulatedFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError> {
         self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(self.content.len());

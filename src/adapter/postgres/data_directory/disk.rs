@@ -1,18 +1,16 @@
 //! Files and directories on the disk: made, owned, synced, always off the async threads.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::super::OsUser;
+use super::draft::{Draft, Opening};
 use crate::port::{PortError, PortErrorKind};
-
-/// What is gathered before it is written at once: few jumps to another thread, and large writes.
-const GATHERED_BYTES_MAX: usize = 1 << 20;
 
 /// Runs `work` where it may block.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -47,9 +45,7 @@ pub(super) fn replace_file(path: &Path, content: &[u8], owner: Option<OsUser>) -
     let mut waiting = path.as_os_str().to_owned();
     waiting.push(".pitr");
     let waiting = PathBuf::from(waiting);
-    let mut draft = Draft::new(waiting.clone(), 0o600, owner, false);
-    draft.gathered.push(Bytes::copy_from_slice(content));
-    draft.close(None)?;
+    Draft::new(waiting.clone(), 0o600, owner, Opening::Anew).with(Bytes::copy_from_slice(content)).close(None)?;
     rename(&waiting, path)
 }
 
@@ -88,74 +84,19 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), PortError> {
 }
 
 fn is_directory(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+    fs::metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
-/// A file that is written from its start to its end, in large pieces.
-///
-/// Each file is synced as it is finished: several at a time on the runtime's threads, that takes no longer than to sync all
-/// of them in the end, and nothing has to be remembered.
-#[derive(Debug)]
-pub(super) struct Draft {
-    path: PathBuf,
-    mode: u32,
-    owner: Option<OsUser>,
-    create_new: bool,
-    gathered: Vec<Bytes>,
-    file: Option<File>,
-}
-
-impl Draft {
-    /// A file to be at `path`; with `create_new`, none may be there. Nothing is done yet.
-    pub(super) fn new(path: PathBuf, mode: u32, owner: Option<OsUser>, create_new: bool) -> Self {
-        Self { path, mode, owner, create_new, gathered: Vec::new(), file: None }
-    }
-
-    /// Appends `bytes`, and gives itself back.
-    pub(super) async fn append(mut self, bytes: Bytes) -> Result<Self, PortError> {
-        self.gathered.push(bytes);
-        if self.gathered.iter().map(Bytes::len).sum::<usize>() < GATHERED_BYTES_MAX {
-            return Ok(self);
+/// Reads into `buffer` what stands at `offset`, and says how much that is: less only at the end of the file.
+pub(in crate::adapter::postgres) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        blocking(move || {
-            self.write_out()?;
-            Ok(self)
-        })
-        .await
     }
-
-    /// Writes what is gathered, gives the file its length if that is to be another, its mode and owner, and syncs it.
-    pub(super) fn close(mut self, length: Option<u64>) -> Result<(), PortError> {
-        let (mode, owner) = (self.mode, self.owner);
-        let file = self.write_out()?;
-        let complete = || {
-            length.map_or(Ok(()), |length| file.set_len(length))?;
-            file.set_permissions(Permissions::from_mode(mode))?;
-            owner.map_or(Ok(()), |user| fchown(file, Some(user.uid()), Some(user.gid())))?;
-            file.sync_all()
-        };
-        complete().map_err(failed("complete", &self.path))
-    }
-
-    fn write_out(&mut self) -> Result<&File, PortError> {
-        let mut file = match self.file.take() {
-            Some(file) => file,
-            None => self.create()?,
-        };
-        for piece in self.gathered.drain(..) {
-            file.write_all(&piece).map_err(failed("write", &self.path))?;
-        }
-        Ok(self.file.insert(file))
-    }
-
-    fn create(&self) -> Result<File, PortError> {
-        let mut options = OpenOptions::new();
-        options.write(true).mode(0o600);
-        if self.create_new {
-            options.create_new(true)
-        } else {
-            options.create(true).truncate(true)
-        };
-        options.open(&self.path).map_err(failed("create", &self.path))
-    }
+    Ok(done)
 }

@@ -1,10 +1,12 @@
 //! A data directory as the target of a restore.
 
 mod disk;
+mod draft;
 mod layout;
 mod postmaster;
 mod settings;
 mod staging;
+mod standing;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -16,14 +18,17 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::disk::{Draft, blocking, failed};
+pub(super) use self::disk::read_at;
+use self::disk::{blocking, failed};
+use self::draft::{Draft, Opening};
 pub(super) use self::layout::{CONTROL, STAGING};
 use self::layout::{CONTROL_WAITING, Layout, Place};
 use self::staging::{Expected, Staging};
+use self::standing::{Standing, StandingFile};
 use self::writer::RestoredFile;
 use super::OsUser;
-use crate::model::{FileEntry, Tablespace, TimelineId};
-use crate::port::{FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
+use crate::model::{FileEntry, Incarnation, SystemId, Tablespace, TimelineId};
+use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
 
 /// What PostgreSQL does not start without, for servers that keep their configuration elsewhere, as Debian's do.
 const CONFIGURATION: [(&str, &str); 3] = [
@@ -37,7 +42,7 @@ const CONFIGURATION: [(&str, &str); 3] = [
 
 /// Writes a server into a data directory, and stages its log while it recovers.
 ///
-/// - The directory, and those of its tablespaces, must be empty or absent; they get mode 0700 and, if
+/// - The directory, and those of its tablespaces, must be empty or absent unless it restores over a [delta](Self::delta); they get mode 0700 and, if
 ///   [`owner`](Self::owner) is set, that owner.
 /// - A tablespace goes where [`tablespace`](Self::tablespace) says, else into the sibling directory
 ///   `<data directory>-tablespaces/<oid>`. It is never restored in its old place, which may be in use by the source.
@@ -60,6 +65,7 @@ pub struct DataDirectory {
     tablespaces: BTreeMap<u32, PathBuf>,
     owner: Option<OsUser>,
     segments_ahead: Option<NonZeroUsize>,
+    restores_over: bool,
     prepared: OnceLock<Arc<Prepared>>,
 }
 
@@ -67,6 +73,8 @@ pub struct DataDirectory {
 struct Prepared {
     layout: Layout,
     owner: Option<OsUser>,
+    /// The server over which it is restored.
+    standing: Option<Standing>,
     staging: Staging,
     expected: OnceLock<Expected>,
 }
@@ -80,6 +88,7 @@ impl DataDirectory {
             tablespaces: BTreeMap::new(),
             owner: None,
             segments_ahead: None,
+            restores_over: false,
             prepared: OnceLock::new(),
         }
     }
@@ -102,6 +111,17 @@ impl DataDirectory {
     #[must_use]
     pub fn segments_ahead(self, count: NonZeroUsize) -> Self {
         Self { segments_ahead: Some(count), ..self }
+    }
+
+    /// Restores over what the server left in the directory, if it left something: of files that are there, only what differs is fetched
+    /// and written; what is not in the snapshot is removed, also server logs and the configuration.
+    ///
+    /// The directory must be that of the same server by its system identifier, and no server may run there; else nothing is touched. An
+    /// interrupted restore can be repeated, but not started. A tablespace must be empty, or stand where the link of the directory leads
+    /// to and [`tablespace`](Self::tablespace) says. `pg_wal` may be a link; other links are removed, not followed.
+    #[must_use]
+    pub fn delta(self) -> Self {
+        Self { restores_over: true, ..self }
     }
 
     /// Tidies up after a recovery: removes its settings from `postgresql.auto.conf`, and what is left of the staged log.
@@ -137,9 +157,10 @@ impl DataDirectory {
 
 #[async_trait]
 impl RestoreTarget for DataDirectory {
-    async fn prepare(&self, tablespaces: &[Tablespace]) -> Result<(), PortError> {
+    async fn prepare(&self, incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError> {
         let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead);
-        let prepared = blocking(move || Prepared::create(layout, owner, ahead)).await?;
+        let over = self.restores_over.then_some(incarnation.system_id);
+        let prepared = blocking(move || Prepared::create(layout, over, owner, ahead)).await?;
         let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is prepared already");
         self.prepared.set(Arc::new(prepared)).map_err(|_| twice())
     }
@@ -147,14 +168,28 @@ impl RestoreTarget for DataDirectory {
     async fn directory(&self, entry: &FileEntry) -> Result<(), PortError> {
         let prepared = self.prepared()?;
         let Place::At(path) = prepared.layout.place(&entry.path)? else { return Ok(()) };
-        let (mode, owner) = (0o700 | entry.mode & 0o050, prepared.owner);
-        blocking(move || disk::make_directory(&path, mode, owner)).await
+        let (mode, prepared) = (0o700 | entry.mode & 0o050, Arc::clone(prepared));
+        blocking(move || {
+            prepared.standing.as_ref().map_or(Ok(()), |standing| standing.directory(&path))?;
+            disk::make_directory(&path, mode, prepared.owner)
+        })
+        .await
+    }
+
+    async fn standing(&self, entry: &FileEntry) -> Result<Option<Arc<dyn FileReader>>, PortError> {
+        let prepared = Arc::clone(self.prepared()?);
+        let Place::At(path) = prepared.layout.place(&entry.path)? else { return Ok(None) };
+        if prepared.standing.is_none() {
+            return Ok(None);
+        }
+        let file = blocking(move || Ok(StandingFile::open(path))).await?;
+        Ok(file.map(|file| Arc::new(file) as Arc<dyn FileReader>))
     }
 
     async fn file(&self, entry: &FileEntry) -> Result<Box<dyn FileWriter>, PortError> {
         let prepared = self.prepared()?;
         let draft = match prepared.layout.place(&entry.path)? {
-            Place::At(path) => Some(Draft::new(path, 0o600 | entry.mode & 0o740, prepared.owner, true)),
+            Place::At(path) => Some(prepared.draft(path, 0o600 | entry.mode & 0o740).await?),
             Place::Nowhere => None,
         };
         Ok(Box::new(RestoredFile::new(entry.path.clone(), entry.bytes, draft)))
@@ -189,13 +224,17 @@ impl RestoreTarget for DataDirectory {
 }
 
 impl Prepared {
-    fn create(layout: Layout, owner: Option<OsUser>, ahead: Option<NonZeroUsize>) -> Result<Self, PortError> {
+    /// Takes possession of the directories of `layout`, in which the server `over` may stand.
+    fn create(
+        layout: Layout,
+        over: Option<SystemId>,
+        owner: Option<OsUser>,
+        ahead: Option<NonZeroUsize>,
+    ) -> Result<Self, PortError> {
         layout.check()?;
-        for directory in layout.directories() {
-            if !disk::is_empty_or_absent(directory)? {
-                let context = format!("{} is not an empty directory: restore elsewhere", directory.display());
-                return Err(PortError::new(PortErrorKind::Conflict, context));
-            }
+        let standing = over.map_or(Ok(None), |system_id| Standing::take(&layout, system_id))?;
+        if standing.is_none() {
+            layout.directories().try_for_each(require_empty)?;
         }
         make_with_parents(&layout.root, owner)?;
         let staging = Staging::create(&layout.root, owner, ahead)?;
@@ -203,15 +242,31 @@ impl Prepared {
         for (oid, directory) in &layout.tablespaces {
             make_with_parents(directory, owner)?;
             let link = layout.link(*oid);
-            std::os::unix::fs::symlink(directory, &link).map_err(failed("link", &link))?;
+            if !link.is_symlink() {
+                std::os::unix::fs::symlink(directory, &link).map_err(failed("link", &link))?;
+            }
         }
-        Ok(Self { layout, owner, staging, expected: OnceLock::new() })
+        Ok(Self { layout, owner, standing, staging, expected: OnceLock::new() })
+    }
+
+    /// A file to be written at `path`.
+    async fn draft(self: &Arc<Self>, path: PathBuf, mode: u32) -> Result<Draft, PortError> {
+        if self.standing.is_none() {
+            return Ok(Draft::new(path, mode, self.owner, Opening::New));
+        }
+        let prepared = Arc::clone(self);
+        blocking(move || {
+            prepared.standing.as_ref().map_or(Ok(()), |standing| standing.file(&path))?;
+            Ok(Draft::new(path, mode, prepared.owner, Opening::Over))
+        })
+        .await
     }
 
     fn commit(&self, recovery: &RecoverySettings) -> Result<(), PortError> {
         let root = &self.layout.root;
         let (waiting, control) = (root.join(CONTROL_WAITING), root.join(CONTROL));
         fs::metadata(&waiting).map_err(failed("find what will be", &control))?;
+        self.standing.as_ref().map_or(Ok(()), |standing| standing.remove_rest(&self.layout))?;
         let expected = self.staging.expect(recovery)?;
         disk::make_directory(&root.join("pg_wal"), 0o700, self.owner)?;
         self.configure(recovery)?;
@@ -219,6 +274,7 @@ impl Prepared {
         // Performed last: what was aborted before cannot be started.
         disk::rename(&waiting, &control)?;
         disk::sync_directory(&root.join("global"))?;
+        self.standing.as_ref().map_or(Ok(()), |standing| standing.release(&self.layout))?;
         let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is committed already");
         self.expected.set(expected).map_err(|_| twice())
     }
@@ -237,6 +293,14 @@ impl Prepared {
         disk::replace_file(&auto_conf, &content, self.owner)?;
         disk::replace_file(&root.join("recovery.signal"), b"", self.owner)
     }
+}
+
+fn require_empty(directory: &Path) -> Result<(), PortError> {
+    if disk::is_empty_or_absent(directory)? {
+        return Ok(());
+    }
+    let context = format!("{} is not an empty directory: restore elsewhere", directory.display());
+    Err(PortError::new(PortErrorKind::Conflict, context))
 }
 
 fn finish_recovery(root: &Path) -> Result<(), PortError> {

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::OsUser;
-use super::disk::{self, Draft, blocking, failed};
+use super::disk::{self, blocking, failed};
+use super::draft::{Draft, Opening};
 use super::layout::STAGING;
 use super::postmaster;
 use super::writer::StagedSegment;
@@ -96,7 +97,7 @@ impl Staging {
         }
         let Some(slot) = self.place(expected.segment_size).await? else { return Ok(None) };
         let (from, to) = (self.directory.join(format!("{name}.part")), self.directory.join("ready").join(name));
-        let draft = Draft::new(from.clone(), 0o600, self.owner, false);
+        let draft = Draft::new(from.clone(), 0o600, self.owner, Opening::Anew);
         Ok(Some(StagedSegment::new(draft, expected.segment_size.bytes(), from, to, slot)))
     }
 
@@ -206,6 +207,20 @@ impl Drop for Feeder {
     fn drop(&mut self) {
         // Where locks cannot be asked for, the missing file says it. Nothing can be done if it cannot be removed.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes what is left of a staged log, and says no if somebody still stages it.
+pub(super) fn remove(data_directory: &Path) -> Result<(), PortError> {
+    let directory = data_directory.join(STAGING);
+    let feeder = directory.join("feeder");
+    if OpenOptions::new().write(true).open(&feeder).is_ok_and(|file| file.try_lock().is_err()) {
+        let context = format!("another restore is going on in {}", data_directory.display());
+        return Err(PortError::new(PortErrorKind::Conflict, context));
+    }
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &directory)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::disk::{self, Draft, blocking};
+use super::disk::{self, blocking};
+use super::draft::Draft;
 use super::staging::Slot;
 use crate::port::{FileWriter, PortError, PortErrorKind};
 
@@ -24,6 +25,18 @@ impl RestoredFile {
         Self { name, bytes, written: 0, draft }
     }
 
+    /// Goes on by `bytes` bytes, as `with` does.
+    async fn grow(&mut self, bytes: u64, with: impl FnOnce(Draft) -> Draft + Send) -> Result<(), PortError> {
+        self.written = self.written.saturating_add(bytes);
+        if self.written > self.bytes {
+            return Err(self.wrong_length());
+        }
+        if let Some(draft) = self.draft.take() {
+            self.draft = Some(with(draft).flow().await?);
+        }
+        Ok(())
+    }
+
     fn wrong_length(&self) -> PortError {
         let Self { name, bytes, written, .. } = self;
         let context = format!("{name} should have {bytes} bytes, but {written} were written");
@@ -34,22 +47,24 @@ impl RestoredFile {
 #[async_trait]
 impl FileWriter for RestoredFile {
     async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
-        self.written = self.written.saturating_add(bytes.len() as u64);
-        if self.written > self.bytes {
-            return Err(self.wrong_length());
-        }
-        if let Some(draft) = self.draft.take() {
-            self.draft = Some(draft.append(bytes).await?);
-        }
-        Ok(())
+        self.grow(bytes.len() as u64, |draft| draft.with(bytes)).await
+    }
+
+    async fn zeros(&mut self, bytes: u64) -> Result<(), PortError> {
+        self.grow(bytes, |draft| draft.with_zeros(bytes)).await
+    }
+
+    async fn keep(&mut self, bytes: u64) -> Result<(), PortError> {
+        self.grow(bytes, |draft| draft.with_kept(bytes)).await
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PortError> {
         if self.written != self.bytes {
             return Err(self.wrong_length());
         }
+        let bytes = self.bytes;
         match self.draft.take() {
-            Some(draft) => blocking(move || draft.close(None)).await,
+            Some(draft) => blocking(move || draft.close(Some(bytes))).await,
             None => Ok(()),
         }
     }
@@ -74,17 +89,31 @@ impl StagedSegment {
     }
 }
 
-#[async_trait]
-impl FileWriter for StagedSegment {
-    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
-        self.written = self.written.saturating_add(bytes.len() as u64);
+impl StagedSegment {
+    async fn grow(&mut self, bytes: u64, with: impl FnOnce(Draft) -> Draft + Send) -> Result<(), PortError> {
+        self.written = self.written.saturating_add(bytes);
         if self.written > self.segment_bytes {
             let context = format!("more bytes came for {} than a segment has", self.to.display());
             return Err(PortError::new(PortErrorKind::Invalid, context));
         }
         let draft = self.draft.take().ok_or_else(|| failed_before(&self.to))?;
-        self.draft = Some(draft.append(bytes).await?);
+        self.draft = Some(with(draft).flow().await?);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl FileWriter for StagedSegment {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
+        self.grow(bytes.len() as u64, |draft| draft.with(bytes)).await
+    }
+
+    async fn zeros(&mut self, bytes: u64) -> Result<(), PortError> {
+        self.grow(bytes, |draft| draft.with_zeros(bytes)).await
+    }
+
+    async fn keep(&mut self, _bytes: u64) -> Result<(), PortError> {
+        Err(PortError::new(PortErrorKind::Invalid, format!("nothing stands at {}", self.to.display())))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PortError> {

@@ -1,14 +1,14 @@
 //! A file that is read where it lies, and whose pages are checked.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::sync::Arc;
 
+use super::super::data_directory::read_at;
 use super::pace::Pace;
 use crate::format::page;
 use crate::model::Lsn;
-use crate::port::{PortError, SnapshotFile};
+use crate::port::{FileReader, PortError};
 
 /// How a server's pages are checked.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +48,11 @@ pub(super) struct ReadableFile {
     pub(super) pace: Arc<Pace>,
 }
 
-impl SnapshotFile for ReadableFile {
+impl FileReader for ReadableFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError> {
         self.pace.wait(buffer.len());
         let failed = |error| PortError::io(format!("cannot read {:?} of the data directory", self.path), error);
-        let read = read(&self.file, offset, buffer).map_err(failed)?;
+        let read = read_at(&self.file, offset, buffer).map_err(failed)?;
         // It was truncated meanwhile, and replay will do so again.
         buffer[read..].fill(0);
         match self.pages {
@@ -72,7 +72,7 @@ impl ReadableFile {
         for (number, content) in (number..).zip(buffer[skipped..].chunks_exact_mut(page_bytes)) {
             let block = first.saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
             if page::is_damaged(content, block, begin) {
-                let whole = read(&self.file, number * page_bytes as u64, content)? == page_bytes;
+                let whole = read_at(&self.file, number * page_bytes as u64, content)? == page_bytes;
                 if whole && page::is_damaged(content, block, begin) {
                     damaged.push(block);
                 }
@@ -80,20 +80,6 @@ impl ReadableFile {
         }
         Ok(damaged)
     }
-}
-
-/// Reads into `buffer` what stands at `offset`, and says how much that is: less only at the end of the file.
-fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
 
 #[cfg(test)]

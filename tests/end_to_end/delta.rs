@@ -1,0 +1,234 @@
+//! Restores over a server that is there already, and of some of its databases.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer, StopMode};
+use pitr::engine::{ErrorKind, Restore, RestoreSettings, Snapshotter};
+use pitr::model::Snapshot;
+use pitr::plan::{RestorePlan, RestoreRequest, Target};
+use pitr::port::RestoreTarget;
+use tokio_postgres::Client;
+
+use crate::stand::{Stand, connect, directory_for_servers, owned, succeed};
+
+const ROWS: &str = "SELECT count(*), coalesce(sum(hashtext(big::text)), 0) FROM big";
+
+/// A server with a tablespace, two snapshots of it, and what was in it then.
+struct Scene {
+    stand: Stand,
+    states: [(Snapshot, [i64; 2]); 2],
+}
+
+async fn play(major: u32) -> Scene {
+    let mut stand = Stand::new(major, &InitOptions::default()).await;
+    stand.archive();
+    let client = stand.client().await;
+    let place = directory_for_servers(&stand.scratch.path().join("space"));
+    for sql in [
+        &format!("CREATE TABLESPACE space LOCATION '{place}'"),
+        "CREATE TABLE big AS SELECT n, md5(n::text) AS word FROM generate_series(1, 300000) n",
+        "CREATE TABLE aside TABLESPACE space AS SELECT n FROM generate_series(1, 100000) n",
+        "CREATE TABLE doomed AS SELECT n FROM generate_series(1, 1000) n",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let first = (stand.snapshot_of_directory().await, rows(&client).await);
+    for sql in ["UPDATE big SET word = 'new' WHERE n < 1000", "DROP TABLE doomed", "CREATE TABLE late AS SELECT 1 AS n"]
+    {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let second = (stand.snapshot().await, rows(&client).await);
+    stand.wait_all_archived().await;
+    stand.stop_archiving().await;
+    Scene { stand, states: [first, second] }
+}
+
+async fn rows(client: &Client) -> [i64; 2] {
+    let row = client.query_one(ROWS, &[]).await.unwrap();
+    [row.get(0), row.get(1)]
+}
+
+impl Scene {
+    async fn plan(&self, snapshot: &Snapshot) -> RestorePlan {
+        let request = RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
+        self.stand.server.plan(&mut self.stand.catalog().await, &request).await.unwrap().unwrap()
+    }
+
+    /// Restores `snapshot` over what is in `data`, which is then what it was.
+    async fn restore_over(&self, data: &Path, (snapshot, state): &(Snapshot, [i64; 2])) {
+        let target = Arc::new(owned(DataDirectory::new(data)).delta());
+        let feed = Restore::new(&self.stand.server, self.plan(snapshot).await, target.clone()).run().await.unwrap();
+        let local = LocalServer::new(self.stand.install.clone(), data).setting("fsync", "off");
+        let (server, fed) = tokio::join!(local.start(), feed.run());
+        let (server, ()) = (server.unwrap(), fed.unwrap());
+        target.finish_recovery().await.unwrap();
+        let client = connect(&server.connection_string()).await;
+        assert_eq!(rows(&client).await, *state);
+        let aside: i64 = client.query_one("SELECT count(*) FROM aside", &[]).await.unwrap().get(0);
+        assert_eq!(aside, 100_000);
+        // What it does afterwards is not in any snapshot.
+        for sql in ["CREATE TABLE IF NOT EXISTS after AS SELECT 1 AS n", "UPDATE big SET n = n WHERE n % 1000 = 0"] {
+            client.batch_execute(sql).await.unwrap();
+        }
+        server.stop(StopMode::Fast).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_set_back_and_forth() {
+    for major in [15, 18] {
+        let scene = play(major).await;
+        let data = scene.stand.scratch.path().join("set-back");
+        let [first, second] = &scene.states;
+        scene.restore_over(&data, first).await;
+        for name in ["stray", "base/5/99999", "pg_wal/000000010000000000000099", "standby.signal"] {
+            fs::write(data.join(name), "not of the snapshot").unwrap();
+        }
+        symlink("/etc/hostname", data.join("base/link")).unwrap();
+        fs::create_dir_all(data.join("lost/and/found")).unwrap();
+        let untouched = data.join("base/1/1255");
+        let before = (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino());
+        for state in [second, first, first] {
+            scene.restore_over(&data, state).await;
+            for gone in ["stray", "base/link", "lost", "standby.signal", "pitr_restore", "pitr_wal"] {
+                assert!(fs::symlink_metadata(data.join(gone)).is_err(), "{gone} is still there");
+            }
+        }
+        assert_eq!(before, (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino()));
+        assert!(Path::new("/etc/hostname").exists());
+        // The log may be on another disk.
+        let log = scene.stand.scratch.path().join("log-elsewhere");
+        succeed(Command::new("mv").arg(data.join("pg_wal")).arg(&log));
+        symlink(&log, data.join("pg_wal")).unwrap();
+        scene.restore_over(&data, second).await;
+        assert!(fs::symlink_metadata(data.join("pg_wal")).unwrap().is_symlink());
+        assert!(fs::read_dir(&log).unwrap().count() > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_the_servers_or_runs_is_not_touched() {
+    let scene = play(15).await;
+    let [first, second] = &scene.states;
+    let refused = async |data: &Path, why: &str| {
+        let before = succeed(Command::new("find").arg(data).args(["-printf", "%p %s %T@\n"]));
+        let target = Arc::new(owned(DataDirectory::new(data)).delta());
+        let error = Restore::new(&scene.stand.server, scene.plan(&first.0).await, target).run().await.unwrap_err();
+        let text = crate::stand::chain(&error);
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{text}");
+        assert!(text.contains(why), "{text}");
+        assert_eq!(before, succeed(Command::new("find").arg(data).args(["-printf", "%p %s %T@\n"])));
+    };
+    let scratch = scene.stand.scratch.path();
+    refused(&scratch.join("source"), "stop it before").await;
+
+    let other = scratch.join("other");
+    LocalServer::new(scene.stand.install.clone(), &other).init(&InitOptions::default()).await.unwrap();
+    refused(&other, "that of server").await;
+    let papers = scratch.join("papers");
+    fs::create_dir(&papers).unwrap();
+    fs::write(papers.join("thesis"), "").unwrap();
+    refused(&papers, "no data directory").await;
+
+    // One that is whole stays so while its tablespace is somebody else's.
+    let data = scratch.join("restored");
+    scene.restore_over(&data, second).await;
+    let space = PathBuf::from(format!("{}-tablespaces", data.display()));
+    let oid = fs::read_dir(&space).unwrap().next().unwrap().unwrap().file_name();
+    let link = data.join("pg_tblspc").join(oid);
+    fs::remove_file(&link).unwrap();
+    refused(&data, "neither empty nor where").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_one_does_not_start_and_is_repeated() {
+    let scene = play(15).await;
+    let [first, second] = &scene.states;
+    let data = scene.stand.scratch.path().join("interrupted");
+    scene.restore_over(&data, first).await;
+    let plan = scene.plan(&second.0).await;
+    let target = owned(DataDirectory::new(&data)).delta();
+    let manifest_tablespaces = scene.tablespaces().await;
+    target.prepare(second.0.incarnation, &manifest_tablespaces).await.unwrap();
+    // A second one meanwhile is refused.
+    let other = Arc::new(owned(DataDirectory::new(&data)).delta());
+    let error = Restore::new(&scene.stand.server, plan, other).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    drop(target);
+    let local = LocalServer::new(scene.stand.install.clone(), &data);
+    assert!(local.start().await.is_err(), "half of it was started");
+    scene.restore_over(&data, second).await;
+}
+
+impl Scene {
+    async fn tablespaces(&self) -> Vec<pitr::model::Tablespace> {
+        let sql = "SELECT oid, pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'space'";
+        let row = self.stand.client().await.query_one(sql, &[]).await.unwrap();
+        vec![pitr::model::Tablespace::new(row.get(0), row.get::<_, String>(1))]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_many_databases_is_restored() {
+    for major in [15, 18] {
+        let mut stand = Stand::new(major, &InitOptions::default()).await;
+        let client = stand.client().await;
+        for name in ["wanted", "unwanted"] {
+            client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+            let client = connect(&url_of(&stand.url(), name)).await;
+            let fill = "CREATE TABLE big AS SELECT n, md5(n::text) AS word FROM generate_series(1, 100000) n";
+            client.batch_execute(fill).await.unwrap();
+        }
+        stand.archive();
+        Snapshotter::new(&stand.server, stand.postgres.clone()).take().await.unwrap();
+        // The log that is replayed touches both.
+        for name in ["wanted", "unwanted"] {
+            let client = connect(&url_of(&stand.url(), name)).await;
+            let change =
+                "UPDATE big SET word = 'new' WHERE n % 100 = 0; CREATE TABLE late AS SELECT 1 AS n; VACUUM big";
+            for sql in change.split(';') {
+                client.batch_execute(sql).await.unwrap();
+            }
+        }
+        stand.wait_all_archived().await;
+        stand.stop_archiving().await;
+        let state = rows(&connect(&url_of(&stand.url(), "wanted")).await).await;
+        let oid = async |name: &str| -> u32 {
+            client.query_one("SELECT oid FROM pg_database WHERE datname = $1", &[&name]).await.unwrap().get(0)
+        };
+        let (wanted, unwanted) = (oid("wanted").await, oid("unwanted").await);
+
+        let plan = stand.server.plan(&mut stand.catalog().await, &Target::Latest.into()).await.unwrap().unwrap();
+        let data = stand.place();
+        let target = Arc::new(owned(DataDirectory::new(&data)));
+        let settings = RestoreSettings::default().only_databases([wanted]);
+        let restore = Restore::new(&stand.server, plan, target.clone()).settings(settings);
+        let feed = restore.run().await.unwrap();
+        let blocks = |oid: u32| -> u64 {
+            let files = fs::read_dir(data.join(format!("base/{oid}"))).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().blocks()).sum()
+        };
+        assert!(blocks(unwanted) < 200, "{} blocks of 512 bytes", blocks(unwanted));
+        let local = LocalServer::new(stand.install.clone(), &data).setting("fsync", "off");
+        let (server, fed) = tokio::join!(local.start(), feed.run());
+        let (server, ()) = (server.unwrap(), fed.unwrap());
+        let url = server.connection_string();
+        assert_eq!(rows(&connect(&url_of(&url, "wanted")).await).await, state);
+        let refused = tokio_postgres::connect(&url_of(&url, "unwanted"), tokio_postgres::NoTls).await;
+        let refused = refused.map(drop).unwrap_err();
+        let refused = refused.as_db_error().unwrap();
+        assert!(refused.message().contains("mapping file"), "{refused}");
+        connect(&url).await.batch_execute("DROP DATABASE unwanted").await.unwrap();
+        server.stop(StopMode::Fast).await.unwrap();
+    }
+}
+
+/// The connection string `url`, but to the database `name`.
+fn url_of(url: &str, name: &str) -> String {
+    let parts: Vec<_> = url.split_whitespace().filter(|part| !part.starts_with("dbname=")).collect();
+    format!("{} dbname={name}", parts.join(" "))
+}
