@@ -4,6 +4,7 @@
 //! backup archive REPOSITORY KEY CONNECTION           archives the log that there is
 //! backup take    REPOSITORY KEY CONNECTION [DATA]    takes a snapshot, and archives the log that it needs
 //! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
+//! backup delta   REPOSITORY KEY DIRECTORY            the same, over what is left of the server in the directory
 //! ```
 //!
 //! REPOSITORY is a directory, KEY a file; both are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
@@ -24,7 +25,7 @@ use pitr::port::SnapshotSource;
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: backup archive REPOSITORY KEY CONNECTION\n       \
-    backup take REPOSITORY KEY CONNECTION [DATA]\n       backup restore REPOSITORY KEY DIRECTORY";
+    backup take REPOSITORY KEY CONNECTION [DATA]\n       backup restore|delta REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -35,7 +36,12 @@ async fn main() -> Result<()> {
         ["take", repository, key, connection, data] => {
             take(&open(repository, key).await?, connection, Some(data)).await
         }
-        ["restore", repository, key, directory] => restore(&open(repository, key).await?, directory).await,
+        ["restore", repository, key, directory] => {
+            restore(&open(repository, key).await?, DataDirectory::new(directory)).await
+        }
+        ["delta", repository, key, directory] => {
+            restore(&open(repository, key).await?, DataDirectory::new(directory).delta()).await
+        }
         _ => Err(USAGE.into()),
     }
 }
@@ -126,12 +132,12 @@ async fn wait_until(server: &ServerRepository, is_true: impl Fn(&Catalog) -> boo
     Ok(())
 }
 
-async fn restore(repository: &Repository, directory: &str) -> Result<()> {
+async fn restore(repository: &Repository, directory: DataDirectory) -> Result<()> {
     let server = repository.server(&"server".parse()?).await?;
     let catalog = server.inventory().await?.catalog;
     let snapshot = catalog.snapshots().max_by_key(|snapshot| snapshot.consistent_at).ok_or("there is no snapshot")?;
     let plan = plan_restore(&catalog, &RestoreRequest::new(Target::Snapshot(snapshot.id.clone())))?;
-    let (begun, target) = (Instant::now(), Arc::new(DataDirectory::new(directory)));
+    let (begun, target) = (Instant::now(), Arc::new(directory));
     // The log feed is not run: nobody starts the server.
     drop(Restore::new(&server, plan, target).run().await?);
     println!("{}: {:.2?}", snapshot.id, begun.elapsed());
