@@ -1,5 +1,10 @@
 //! Writing packs: the objects that hold the blocks of a snapshot.
 
+use std::pin::pin;
+
+use futures::future::{BoxFuture, Either, FutureExt, select};
+use futures::stream::{FuturesUnordered, TryStreamExt};
+
 use crate::engine::error::Result;
 use crate::engine::repository::ServerRepository;
 use crate::engine::vault::VaultWriter;
@@ -11,6 +16,8 @@ use crate::model::SnapshotId;
 
 /// A pack is ended at the first block that reaches this size.
 const PACK_BYTES: u64 = 64 << 20;
+/// How many complete packs may be on their way to being durable while the next one is written.
+const PACKS_FINISHING: usize = 2;
 
 /// Writes the blocks of one snapshot, in order, into as many packs as it takes.
 #[derive(Debug)]
@@ -20,12 +27,15 @@ pub(super) struct PackWriter {
     number: u32,
     index: PackIndex,
     open: Option<VaultWriter>,
+    /// Those that are complete, but not durable yet: how many bytes each takes.
+    finishing: FuturesUnordered<BoxFuture<'static, Result<u64>>>,
     stored_bytes: u64,
 }
 
 impl PackWriter {
     pub(super) fn new(server: ServerRepository, id: SnapshotId) -> Self {
-        Self { server, id, number: 0, index: PackIndex::default(), open: None, stored_bytes: 0 }
+        let (index, finishing) = (PackIndex::default(), FuturesUnordered::new());
+        Self { server, id, number: 0, index, open: None, finishing, stored_bytes: 0 }
     }
 
     /// Stores a block, and says where; its pack gets a place in `table`.
@@ -44,7 +54,7 @@ impl PackWriter {
             Some(writer) => writer,
             None => self.server.vault.create(&self.server.layout.pack(&self.id, self.number)).await?,
         };
-        self.open = Some(writer.write(&stored).await?);
+        self.open = Some(self.meanwhile(writer.write(&stored)).await?);
         self.index.push(PackEntry::new(content, plain_bytes, stored_bytes, codec, digest));
         if self.index.blocks_bytes() >= PACK_BYTES || self.index.is_full() {
             self.end_pack().await?;
@@ -52,17 +62,39 @@ impl PackWriter {
         Ok(place)
     }
 
-    /// Ends the last pack, and says how many bytes all of them take.
+    /// Ends the last pack, waits until all are durable, and says how many bytes they take.
     pub(super) async fn finish(mut self) -> Result<u64> {
         self.end_pack().await?;
+        while let Some(bytes) = self.finishing.try_next().await? {
+            self.stored_bytes += bytes;
+        }
         Ok(self.stored_bytes)
     }
 
+    /// A storage takes its time until an object is durable; the next pack need not wait for it.
     async fn end_pack(&mut self) -> Result<()> {
         let Some(writer) = self.open.take() else { return Ok(()) };
-        let index = std::mem::take(&mut self.index);
-        self.stored_bytes += writer.write(&index.to_bytes()).await?.finish().await?.bytes;
+        while self.finishing.len() >= PACKS_FINISHING
+            && let Some(bytes) = self.finishing.try_next().await?
+        {
+            self.stored_bytes += bytes;
+        }
+        let index = std::mem::take(&mut self.index).to_bytes();
+        let finished = async move { Ok(writer.write(&index).await?.finish().await?.bytes) };
+        self.finishing.push(finished.boxed());
         self.number += 1;
         Ok(())
+    }
+
+    /// Waits for `work`; what is being finished goes on meanwhile.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let mut work = pin!(work);
+        while !self.finishing.is_empty() {
+            match select(work.as_mut(), self.finishing.try_next()).await {
+                Either::Left((done, _)) => return done,
+                Either::Right((finished, _)) => self.stored_bytes += finished?.unwrap_or_default(),
+            }
+        }
+        work.await
     }
 }
