@@ -132,11 +132,7 @@ async fn where_pages_have_no_checksums_none_is_wrong() {
 #[tokio::test]
 async fn a_standby_is_read_too() {
     for bin in versions() {
-        let cluster = Cluster::start(&bin, &[]);
-        cluster.sql("create table t as select generate_series(1, 1000)");
-        cluster.down("fast");
-        run(command("touch").arg(cluster.data().join("standby.signal")));
-        cluster.up();
+        let cluster = Cluster::standby(&bin);
         let taken = take(&cluster.directory_source()).await;
         assert_eq!(taken.start.role, ServerRole::Standby);
         let label = BackupLabel::parse(&taken.files["backup_label"]).unwrap();

@@ -222,15 +222,10 @@ async fn a_backup_that_is_dropped_or_refused_leaves_nothing_behind() {
     assert_eq!(refused.kind(), PortErrorKind::Denied);
 }
 
-/// A server in recovery, which no primary need be there for.
 #[tokio::test]
 async fn a_standby_says_that_it_is_one() {
     for bin in versions() {
-        let cluster = Cluster::start(&bin, &[]);
-        cluster.sql("create table t as select generate_series(1, 1000)");
-        cluster.down("fast");
-        run(command("touch").arg(cluster.data().join("standby.signal")));
-        cluster.up();
+        let cluster = Cluster::standby(&bin);
         let taken = take(&cluster.source()).await;
         assert_eq!(taken.start.role, ServerRole::Standby);
         assert!(taken.files.keys().any(|path| path.starts_with("base/")) && taken.end.lsn >= taken.start.lsn);

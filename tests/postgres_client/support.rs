@@ -69,6 +69,16 @@ impl Cluster {
         cluster
     }
 
+    /// A server in recovery, which no primary need be there for.
+    pub(crate) fn standby(bin: &Path) -> Self {
+        let cluster = Self::start(bin, &[]);
+        cluster.sql("create table t as select generate_series(1, 1000)");
+        cluster.down("fast");
+        run(command("touch").arg(cluster.data().join("standby.signal")));
+        cluster.up();
+        cluster
+    }
+
     /// A server that does not run yet.
     pub(crate) fn init(bin: &Path, settings: &[&str]) -> Self {
         let cluster = Self::empty(bin);
