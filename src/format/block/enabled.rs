@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 
-use ::zstd::bulk::Compressor;
+use ::zstd::bulk::{Compressor, Decompressor};
 
 use super::BlockError;
 
 thread_local! {
     /// The level, and what compresses at it: its tables take a megabyte, too much to be made anew for every block.
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// How blocks are compressed: by default with Zstandard at level 3.
@@ -49,5 +50,12 @@ impl Default for Compression {
 }
 
 pub(super) fn decompress(stored: &[u8], plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
-    ::zstd::bulk::decompress(stored, plain_bytes).map_err(|_| BlockError::Corrupt { bytes: plain_bytes as u64 })
+    let decompressed = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(stored, plain_bytes)
+    });
+    decompressed.map_err(|_| BlockError::Corrupt { bytes: plain_bytes as u64 })
 }
