@@ -89,6 +89,15 @@ async fn a_server_is_set_back_and_forth() {
             fs::write(data.join(name), "not of the snapshot").unwrap();
         }
         symlink("/etc/hostname", data.join("base/link")).unwrap();
+        let shared = succeed(Command::new("find").arg(data.join("base")).args(["-name", "1259"]));
+        let shared = PathBuf::from(shared.lines().last().unwrap());
+        let elsewhere = scene.stand.scratch.path().join("shared");
+        fs::hard_link(&shared, &elsewhere).unwrap();
+        let content = fs::read(&elsewhere).unwrap();
+        let spaces = PathBuf::from(format!("{}-tablespaces", data.display()));
+        let other_version = fs::read_dir(&spaces).unwrap().next().unwrap().unwrap().path().join("PG_99_999999999/5");
+        fs::create_dir_all(&other_version).unwrap();
+        fs::write(other_version.join("1"), "of a server of another version").unwrap();
         fs::create_dir_all(data.join("lost/and/found")).unwrap();
         let untouched = data.join("base/1/1255");
         let before = (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino());
@@ -99,7 +108,9 @@ async fn a_server_is_set_back_and_forth() {
             }
         }
         assert_eq!(before, (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino()));
-        assert!(Path::new("/etc/hostname").exists());
+        assert!(Path::new("/etc/hostname").exists() && other_version.join("1").exists());
+        assert_eq!(fs::read(&elsewhere).unwrap(), content, "what another directory has of a file was changed");
+        assert_eq!(fs::metadata(&shared).unwrap().nlink(), 1);
         // The log may be on another disk.
         let log = scene.stand.scratch.path().join("log-elsewhere");
         succeed(Command::new("mv").arg(data.join("pg_wal")).arg(&log));
@@ -124,7 +135,7 @@ async fn what_is_not_the_servers_or_runs_is_not_touched() {
         assert_eq!(before, succeed(Command::new("find").arg(data).args(["-printf", "%p %s %T@\n"])));
     };
     let scratch = scene.stand.scratch.path();
-    refused(&scratch.join("source"), "stop it before").await;
+    refused(&scratch.join("source"), "stop its server before").await;
 
     let other = scratch.join("other");
     LocalServer::new(scene.stand.install.clone(), &other).init(&InitOptions::default()).await.unwrap();

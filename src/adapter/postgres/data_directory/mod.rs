@@ -27,7 +27,7 @@ use self::staging::{Expected, Staging};
 use self::standing::{Standing, StandingFile};
 use self::writer::RestoredFile;
 use super::OsUser;
-use crate::model::{FileEntry, Incarnation, SystemId, Tablespace, TimelineId};
+use crate::model::{FileEntry, Incarnation, Tablespace, TimelineId};
 use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
 
 /// What PostgreSQL does not start without, for servers that keep their configuration elsewhere, as Debian's do.
@@ -116,8 +116,9 @@ impl DataDirectory {
     /// Restores over what the server left in the directory, if it left something: of files that are there, only what differs is fetched
     /// and written; what is not in the snapshot is removed, also server logs and the configuration.
     ///
-    /// The directory must be that of the same server by its system identifier, and no server may run there; else nothing is touched. An
-    /// interrupted restore can be repeated, but not started. A tablespace must be empty, or stand where the link of the directory leads
+    /// The directory must be that of the same server by its system identifier, and have no `postmaster.pid`, as it does while a server runs
+    /// there; else nothing is touched. An interrupted restore can be repeated, but not started. Files that have several names (hard links)
+    /// are written anew, so that what another directory has of them stays. A tablespace must be empty, or stand where the link of the directory leads
     /// to and [`tablespace`](Self::tablespace) says. `pg_wal` may be a link; other links are removed, not followed.
     #[must_use]
     pub fn delta(self) -> Self {
@@ -159,7 +160,7 @@ impl DataDirectory {
 impl RestoreTarget for DataDirectory {
     async fn prepare(&self, incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError> {
         let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead);
-        let over = self.restores_over.then_some(incarnation.system_id);
+        let over = self.restores_over.then_some(incarnation);
         let prepared = blocking(move || Prepared::create(layout, over, owner, ahead)).await?;
         let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is prepared already");
         self.prepared.set(Arc::new(prepared)).map_err(|_| twice())
@@ -227,12 +228,12 @@ impl Prepared {
     /// Takes possession of the directories of `layout`, in which the server `over` may stand.
     fn create(
         layout: Layout,
-        over: Option<SystemId>,
+        over: Option<Incarnation>,
         owner: Option<OsUser>,
         ahead: Option<NonZeroUsize>,
     ) -> Result<Self, PortError> {
         layout.check()?;
-        let standing = over.map_or(Ok(None), |system_id| Standing::take(&layout, system_id))?;
+        let standing = over.map_or(Ok(None), |server| Standing::take(&layout, server))?;
         if standing.is_none() {
             layout.directories().try_for_each(require_empty)?;
         }

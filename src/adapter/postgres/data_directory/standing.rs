@@ -1,28 +1,32 @@
 //! A server that stands in the data directory already, over which another state of it is restored.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::disk::{self, failed};
 use super::layout::{CONTROL, CONTROL_WAITING, Layout, STAGING};
-use super::{postmaster, staging};
+use super::staging;
 use crate::format::control_file::ControlFile;
-use crate::model::SystemId;
+use crate::model::{Incarnation, PostgresMajor, SystemId};
 use crate::port::{FileReader, PortError, PortErrorKind};
 
 /// Says whose directory it is while there is no `pg_control`. Locked while somebody restores.
 const MARKER: &str = "pitr_restore";
 /// May be a link to another disk.
 const LOG: &str = "pg_wal";
+/// Is there while a server runs.
+const PID_FILE: &str = "postmaster.pid";
 
 /// What is left of the server, and what is part of the restored one.
 #[derive(Debug)]
 pub(super) struct Standing {
     marker: File,
+    major: PostgresMajor,
     hasher: RandomState,
     /// The hashes of all paths that were restored: 8 bytes a file and what a set needs.
     restored: Mutex<HashSet<u64>>,
@@ -30,29 +34,30 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Takes possession of what stands in the directories of `layout`; `None` if nothing does. From here on it cannot be started.
-    pub(super) fn take(layout: &Layout, system_id: SystemId) -> Result<Option<Self>, PortError> {
+    pub(super) fn take(layout: &Layout, server: Incarnation) -> Result<Option<Self>, PortError> {
         let root = &layout.root;
         if disk::is_empty_or_absent(root)? {
             return Ok(None);
         }
-        check(layout, system_id)?;
-        let marker = mark(root, system_id)?;
+        check(layout, server.system_id)?;
+        let marker = mark(root, server.system_id)?;
         staging::remove(root)?;
         for control in [CONTROL, CONTROL_WAITING] {
             remove_if_any(&root.join(control))?;
         }
         disk::sync_directory(&root.join("global"))?;
         let kept: BTreeSet<_> = own_links(layout).chain([root.join(LOG)]).collect();
-        layout.directories().try_for_each(|directory| remove_links(directory, &kept))?;
-        Ok(Some(Self { marker, hasher: RandomState::new(), restored: Mutex::default() }))
+        let standing = Self { marker, major: server.major, hasher: RandomState::new(), restored: Mutex::default() };
+        standing.directories(layout)?.iter().try_for_each(|directory| remove_links(directory, &kept))?;
+        Ok(Some(standing))
     }
 
     /// Makes way for a file that is part of the restored server.
     pub(super) fn file(&self, path: &Path) -> Result<(), PortError> {
         self.note(path);
         match fs::metadata(path) {
-            Ok(found) if found.is_dir() => fs::remove_dir_all(path).map_err(failed("remove", path)),
-            Ok(found) if !found.is_file() => fs::remove_file(path).map_err(failed("remove", path)),
+            Ok(found) if found.is_dir() => remove(path, true),
+            Ok(found) if !is_own_file(&found) => remove(path, false),
             _ => Ok(()),
         }
     }
@@ -61,7 +66,7 @@ impl Standing {
     pub(super) fn directory(&self, path: &Path) -> Result<(), PortError> {
         self.note(path);
         match fs::metadata(path) {
-            Ok(found) if !found.is_dir() => fs::remove_file(path).map_err(failed("remove", path)),
+            Ok(found) if !found.is_dir() => remove(path, false),
             _ => Ok(()),
         }
     }
@@ -73,7 +78,19 @@ impl Standing {
             self.note(&root.join(kept));
         }
         layout.tablespaces.keys().for_each(|oid| self.note(&layout.link(*oid)));
-        layout.directories().try_for_each(|directory| self.remove_rest_of(directory, root))
+        self.directories(layout)?.iter().try_for_each(|directory| self.remove_rest_of(directory, root))
+    }
+
+    /// The directories that are the server's alone: in those of tablespaces, servers of other versions may have some too.
+    fn directories(&self, layout: &Layout) -> Result<Vec<PathBuf>, PortError> {
+        let mut directories = vec![layout.root.clone()];
+        let prefix = format!("PG_{}_", self.major);
+        for tablespace in layout.tablespaces.values().filter(|tablespace| tablespace.exists()) {
+            let is_own =
+                |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+            directories.extend(list(tablespace)?.into_iter().filter(|path| is_own(path) && path.is_dir()));
+        }
+        Ok(directories)
     }
 
     /// The restored server is complete.
@@ -115,8 +132,9 @@ fn check(layout: &Layout, system_id: SystemId) -> Result<(), PortError> {
         let found = found.map_or_else(|| "no data directory".to_owned(), |found| format!("that of server {found}"));
         return Err(conflict(root, &format!("is {found}, not that of server {system_id}")));
     }
-    if postmaster::runs(root) {
-        return Err(conflict(root, "has a running server: stop it before"));
+    // Where the server runs cannot be told: it may be in another container. So even one that crashed counts.
+    if root.join(PID_FILE).exists() {
+        return Err(conflict(root, "has a postmaster.pid: stop its server before, or, if it crashed, remove the file"));
     }
     let own: BTreeSet<_> = own_links(layout).collect();
     for (oid, directory) in &layout.tablespaces {
@@ -165,9 +183,6 @@ fn own_links(layout: &Layout) -> impl Iterator<Item = PathBuf> {
 
 /// Removes all symbolic links but those that are `kept`: where they lead to is not of the restored server.
 fn remove_links(directory: &Path, kept: &BTreeSet<PathBuf>) -> Result<(), PortError> {
-    if !directory.exists() {
-        return Ok(());
-    }
     for path in list(directory)? {
         let found = fs::symlink_metadata(&path).map_err(failed("look at", &path))?;
         if found.is_dir() {
@@ -207,6 +222,11 @@ fn conflict(path: &Path, what: &str) -> PortError {
     PortError::new(PortErrorKind::Conflict, format!("{} {what}", path.display()))
 }
 
+/// Whether it is a file that no other directory has too, by a hard link, and that can be written in its place.
+fn is_own_file(found: &Metadata) -> bool {
+    found.is_file() && found.nlink() == 1
+}
+
 /// A file that is compared with what is to be restored.
 #[derive(Debug)]
 pub(super) struct StandingFile(File, PathBuf);
@@ -215,7 +235,7 @@ impl StandingFile {
     /// The file at `path`; `None` if there is none, or it cannot be read.
     pub(super) fn open(path: PathBuf) -> Option<Self> {
         let file = File::open(&path).ok()?;
-        file.metadata().is_ok_and(|found| found.is_file()).then_some(Self(file, path))
+        file.metadata().is_ok_and(|found| is_own_file(&found)).then_some(Self(file, path))
     }
 }
 
