@@ -22,6 +22,9 @@ use super::truth::{self, Past, Record};
 use crate::ledger::{self, Load};
 use crate::stand::{Stand, configured, identity, source_of, succeed};
 
+/// So many log backups there are after the first snapshot, before the second one: one in the middle is lost.
+const LOGS_MIN: usize = 4;
+
 /// The transactions that were committed, with their values.
 type Ledger = BTreeMap<u32, i64>;
 
@@ -82,6 +85,11 @@ pub(super) async fn play(major: u32) -> Story {
     let mut kept = Ledger::new();
     let first = snapshot_under_load(&stand, &mut kept).await;
     chapter(&stand, "first", &mut kept).await;
+    while logs_after(&stand, &first).await.len() < LOGS_MIN {
+        let load = Load::start(&stand, 2).await;
+        sleep(Duration::from_millis(300)).await;
+        kept.extend(load.stop().await);
+    }
     // What will be missing must not reach into the segment in which the next snapshot begins.
     stand.client().await.batch_execute("SELECT pg_switch_wal()").await.unwrap();
     sleep(Duration::from_millis(700)).await;
@@ -115,6 +123,17 @@ pub(super) async fn play(major: u32) -> Story {
     let (histories, pasts) = tell(&stand, begin).await;
     let catalog = stand.catalog().await;
     Story { stand, catalog, kept, lost, histories, pasts, hole, snapshots, subtransaction }
+}
+
+/// The log backups with something that can be restored by `snapshot` of the first timeline: where the machine is slow, a snapshot
+/// knows of its consistency long after it was reached.
+async fn logs_after(stand: &Stand, snapshot: &Snapshot) -> Vec<LogBackup> {
+    let catalog = stand.catalog().await;
+    let logs = catalog.logs(Branch::new(snapshot.incarnation, TimelineId::FIRST)).map(LogRef::to_backup);
+    let is_after = |log: &LogBackup| {
+        log.wal.start >= snapshot.wal.end && log.max_commit_time.is_some_and(|at| at > snapshot.consistent_at)
+    };
+    logs.filter(is_after).collect()
 }
 
 /// Of PostgreSQL 15 the server sends it, of later ones its files are read.
@@ -223,16 +242,13 @@ async fn archive_twice(stand: &Stand, ledger: &mut Ledger) {
 
 /// Removes a log backup from between the first two snapshots.
 async fn lose(stand: &Stand, snapshots: &[Snapshot]) -> WalRange {
-    let catalog = stand.catalog().await;
     let [first, behind, ..] = snapshots else { panic!("there are four") };
     let size = behind.segment_size;
     let before = SegmentNumber::containing(behind.wal.start, size).start(size);
-    let branch = Branch::new(first.incarnation, TimelineId::FIRST);
-    let restorable = |log: &LogBackup| log.max_commit_time.is_some_and(|at| at > first.consistent_at);
-    let between = |log: &LogBackup| restorable(log) && log.wal.start >= first.wal.end && log.wal.end <= before;
-    let logs: Vec<_> = catalog.logs(branch).map(LogRef::to_backup).filter(between).collect();
-    assert!(logs.len() >= 2, "{logs:?}");
-    let lost = &logs[logs.len() / 2];
+    let mut logs = logs_after(stand, first).await;
+    logs.retain(|log| log.wal.end <= before);
+    assert!(logs.len() >= LOGS_MIN, "{logs:?}");
+    let lost = &logs[(logs.len() - 1) / 2];
     assert_eq!(stand.faults().await, []);
     fs::remove_file(stand.scratch.path().join("repository").join(lost.key().as_str())).unwrap();
     assert_eq!(stand.faults().await, [lost.key()]);
