@@ -80,45 +80,43 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_is_set_back_and_forth() {
-    for major in [15, 18] {
-        let scene = play(major).await;
-        let data = scene.stand.scratch.path().join("set-back");
-        let [first, second] = &scene.states;
-        scene.restore_over(&data, first).await;
-        for name in ["stray", "base/5/99999", "pg_wal/000000010000000000000099", "standby.signal"] {
-            fs::write(data.join(name), "not of the snapshot").unwrap();
-        }
-        symlink("/etc/hostname", data.join("base/link")).unwrap();
-        let shared = succeed(Command::new("find").arg(data.join("base")).args(["-name", "1259"]));
-        let shared = PathBuf::from(shared.lines().last().unwrap());
-        let elsewhere = scene.stand.scratch.path().join("shared");
-        fs::hard_link(&shared, &elsewhere).unwrap();
-        let content = fs::read(&elsewhere).unwrap();
-        let spaces = PathBuf::from(format!("{}-tablespaces", data.display()));
-        let other_version = fs::read_dir(&spaces).unwrap().next().unwrap().unwrap().path().join("PG_99_999999999/5");
-        fs::create_dir_all(&other_version).unwrap();
-        fs::write(other_version.join("1"), "of a server of another version").unwrap();
-        fs::create_dir_all(data.join("lost/and/found")).unwrap();
-        let untouched = data.join("base/1/1255");
-        let before = (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino());
-        for state in [second, first, first] {
-            scene.restore_over(&data, state).await;
-            for gone in ["stray", "base/link", "lost", "standby.signal", "pitr_restore", "pitr_wal"] {
-                assert!(fs::symlink_metadata(data.join(gone)).is_err(), "{gone} is still there");
-            }
-        }
-        assert_eq!(before, (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino()));
-        assert!(Path::new("/etc/hostname").exists() && other_version.join("1").exists());
-        assert_eq!(fs::read(&elsewhere).unwrap(), content, "what another directory has of a file was changed");
-        assert_eq!(fs::metadata(&shared).unwrap().nlink(), 1);
-        // The log may be on another disk.
-        let log = scene.stand.scratch.path().join("log-elsewhere");
-        succeed(Command::new("mv").arg(data.join("pg_wal")).arg(&log));
-        symlink(&log, data.join("pg_wal")).unwrap();
-        scene.restore_over(&data, second).await;
-        assert!(fs::symlink_metadata(data.join("pg_wal")).unwrap().is_symlink());
-        assert!(fs::read_dir(&log).unwrap().count() > 0);
+    let scene = play(18).await;
+    let data = scene.stand.scratch.path().join("set-back");
+    let [first, second] = &scene.states;
+    scene.restore_over(&data, first).await;
+    for name in ["stray", "base/5/99999", "pg_wal/000000010000000000000099", "standby.signal"] {
+        fs::write(data.join(name), "not of the snapshot").unwrap();
     }
+    symlink("/etc/hostname", data.join("base/link")).unwrap();
+    let shared = succeed(Command::new("find").arg(data.join("base")).args(["-name", "1259"]));
+    let shared = PathBuf::from(shared.lines().last().unwrap());
+    let elsewhere = scene.stand.scratch.path().join("shared");
+    fs::hard_link(&shared, &elsewhere).unwrap();
+    let content = fs::read(&elsewhere).unwrap();
+    let spaces = PathBuf::from(format!("{}-tablespaces", data.display()));
+    let other_version = fs::read_dir(&spaces).unwrap().next().unwrap().unwrap().path().join("PG_99_999999999/5");
+    fs::create_dir_all(&other_version).unwrap();
+    fs::write(other_version.join("1"), "of a server of another version").unwrap();
+    fs::create_dir_all(data.join("lost/and/found")).unwrap();
+    let untouched = data.join("base/1/1255");
+    let before = (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino());
+    for state in [second, first, first] {
+        scene.restore_over(&data, state).await;
+        for gone in ["stray", "base/link", "lost", "standby.signal", "pitr_restore", "pitr_wal"] {
+            assert!(fs::symlink_metadata(data.join(gone)).is_err(), "{gone} is still there");
+        }
+    }
+    assert_eq!(before, (fs::read(&untouched).unwrap(), fs::metadata(&untouched).unwrap().ino()));
+    assert!(Path::new("/etc/hostname").exists() && other_version.join("1").exists());
+    assert_eq!(fs::read(&elsewhere).unwrap(), content, "what another directory has of a file was changed");
+    assert_eq!(fs::metadata(&shared).unwrap().nlink(), 1);
+    // The log may be on another disk.
+    let log = scene.stand.scratch.path().join("log-elsewhere");
+    succeed(Command::new("mv").arg(data.join("pg_wal")).arg(&log));
+    symlink(&log, data.join("pg_wal")).unwrap();
+    scene.restore_over(&data, second).await;
+    assert!(fs::symlink_metadata(data.join("pg_wal")).unwrap().is_symlink());
+    assert!(fs::read_dir(&log).unwrap().count() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,57 +183,54 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_many_databases_is_restored() {
-    for major in [15, 18] {
-        let mut stand = Stand::new(major, &InitOptions::default()).await;
-        let client = stand.client().await;
-        for name in ["wanted", "unwanted"] {
-            client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-            let client = connect(&url_of(&stand.url(), name)).await;
-            let fill = "CREATE TABLE big AS SELECT n, md5(n::text) AS word FROM generate_series(1, 100000) n";
-            client.batch_execute(fill).await.unwrap();
-        }
-        stand.archive();
-        Snapshotter::new(&stand.server, stand.postgres.clone()).take().await.unwrap();
-        // The log that is replayed touches both.
-        for name in ["wanted", "unwanted"] {
-            let client = connect(&url_of(&stand.url(), name)).await;
-            let change =
-                "UPDATE big SET word = 'new' WHERE n % 100 = 0; CREATE TABLE late AS SELECT 1 AS n; VACUUM big";
-            for sql in change.split(';') {
-                client.batch_execute(sql).await.unwrap();
-            }
-        }
-        stand.wait_all_archived().await;
-        stand.stop_archiving().await;
-        let state = rows(&connect(&url_of(&stand.url(), "wanted")).await).await;
-        let oid = async |name: &str| -> u32 {
-            client.query_one("SELECT oid FROM pg_database WHERE datname = $1", &[&name]).await.unwrap().get(0)
-        };
-        let (wanted, unwanted) = (oid("wanted").await, oid("unwanted").await);
-
-        let plan = stand.server.plan(&mut stand.catalog().await, &Target::Latest.into()).await.unwrap().unwrap();
-        let data = stand.place();
-        let target = Arc::new(owned(DataDirectory::new(&data)));
-        let settings = RestoreSettings::default().only_databases([wanted]);
-        let restore = Restore::new(&stand.server, plan, target.clone()).settings(settings);
-        let feed = restore.run().await.unwrap();
-        let blocks = |oid: u32| -> u64 {
-            let files = fs::read_dir(data.join(format!("base/{oid}"))).unwrap();
-            files.map(|file| file.unwrap().metadata().unwrap().blocks()).sum()
-        };
-        assert!(blocks(unwanted) < 200, "{} blocks of 512 bytes", blocks(unwanted));
-        let local = LocalServer::new(stand.install.clone(), &data).setting("fsync", "off");
-        let (server, fed) = tokio::join!(local.start(), feed.run());
-        let (server, ()) = (server.unwrap(), fed.unwrap());
-        let url = server.connection_string();
-        assert_eq!(rows(&connect(&url_of(&url, "wanted")).await).await, state);
-        let refused = tokio_postgres::connect(&url_of(&url, "unwanted"), tokio_postgres::NoTls).await;
-        let refused = refused.map(drop).unwrap_err();
-        let refused = refused.as_db_error().unwrap();
-        assert!(refused.message().contains("mapping file"), "{refused}");
-        connect(&url).await.batch_execute("DROP DATABASE unwanted").await.unwrap();
-        server.stop(StopMode::Fast).await.unwrap();
+    let mut stand = Stand::new(15, &InitOptions::default()).await;
+    let client = stand.client().await;
+    for name in ["wanted", "unwanted"] {
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let client = connect(&url_of(&stand.url(), name)).await;
+        let fill = "CREATE TABLE big AS SELECT n, md5(n::text) AS word FROM generate_series(1, 100000) n";
+        client.batch_execute(fill).await.unwrap();
     }
+    stand.archive();
+    Snapshotter::new(&stand.server, stand.postgres.clone()).take().await.unwrap();
+    // The log that is replayed touches both.
+    for name in ["wanted", "unwanted"] {
+        let client = connect(&url_of(&stand.url(), name)).await;
+        let change = "UPDATE big SET word = 'new' WHERE n % 100 = 0; CREATE TABLE late AS SELECT 1 AS n; VACUUM big";
+        for sql in change.split(';') {
+            client.batch_execute(sql).await.unwrap();
+        }
+    }
+    stand.wait_all_archived().await;
+    stand.stop_archiving().await;
+    let state = rows(&connect(&url_of(&stand.url(), "wanted")).await).await;
+    let oid = async |name: &str| -> u32 {
+        client.query_one("SELECT oid FROM pg_database WHERE datname = $1", &[&name]).await.unwrap().get(0)
+    };
+    let (wanted, unwanted) = (oid("wanted").await, oid("unwanted").await);
+
+    let plan = stand.server.plan(&mut stand.catalog().await, &Target::Latest.into()).await.unwrap().unwrap();
+    let data = stand.place();
+    let target = Arc::new(owned(DataDirectory::new(&data)));
+    let settings = RestoreSettings::default().only_databases([wanted]);
+    let restore = Restore::new(&stand.server, plan, target.clone()).settings(settings);
+    let feed = restore.run().await.unwrap();
+    let blocks = |oid: u32| -> u64 {
+        let files = fs::read_dir(data.join(format!("base/{oid}"))).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().blocks()).sum()
+    };
+    assert!(blocks(unwanted) < 200, "{} blocks of 512 bytes", blocks(unwanted));
+    let local = LocalServer::new(stand.install.clone(), &data).setting("fsync", "off");
+    let (server, fed) = tokio::join!(local.start(), feed.run());
+    let (server, ()) = (server.unwrap(), fed.unwrap());
+    let url = server.connection_string();
+    assert_eq!(rows(&connect(&url_of(&url, "wanted")).await).await, state);
+    let refused = tokio_postgres::connect(&url_of(&url, "unwanted"), tokio_postgres::NoTls).await;
+    let refused = refused.map(drop).unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(refused.message().contains("mapping file"), "{refused}");
+    connect(&url).await.batch_execute("DROP DATABASE unwanted").await.unwrap();
+    server.stop(StopMode::Fast).await.unwrap();
 }
 
 /// The connection string `url`, but to the database `name`.

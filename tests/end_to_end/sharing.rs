@@ -25,7 +25,6 @@ async fn snapshots_of_postgresql_15_share_what_did_not_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_of_postgresql_18_share_what_did_not_change() {
-    share(18, By::Server).await;
     share(18, By::Directory).await;
 }
 

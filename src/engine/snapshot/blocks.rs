@@ -156,15 +156,18 @@ impl BlockReader {
     }
 
     fn ready(&mut self, piece: Piece) -> Result<()> {
-        if self.file.is_some() {
-            return Err(broken("a file is too short"));
-        }
+        self.require_whole_file()?;
         self.slots.push_back(Slot::Ready(piece));
         Ok(())
     }
 
+    fn require_whole_file(&self) -> Result<()> {
+        if self.file.is_some() { Err(broken("a file is too short")) } else { Ok(()) }
+    }
+
     /// Of a file that has not changed, nothing is read.
     async fn begin_reading(&mut self, entry: FileEntry, file: Arc<dyn FileReader>) -> Result<()> {
+        self.require_whole_file()?;
         let known = self.base.file(&entry.path).await?;
         let is_stamped = known.as_ref().is_some_and(|known| is_same(&known.entry, &entry));
         let known = known.map(|known| known.blocks).unwrap_or_default();
@@ -208,9 +211,7 @@ impl BlockReader {
         if entry.bytes == 0 {
             return self.ready(Piece::File(entry));
         }
-        if self.file.is_some() {
-            return Err(broken("a file is too short"));
-        }
+        self.require_whole_file()?;
         self.cutter = self.cutter(&entry.path).await?;
         self.file = Some(OpenFile { missing: entry.bytes, entry });
         Ok(())
