@@ -13,6 +13,7 @@ use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 
 mod compact;
 mod delta;
+mod interrupted;
 mod keys;
 mod sharing;
 mod stamps;

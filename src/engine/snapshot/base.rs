@@ -86,16 +86,16 @@ impl Base {
         earlier: Earlier,
         mistrusted: &BTreeSet<ObjectKey>,
     ) -> Result<Self> {
-        let Earlier { table, sizes, reader, parts, loose } = earlier;
+        let Earlier { table, mut sizes, reader, parts, loose } = earlier;
+        let (index, unreadable) = read_index(server, &reader, &parts).await?;
+        // What cannot be read must not be named by this snapshot, either.
+        unreadable.iter().flat_map(|number| &parts[*number as usize]).for_each(|block| sizes[block.pack as usize] = 0);
         let is_trusted = |id: &PackId| !mistrusted.contains(&server.layout.pack(&id.snapshot, id.number));
         let uses = table.iter().zip(&sizes);
         let reusable = reusable(uses.map(|(pack, size)| (pack.bytes, if is_trusted(&pack.id) { *size } else { 0 })));
         let by_digest = parts.iter().flatten().chain(&loose).map(|block| (block.digest, *block)).collect();
         let packs = Arc::new(BasePacks { table, sizes, reusable, by_digest });
-        let (index, remembered) = (Vec::new(), VecDeque::new());
-        let mut base = Self { server: server.clone(), packs, reader, parts, index, remembered };
-        base.index = base.read_index().await?;
-        Ok(base)
+        Ok(Self { server: server.clone(), packs, reader, parts, index, remembered: VecDeque::new() })
     }
 
     /// The file `path` as it was, if it was there.
@@ -126,22 +126,39 @@ impl Base {
     }
 
     async fn read_part(&self, number: u32) -> Result<Vec<Entry>> {
-        let blocks = &self.parts[number as usize];
-        match manifest::read_part(&self.server, &self.reader, &self.server.layout.data(), blocks).await {
-            Err(error) if error.is_of_object() => Ok(Vec::new()),
-            entries => entries,
+        let read = read_part(&self.server, &self.reader, &self.parts[number as usize]).await?;
+        Ok(read.unwrap_or_default())
+    }
+}
+
+/// Which part tells of which file, by the hash of its path, in order; and the parts that cannot be read.
+async fn read_index(
+    server: &ServerRepository,
+    reader: &Packs,
+    parts: &[Vec<BlockRef>],
+) -> Result<(Vec<(u64, u32)>, Vec<u32>)> {
+    let (mut index, mut unreadable) = (Vec::new(), Vec::new());
+    let numbers = 0..u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let read = stream::iter(numbers)
+        .map(async |number| Ok::<_, Error>((number, read_part(server, reader, &parts[number as usize]).await?)));
+    let mut read = std::pin::pin!(read.buffered(READS_IN_FLIGHT / 4));
+    while let Some((number, entries)) = read.try_next().await? {
+        match entries {
+            Some(entries) => {
+                index.extend(entries.into_iter().filter_map(file_of).map(|(path, _)| (hash(&path), number)));
+            }
+            None => unreadable.push(number),
         }
     }
+    index.sort_unstable();
+    Ok((index, unreadable))
+}
 
-    async fn read_index(&self) -> Result<Vec<(u64, u32)>> {
-        let numbers = 0..u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        let parts = stream::iter(numbers).map(async |number| {
-            let files = self.read_part(number).await?.into_iter().filter_map(file_of);
-            Ok::<Vec<_>, Error>(files.map(|(path, _)| (hash(&path), number)).collect())
-        });
-        let mut index = parts.buffered(READS_IN_FLIGHT / 4).try_concat().await?;
-        index.sort_unstable();
-        Ok(index)
+/// The entries of the part that consists of `blocks`; `None` if it cannot be read.
+async fn read_part(server: &ServerRepository, reader: &Packs, blocks: &[BlockRef]) -> Result<Option<Vec<Entry>>> {
+    match manifest::read_part(server, reader, &server.layout.data(), blocks).await {
+        Err(error) if error.is_of_object() => Ok(None),
+        entries => entries.map(Some),
     }
 }
 

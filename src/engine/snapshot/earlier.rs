@@ -47,18 +47,36 @@ pub(super) async fn find(
     note: &mut RunningNote,
 ) -> Result<Earlier> {
     let data = StoredData::list(server).await?;
-    let interrupted = data.interrupted(&server.recorded_snapshots().await?, server.clock.now());
-    let builds_on = |base: Option<&SnapshotId>| base.into_iter().chain(&interrupted).cloned().collect::<Vec<_>>();
+    let recorded = server.recorded_snapshots().await?;
     for id in server.snapshots_of(incarnation).await?.iter().rev() {
-        note.say(builds_on(Some(id))).await?;
+        let interrupted = announce(server, &data, &recorded, Some(id), note).await?;
         match read_manifest(server, incarnation, id).await {
             // It expired just now, or is damaged.
             Err(error) if error.is_of_object() => {}
             manifest => return data.earlier(server, Some(manifest?), &interrupted).await,
         }
     }
-    note.say(builds_on(None)).await?;
+    let interrupted = announce(server, &data, &recorded, None, note).await?;
     data.earlier(server, None, &interrupted).await
+}
+
+/// Lets `note` say that `base` is built on, and what was interrupted since; gives the latter.
+///
+/// They are young when the note is there: no sweep can have taken them for old that has not seen it. What stood still meanwhile may
+/// come too late.
+async fn announce(
+    server: &ServerRepository,
+    data: &StoredData,
+    recorded: &BTreeSet<SnapshotId>,
+    base: Option<&SnapshotId>,
+    note: &mut RunningNote,
+) -> Result<Vec<SnapshotId>> {
+    let mut interrupted = data.interrupted(recorded, base);
+    interrupted.retain(|id| data.is_young(id, server.clock.now()));
+    note.say(base.into_iter().chain(&interrupted).cloned().collect()).await?;
+    let now = server.clock.now();
+    interrupted.retain(|id| data.is_young(id, now));
+    Ok(interrupted)
 }
 
 async fn read_manifest(server: &ServerRepository, incarnation: Incarnation, id: &SnapshotId) -> Result<Manifest> {
@@ -93,17 +111,22 @@ impl StoredData {
         Ok(data)
     }
 
-    /// The latest of those without a record that stored packs shortly before `now`, oldest first.
-    fn interrupted(&self, recorded: &BTreeSet<SnapshotId>, now: Timestamp) -> Vec<SnapshotId> {
-        let is_young = |modified: Timestamp| modified.saturating_add(INTERRUPTED_AGE_MAX) > now;
+    /// The latest of those without a record that stored packs after `base`, oldest first.
+    fn interrupted(&self, recorded: &BTreeSet<SnapshotId>, base: Option<&SnapshotId>) -> Vec<SnapshotId> {
         let is_interrupted = |(id, stored): &(&SnapshotId, &StoredPacks)| {
-            let is_fit = !stored.is_expired && !stored.packs.is_empty() && stored.modified.is_some_and(is_young);
-            is_fit && !recorded.contains(*id)
+            let is_fit = !stored.is_expired && !stored.packs.is_empty();
+            is_fit && base.is_none_or(|base| *id > base) && !recorded.contains(*id)
         };
         let mut latest: Vec<_> =
             self.0.iter().rev().filter(is_interrupted).map(|(id, _)| id.clone()).take(INTERRUPTED_MAX).collect();
         latest.reverse();
         latest
+    }
+
+    /// Whether `id` stored something shortly before `now`.
+    fn is_young(&self, id: &SnapshotId, now: Timestamp) -> bool {
+        let modified = self.0.get(id).and_then(|stored| stored.modified);
+        modified.is_some_and(|modified| modified.saturating_add(INTERRUPTED_AGE_MAX) > now)
     }
 
     /// What there is of the snapshot that has the manifest `base`, and of those that were `interrupted`.
@@ -124,13 +147,16 @@ impl StoredData {
             }
             unfinished.push(places);
         }
-        let sizes = table.iter().map(|pack| self.size(&pack.id)).collect();
+        let mut sizes: Vec<_> = table.iter().map(|pack| self.size(&pack.id)).collect();
         let table = Arc::new(table);
         let (reader, mut loose) = (Packs::new(server.clone(), Arc::clone(&table)), Vec::new());
         for places in unfinished {
             let contents = Unfinished::read(&reader, places).await?;
             parts.extend(contents.parts);
             loose.extend(contents.loose);
+            for place in contents.unreadable {
+                sizes[place as usize] = 0;
+            }
         }
         Ok(Earlier { table, sizes, reader, parts, loose })
     }
@@ -147,34 +173,56 @@ struct Unfinished {
     parts: Vec<Vec<BlockRef>>,
     /// What follows the last part.
     loose: Vec<BlockRef>,
+    /// Packs that must not be used.
+    unreadable: Vec<u32>,
+    /// What comes next follows a block of the last part.
+    in_part: bool,
 }
 
 impl Unfinished {
-    /// Reads the indexes of the packs at `places`.
+    /// Reads the indexes of the packs at `places`, which are in order of their numbers.
     async fn read(packs: &Packs, places: Vec<u32>) -> Result<Self> {
         let read = stream::iter(places).map(async |place| {
             let index = blame(packs.key(place), packs.index(place).await)?;
-            Ok::<_, Error>((place, index))
+            Ok::<_, Error>((place, index.ok()))
         });
         let mut indexes = std::pin::pin!(read.buffered(INDEXES_IN_FLIGHT));
-        let mut unfinished = Self::default();
+        let (mut unfinished, mut due) = (Self::default(), Some(0));
         while let Some((place, index)) = indexes.try_next().await? {
-            for (offset, entry) in index.iter().flat_map(PackIndex::blocks) {
-                unfinished.add(entry.content, BlockRef::of_entry(place, offset, entry));
+            let number = packs.table().get(place).map(|pack| pack.id.number);
+            unfinished.in_part &= number == due;
+            due = number.and_then(|number| number.checked_add(1));
+            match index {
+                Some(index) => unfinished.add_all(place, &index),
+                None => unfinished.skip(place),
             }
         }
         Ok(unfinished)
     }
 
+    fn add_all(&mut self, place: u32, index: &PackIndex) {
+        for (offset, entry) in index.blocks() {
+            self.add(entry.content, BlockRef::of_entry(place, offset, entry));
+        }
+    }
+
+    fn skip(&mut self, place: u32) {
+        self.unreadable.push(place);
+        self.in_part = false;
+    }
+
     fn add(&mut self, content: Content, block: BlockRef) {
-        match (content, self.parts.last_mut()) {
-            (Content::File, _) => self.loose.push(block),
-            (Content::PartRest, Some(part)) => part.push(block),
+        match content {
+            Content::File => self.loose.push(block),
             // It tells of all files whose blocks come before it.
-            _ => {
+            Content::Part => {
                 self.loose.clear();
                 self.parts.push(vec![block]);
             }
+            Content::PartRest if self.in_part => self.parts.last_mut().into_iter().for_each(|part| part.push(block)),
+            // Of a part whose beginning is not there.
+            Content::PartRest => {}
         }
+        self.in_part = content == Content::Part || self.in_part && content == Content::PartRest;
     }
 }

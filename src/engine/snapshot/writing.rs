@@ -137,28 +137,35 @@ impl<'a> Writing<'a> {
         if self.part.is_complete() { self.end_part().await } else { Ok(()) }
     }
 
+    /// A part is shared as a whole or not at all, so that an interrupted snapshot leaves no pieces of one.
     async fn end_part(&mut self) -> Result<()> {
         let Some(mut text) = self.part.take(&self.table).map_err(unlisted)? else { return Ok(()) };
-        let (mut blocks, mut content) = (Vec::new(), Content::Part);
-        while !text.is_empty() {
-            let plain = text.split_to(text.len().min(PART_BLOCK_BYTES));
-            let block = self.part_block(plain).await?;
-            blocks.push(self.place(content, block).await?);
+        let pieces: Vec<_> =
+            std::iter::from_fn(|| (!text.is_empty()).then(|| text.split_to(text.len().min(PART_BLOCK_BYTES))))
+                .collect();
+        let blocks = self.part_blocks(pieces).await?;
+        let (mut places, mut content) = (Vec::new(), Content::Part);
+        for block in blocks {
+            places.push(self.place(content, block).await?);
             content = Content::PartRest;
         }
-        self.parts.push(blocks);
+        self.parts.push(places);
         Ok(())
     }
 
-    fn part_block(&self, plain: Bytes) -> impl Future<Output = Result<Block>> + Send + use<> {
+    fn part_blocks(&self, pieces: Vec<Bytes>) -> impl Future<Output = Result<Vec<Block>>> + Send + use<> {
         let (vault, compression) = (&self.server.vault, self.settings.compression);
         let (digests, base) = (vault.digests.clone(), Arc::clone(&self.base));
         let job = vault.executor.run(move || {
-            let digest = digests.digest(&plain);
-            match base.find(digest, plain.len(), None) {
-                Some(known) => Ok(Block::Known(known)),
-                None => block::encode(plain, compression).map(|block| Block::New(block, digest)),
+            let find = |piece: &Bytes| base.find(digests.digest(piece), piece.len(), None).map(Block::Known);
+            if let Some(known) = pieces.iter().map(find).collect::<Option<Vec<_>>>() {
+                return Ok(known);
             }
+            let encode = |piece: Bytes| {
+                let digest = digests.digest(&piece);
+                block::encode(piece, compression).map(|block| Block::New(block, digest))
+            };
+            pieces.into_iter().map(encode).collect()
         });
         async move { job.await?.map_err(|error| Error::corrupt("a block", error)) }
     }
@@ -176,6 +183,8 @@ impl<'a> Writing<'a> {
         let shares = shares(&self.id, &self.table, &self.base);
         let head = ManifestHead::new(self.start.incarnation, self.id.clone(), self.start.tablespaces.clone());
         let manifest = Manifest::new(head, self.table, self.parts, counts);
+        // Whoever was swept away meanwhile leaves no manifest, which would look as if its record had been lost.
+        self.note.confirm().await?;
         let manifest = write_manifest(self.server, &self.id, &manifest).await?;
         Ok(Written { wal, end, noticed: self.noticed, manifest, logical_bytes: counts.bytes, pack_bytes, shares })
     }

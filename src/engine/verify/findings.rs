@@ -11,6 +11,7 @@ use crate::engine::inventory::blame;
 use crate::engine::manifest;
 use crate::engine::repository::ServerRepository;
 use crate::format::layout::{CatalogEntry, DataPart};
+use crate::format::manifest::Manifest;
 use crate::model::{
     Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, TimelineId, Timestamp,
 };
@@ -127,7 +128,17 @@ impl<'a> Findings<'a> {
                 }
             }
         }
-        Ok(unreferenced)
+        Ok(if self.is_use_unknown(catalog) { Vec::new() } else { unreferenced })
+    }
+
+    /// Whether there is a snapshot of which nobody can say what it needs.
+    fn is_use_unknown(&self, catalog: &Catalog) -> bool {
+        let is_record = |object: &ObjectKey| {
+            let entry = self.server.layout.parse_catalog(&StoredObject::new(object.clone(), 0));
+            matches!(entry, Ok(CatalogEntry::Snapshot { .. }))
+        };
+        catalog.snapshots().any(|snapshot| self.faults.contains_key(&snapshot.manifest.key))
+            || self.faults.keys().any(is_record)
     }
 
     async fn owner(&mut self, id: &SnapshotId, data: &Data) -> Result<Owner> {
@@ -140,6 +151,7 @@ impl<'a> Findings<'a> {
         }
         let manifest = self.server.layout.manifest(id);
         let record = match blame(manifest.clone(), manifest::read_named(self.server, &manifest, id).await)? {
+            Ok(read) if is_swept(&read, data) => return Ok(Owner::Nobody),
             Ok(read) => self.server.layout.snapshot(read.head.incarnation, id),
             Err((_, error)) if error.kind() == ErrorKind::NotFound => return Ok(Owner::Nobody),
             Err((manifest, error)) => {
@@ -234,4 +246,10 @@ fn stranger(object: &ObjectKey) -> Error {
 
 fn gone(object: &ObjectKey, evidence: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("{object} is missing, but {evidence}"))
+}
+
+/// Whether packs of its own are missing that `manifest` names: a sweep came while the snapshot was being taken.
+fn is_swept(manifest: &Manifest, data: &Data) -> bool {
+    let own = manifest.packs.iter().filter(|pack| pack.id.snapshot == manifest.head.snapshot);
+    own.map(|pack| pack.id.number).any(|number| !data.contains_key(&DataPart::Pack(number)))
 }

@@ -18,7 +18,7 @@ use crate::port::ExecutorExt;
 /// How many manifests are read at a time.
 const MANIFESTS_IN_FLIGHT: usize = 2;
 /// How many packs' indexes are remembered: files that follow each other are mostly in few packs.
-const INDEXES_REMEMBERED: usize = 32;
+const INDEXES_REMEMBERED: usize = 128;
 
 /// A manifest that was verified.
 pub(super) struct ReadManifest<'a> {

@@ -22,7 +22,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is wrong, by object, one fault an object.
     pub faults: Vec<Fault>,
-    /// Data of snapshots that are being taken, or were interrupted. They do no harm.
+    /// Data of snapshots that are being taken, or were interrupted: no snapshot in the catalog needs them. None are named while a
+    /// manifest or a record is damaged or missing, as then nobody knows what is needed.
     pub unreferenced: Vec<StoredObject>,
     pub(super) layout: ServerLayout,
     /// As it would be without the faults, as far as that is known.

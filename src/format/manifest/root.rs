@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{self, Lines};
+use super::lines::{self, LINE_BYTES_MAX, Lines};
 use super::packs::{PackId, PackTable, PackUse};
 use super::{BlockRef, ManifestCounts, ManifestError, check_blocks};
 use crate::model::{Incarnation, SnapshotId, Tablespace};
@@ -12,6 +12,8 @@ use crate::model::{Incarnation, SnapshotId, Tablespace};
 pub(super) const VERSION: u32 = 1;
 /// The most packs that one line lists.
 const LINE_PACKS_MAX: usize = 1 << 16;
+/// The longest part: what ends one, a line that was begun before, and that of its packs.
+const PART_BYTES_MAX: u64 = 3 * LINE_BYTES_MAX as u64;
 
 /// The first line of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +197,9 @@ impl ManifestReader {
     }
 
     fn run(&mut self, run: &PackRun) -> Result<(), ManifestError> {
+        if run.used.len() > LINE_PACKS_MAX {
+            return Err(self.lines.malformed(format!("more than {LINE_PACKS_MAX} packs in one line")));
+        }
         let mut numbers = run.numbers();
         for bytes in &run.used {
             let number = numbers.next().ok_or_else(|| self.lines.malformed("packs with numbers beyond 2^32"))?;
@@ -210,6 +215,9 @@ impl ManifestReader {
 
     fn part(&mut self, blocks: Vec<BlockRef>) -> Result<(), ManifestError> {
         check_blocks(&blocks, self.packs.iter().len(), || format!("part {}", self.parts.len()))?;
+        if blocks.iter().map(|block| u64::from(block.plain_bytes)).sum::<u64>() > PART_BYTES_MAX {
+            return Err(self.lines.malformed("a part is longer than any can be"));
+        }
         self.parts.push(blocks);
         Ok(())
     }
