@@ -31,7 +31,7 @@ pub trait RestoreTarget: Debug + Send + Sync + 'static {
     async fn directory(&self, entry: &FileEntry) -> Result<(), PortError>;
 
     /// What stands in the place of the file `entry` already, of any length, to be compared with it; `None` if nothing does, as where
-    /// the place was empty.
+    /// the place was empty. What lies beyond its end cannot be read: that is an error of the [reader](FileReader::read_at).
     ///
     /// # Errors
     /// As [`directory`](Self::directory).

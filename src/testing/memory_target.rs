@@ -153,9 +153,9 @@ struct MemoryFile(Bytes);
 impl FileReader for MemoryFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError> {
         let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-        let content = &self.0[begin..self.0.len().min(begin + buffer.len())];
-        buffer.fill(0);
-        buffer[..content.len()].copy_from_slice(content);
+        let content = self.0[begin..].get(..buffer.len());
+        let beyond = || PortError::new(PortErrorKind::Invalid, "the file is shorter");
+        buffer.copy_from_slice(content.ok_or_else(beyond)?);
         Ok(Vec::new())
     }
 }

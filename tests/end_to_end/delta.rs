@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer, StopMode};
-use pitr::engine::{ErrorKind, Restore, RestoreSettings, Snapshotter};
+use pitr::engine::{ErrorKind, Observer, Progress, Restore, RestoreSettings, Snapshotter};
 use pitr::model::Snapshot;
 use pitr::plan::{RestorePlan, RestoreRequest, Target};
 use pitr::port::RestoreTarget;
@@ -59,8 +59,17 @@ impl Scene {
     }
 
     /// Restores `snapshot` over what is in `data`, which is then what it was.
-    async fn restore_over(&self, data: &Path, (snapshot, state): &(Snapshot, [i64; 2])) {
-        let target = Arc::new(owned(DataDirectory::new(data)).delta());
+    async fn restore_over(&self, data: &Path, state: &(Snapshot, [i64; 2])) {
+        self.restore_into(data, state, |target| target).await;
+    }
+
+    async fn restore_into(
+        &self,
+        data: &Path,
+        (snapshot, state): &(Snapshot, [i64; 2]),
+        with: impl FnOnce(DataDirectory) -> DataDirectory,
+    ) {
+        let target = Arc::new(with(owned(DataDirectory::new(data)).delta()));
         let feed = Restore::new(&self.stand.server, self.plan(snapshot).await, target.clone()).run().await.unwrap();
         let local = LocalServer::new(self.stand.install.clone(), data).setting("fsync", "off");
         let (server, fed) = tokio::join!(local.start(), feed.run());
@@ -110,13 +119,55 @@ async fn a_server_is_set_back_and_forth() {
     assert!(Path::new("/etc/hostname").exists() && other_version.join("1").exists());
     assert_eq!(fs::read(&elsewhere).unwrap(), content, "what another directory has of a file was changed");
     assert_eq!(fs::metadata(&shared).unwrap().nlink(), 1);
-    // The log may be on another disk.
-    let log = scene.stand.scratch.path().join("log-elsewhere");
-    succeed(Command::new("mv").arg(data.join("pg_wal")).arg(&log));
+}
+
+/// A copy of a data directory leads by its links to what is the original's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_of_a_copy_lead_to_nothing_that_is_lost() {
+    let scene = play(15).await;
+    let [first, second] = &scene.states;
+    let data = scene.stand.scratch.path().join("copy");
+    scene.restore_over(&data, first).await;
+    let elsewhere = |name: &str| {
+        let directory = PathBuf::from(directory_for_servers(&scene.stand.scratch.path().join(name)));
+        fs::write(directory.join("00000001"), "of the original").unwrap();
+        directory
+    };
+    let (log, version) = (elsewhere("log-elsewhere"), elsewhere("version-elsewhere"));
+    fs::remove_dir_all(data.join("pg_wal")).unwrap();
     symlink(&log, data.join("pg_wal")).unwrap();
+    let space = fs::read_dir(format!("{}-tablespaces", data.display())).unwrap().next().unwrap().unwrap().path();
+    let own = fs::read_dir(&space).unwrap().next().unwrap().unwrap().path();
+    fs::remove_dir_all(&own).unwrap();
+    symlink(&version, &own).unwrap();
+    // To open a pipe would wait for ever.
+    let pipe = data.join("base/1/1255");
+    fs::remove_file(&pipe).unwrap();
+    succeed(Command::new("mkfifo").arg(&pipe));
     scene.restore_over(&data, second).await;
-    assert!(fs::symlink_metadata(data.join("pg_wal")).unwrap().is_symlink());
-    assert!(fs::read_dir(&log).unwrap().count() > 0);
+    for directory in [log, version] {
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "{}", directory.display());
+    }
+    assert!(data.join("pg_wal").symlink_metadata().unwrap().is_dir());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_may_have_a_disk_of_its_own() {
+    let scene = play(15).await;
+    let [first, second] = &scene.states;
+    let data = scene.stand.scratch.path().join("two-disks");
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    let is_other = |place: &&str| device(Path::new(place)) != device(scene.stand.scratch.path());
+    let place = ["/dev/shm", "/var/tmp"].into_iter().find(is_other).expect("there are two file systems");
+    let disk = tempfile::tempdir_in(place).unwrap();
+    let log = PathBuf::from(directory_for_servers(&disk.path().join("disk")));
+    for state in [first, second] {
+        scene.restore_into(&data, state, |target| target.wal_directory(log.join("pg_wal"))).await;
+        assert_eq!(fs::read_link(data.join("pg_wal")).unwrap(), log.join("pg_wal"));
+        assert!(fs::read_dir(log.join("pg_wal")).unwrap().count() > 1);
+    }
+    scene.restore_over(&data, first).await;
+    assert!(data.join("pg_wal").symlink_metadata().unwrap().is_dir(), "it was not asked for any more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,9 +219,43 @@ async fn an_interrupted_one_does_not_start_and_is_repeated() {
     let error = Restore::new(&scene.stand.server, plan, other).run().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     drop(target);
-    let local = LocalServer::new(scene.stand.install.clone(), &data);
-    assert!(local.start().await.is_err(), "half of it was started");
+    scene.require_unfit(&data).await;
     scene.restore_over(&data, second).await;
+
+    // In the middle of writing; over what stands, and where nothing stood.
+    let empty = scene.stand.scratch.path().join("nothing");
+    for (data, state) in [(&data, first), (&empty, first)] {
+        for files in [1, 300, 900] {
+            scene.interrupt(data, &state.0, files).await;
+            scene.require_unfit(data).await;
+        }
+        scene.restore_over(data, state).await;
+    }
+}
+
+impl Scene {
+    async fn require_unfit(&self, data: &Path) {
+        let local = LocalServer::new(self.stand.install.clone(), data);
+        assert!(local.start().await.is_err(), "half of it was started");
+    }
+
+    /// Gives up a restore of `snapshot` when it has written so many files.
+    async fn interrupt(&self, data: &Path, snapshot: &Snapshot, files: u64) {
+        let (reached, mut waits) = tokio::sync::mpsc::unbounded_channel();
+        let observer = Observer::new(move |progress: &Progress| {
+            if progress.files >= files {
+                let _ = reached.send(());
+            }
+        });
+        let target = Arc::new(owned(DataDirectory::new(data)).delta());
+        let restore = Restore::new(&self.stand.server, self.plan(snapshot).await, target)
+            .settings(RestoreSettings::default().observer(observer));
+        tokio::select! {
+            biased;
+            _ = waits.recv() => {}
+            done = restore.run() => panic!("it has fewer files: {done:?}"),
+        }
+    }
 }
 
 impl Scene {

@@ -10,7 +10,7 @@ use crate::engine::error::{Context, Result};
 use crate::engine::vault::Vault;
 use crate::format::digest::DigestKey;
 use crate::format::manifest::{BlockRef, ManifestFile};
-use crate::port::{ExecutorExt, FileReader, PortError, RestoreTarget};
+use crate::port::{ExecutorExt, FileReader, RestoreTarget};
 
 /// The blocks that are compared in one go.
 const BLOCKS_AT_A_TIME: usize = 8;
@@ -84,15 +84,13 @@ fn is_left_out(databases: &BTreeSet<u32>, path: &str) -> bool {
 /// Compares the blocks `part`, of which the first begins at `offset`. What cannot be read, is fetched.
 fn fates_of(key: &DigestKey, standing: &dyn FileReader, mut offset: u64, part: &[BlockRef]) -> Vec<Fate> {
     let mut plain = BytesMut::new();
-    let mut fate = |block: &BlockRef| -> Result<Fate, PortError> {
+    let fate = |block: &BlockRef| {
         plain.resize(block.plain_bytes as usize, 0);
-        standing.read_at(offset, &mut plain)?;
+        let is_read = standing.read_at(offset, &mut plain).is_ok();
         offset += u64::from(block.plain_bytes);
-        let is_same = block.is_of(key.digest(&plain), plain.len());
-        Ok(if is_same { Fate::Kept } else { Fate::Fetched })
+        if is_read && block.is_of(key.digest(&plain), plain.len()) { Fate::Kept } else { Fate::Fetched }
     };
-    let fates: Result<_, _> = part.iter().map(&mut fate).collect();
-    fates.unwrap_or_else(|_| vec![Fate::Fetched; part.len()])
+    part.iter().map(fate).collect()
 }
 
 #[cfg(test)]

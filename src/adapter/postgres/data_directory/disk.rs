@@ -68,6 +68,16 @@ pub(super) fn is_empty_or_absent(path: &Path) -> Result<bool, PortError> {
     }
 }
 
+/// Where `path` is when all links are followed, of which the end need not exist yet.
+pub(super) fn real(path: &Path) -> Result<PathBuf, PortError> {
+    match (fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(real(parent)?.join(name))
+        }
+        (found, ..) => found.map_err(failed("look for", path)),
+    }
+}
+
 /// Syncs `path` and all directories below it. Files were synced as they were written.
 pub(super) fn sync_directories(path: &Path) -> Result<(), PortError> {
     for entry in fs::read_dir(path).map_err(failed("list", path))? {

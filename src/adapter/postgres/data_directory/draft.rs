@@ -1,7 +1,7 @@
 //! A file that is being written.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::PathBuf;
 
@@ -13,7 +13,6 @@ use crate::port::PortError;
 
 /// What is gathered before it is written at once: few jumps to another thread, and large writes.
 const GATHERED_BYTES_MAX: usize = 1 << 20;
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What may stand where a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +23,13 @@ pub(super) enum Opening {
     Anew,
     /// Something of which parts may stay.
     Over,
+}
+
+impl Opening {
+    /// For a file of which nothing that stands there stays.
+    const fn without_content(self) -> Self {
+        if matches!(self, Self::Over) { Self::Anew } else { self }
+    }
 }
 
 /// A file that is written from its start to its end, in large pieces.
@@ -94,6 +100,9 @@ impl Draft {
     /// Writes what is gathered, gives the file its length if that may be another, its mode and owner, and syncs it.
     pub(super) fn close(mut self, length: Option<u64>) -> Result<(), PortError> {
         let (mode, owner) = (self.mode, self.owner);
+        if matches!(self.gathered[..], [Piece::Zeros(zeros)] if self.file.is_none() && Some(zeros) == length) {
+            self.opening = self.opening.without_content();
+        }
         let file = self.write_out()?;
         // What is right already is not set: a file that was not touched has nothing to be synced.
         let complete = || {
@@ -115,7 +124,7 @@ impl Draft {
             None => self.open().map_err(failed("create", &self.path))?,
         };
         for piece in self.gathered.drain(..) {
-            write(&mut file, piece, self.opening).map_err(failed("write", &self.path))?;
+            write(&mut file, piece).map_err(failed("write", &self.path))?;
         }
         self.gathered_bytes = 0;
         Ok(self.file.insert(file))
@@ -133,23 +142,65 @@ impl Draft {
     }
 }
 
-/// Where nothing stands, zeros are a hole; the file's length is set in the end.
-fn write(file: &mut File, piece: Piece, opening: Opening) -> io::Result<()> {
+fn write(file: &mut File, piece: Piece) -> io::Result<()> {
     match piece {
         Piece::Bytes(bytes) => file.write_all(&bytes),
-        Piece::Zeros(bytes) if opening == Opening::Over => write_zeros(file, bytes),
-        Piece::Zeros(bytes) | Piece::Kept(bytes) => {
-            let bytes = i64::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
-            file.seek(SeekFrom::Current(bytes)).map(drop)
+        Piece::Zeros(bytes) => {
+            // Beyond what stands there, zeros are a hole; the file's length is set in the end.
+            let standing = file.metadata()?.len().saturating_sub(file.stream_position()?);
+            let written = bytes.min(standing);
+            io::copy(&mut io::repeat(0).take(written), file)?;
+            skip(file, bytes - written)
+        }
+        Piece::Kept(bytes) => {
+            let standing = file.metadata()?.len().saturating_sub(file.stream_position()?);
+            if standing < bytes {
+                return Err(io::Error::other("what stood there has gone meanwhile: somebody else writes here"));
+            }
+            skip(file, bytes)
         }
     }
 }
 
-fn write_zeros(file: &mut File, mut bytes: u64) -> io::Result<()> {
-    while bytes > 0 {
-        let part = bytes.min(ZEROS.len() as u64);
-        file.write_all(&ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())])?;
-        bytes -= part;
+fn skip(file: &mut File, bytes: u64) -> io::Result<()> {
+    let bytes = i64::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    file.seek(SeekFrom::Current(bytes)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Writes `pieces` over what stands at `path`, and says how many bytes the disk has for it.
+    fn over(path: &std::path::Path, length: u64, pieces: impl FnOnce(Draft) -> Draft) -> Result<u64, PortError> {
+        pieces(Draft::new(path.to_owned(), 0o600, None, Opening::Over)).close(Some(length))?;
+        Ok(fs::metadata(path).unwrap().blocks() * 512)
     }
-    Ok(())
+
+    #[test]
+    fn zeros_take_no_room_where_nothing_stands() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        assert_eq!(over(&path, 1 << 20, |draft| draft.with_zeros(1 << 20)).unwrap(), 0, "a new file");
+        fs::write(&path, [7; 1 << 20]).unwrap();
+        assert_eq!(over(&path, 1 << 20, |draft| draft.with_zeros(1 << 20)).unwrap(), 0, "nothing of it stays");
+        fs::write(&path, [7; 4096]).unwrap();
+        let mixed = |draft: Draft| draft.with_kept(1024).with_zeros(1 << 20);
+        assert!(over(&path, (1 << 20) + 1024, mixed).unwrap() <= 8192);
+        assert_eq!(fs::read(&path).unwrap(), [[7; 1024].to_vec(), vec![0; 1 << 20]].concat());
+    }
+
+    #[test]
+    fn what_was_to_stay_must_be_there() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        let kept = |draft: Draft| draft.with_kept(4096);
+        let error = over(&path, 4096, kept).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("somebody else"), "{error}");
+        fs::write(&path, [7; 4096]).unwrap();
+        over(&path, 4096, kept).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [7; 4096]);
+    }
 }

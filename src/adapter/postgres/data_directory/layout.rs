@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::disk;
 use crate::port::{PortError, PortErrorKind};
 
 /// The directory in which log is staged, inside the data directory: so it is on the same file system as `pg_wal` and a
@@ -13,18 +14,24 @@ pub(in crate::adapter::postgres) const CONTROL: &str = "global/pg_control";
 /// Where it waits until everything else is durable.
 pub(super) const CONTROL_WAITING: &str = "global/pg_control.pitr";
 
+/// Says whose directory it is while a [delta](super::DataDirectory::delta) is restored. Locked by whoever does.
+pub(in crate::adapter::postgres) const MARKER: &str = "pitr_restore";
+/// Where PostgreSQL keeps its log. A link if that lies elsewhere.
+pub(super) const LOG: &str = "pg_wal";
+
 /// The file in which the restored server also writes its process ID, as PostgreSQL knows no way to unset the one that its
 /// source may have named. It lies in the data directory, like every relative path of a server that runs.
 pub(super) const EXTERNAL_PID_FILE: &str = "postmaster.pid.external";
 
 /// Files of a running server, or of another recovery, that would hurt a restored one. `tablespace_map` would make
 /// PostgreSQL point the tablespaces at the directories of the source.
-const FILES_LEFT_OUT: [&str; 13] = [
+const FILES_LEFT_OUT: [&str; 14] = [
     "backup_label.old",
     "current_logfiles",
     "current_logfiles.tmp",
     CONTROL_WAITING,
     EXTERNAL_PID_FILE,
+    MARKER,
     "postgresql.auto.conf.tmp",
     "postmaster.opts",
     "postmaster.pid",
@@ -38,7 +45,7 @@ const FILES_LEFT_OUT: [&str; 13] = [
 /// Directories that PostgreSQL fills anew; `excludeDirContents` of `src/backend/backup/basebackup.c`, and the log, which
 /// the restore brings itself.
 const CONTENTS_LEFT_OUT: [&str; 8] =
-    ["pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans", "pg_wal"];
+    ["pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans", LOG];
 
 /// Temporary files, caches and Unix sockets, wherever they lie (`src/include/storage/fd.h`, `src/include/utils/relcache.h`,
 /// `src/include/libpq/pqcomm.h`).
@@ -53,11 +60,13 @@ pub(super) enum Place {
     Nowhere,
 }
 
-/// The data directory and the directories of its tablespaces, all absolute.
+/// The data directory and what it leads to by links, all absolute.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) root: PathBuf,
     pub(super) tablespaces: BTreeMap<u32, PathBuf>,
+    /// The directory of the log, if that is not in the root.
+    pub(super) log: Option<PathBuf>,
 }
 
 impl Layout {
@@ -82,14 +91,15 @@ impl Layout {
         })
     }
 
-    /// Refuses directories of which one lies in, or is, another: each must be empty before and whole after.
+    /// Refuses directories of which one lies in, or is, another, whatever they are called: each must be empty before and whole after.
     pub(super) fn check(&self) -> Result<(), PortError> {
-        let mut directories: Vec<&Path> = self.directories().collect();
+        let mut directories = self.directories().map(disk::real).collect::<Result<Vec<_>, _>>()?;
         directories.sort_unstable();
         match directories.windows(2).find(|pair| matches!(pair, [outer, inner] if inner.starts_with(outer))) {
             Some(pair) => {
-                let context =
-                    format!("the data directory and its tablespaces must lie apart, not in each other: {pair:?}");
+                let context = format!(
+                    "the data directory, its tablespaces and its log must lie apart, not in each other: {pair:?}"
+                );
                 Err(PortError::new(PortErrorKind::Invalid, context))
             }
             None => Ok(()),
@@ -98,12 +108,16 @@ impl Layout {
 
     /// All directories that the restore fills.
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
-        self.tablespaces.values().map(PathBuf::as_path).chain([self.root.as_path()])
+        self.tablespaces.values().chain(&self.log).chain([&self.root]).map(PathBuf::as_path)
     }
 
-    /// The symbolic link that leads PostgreSQL to tablespace `oid`.
-    pub(super) fn link(&self, oid: u32) -> PathBuf {
-        self.root.join("pg_tblspc").join(oid.to_string())
+    /// The symbolic links by which PostgreSQL finds what lies outside the root, and where they lead.
+    pub(super) fn links(&self) -> impl Iterator<Item = (PathBuf, &Path)> {
+        let tablespaces = self
+            .tablespaces
+            .iter()
+            .map(|(oid, directory)| (self.root.join("pg_tblspc").join(oid.to_string()), directory.as_path()));
+        tablespaces.chain(self.log.iter().map(|directory| (self.root.join(LOG), directory.as_path())))
     }
 
     fn tablespace<'p>(&self, parts: &'p [&'p str]) -> Option<(&Path, &'p [&'p str])> {
@@ -130,7 +144,7 @@ mod tests {
     use super::*;
 
     fn layout() -> Layout {
-        Layout { root: "/data".into(), tablespaces: BTreeMap::from([(16385, "/fast".into())]) }
+        Layout { root: "/data".into(), tablespaces: BTreeMap::from([(16385, "/fast".into())]), log: None }
     }
 
     #[test]
@@ -160,6 +174,7 @@ mod tests {
             "base/pgsql_tmp/pgsql_tmp123.0",
             "global/pg_internal.init",
             ".s.PGSQL.5432.lock",
+            "pitr_restore",
             "pitr_wal/end",
         ] {
             assert_eq!(layout().place(path).unwrap(), Place::Nowhere, "{path}");
@@ -170,9 +185,19 @@ mod tests {
     fn directories_lie_apart() {
         assert!(layout().check().is_ok());
         for nested in ["/data", "/data/fast", "/"] {
-            let layout = Layout { tablespaces: BTreeMap::from([(16385, nested.into())]), ..layout() };
-            assert_eq!(layout.check().unwrap_err().kind(), PortErrorKind::Invalid, "{nested}");
+            let tablespace = Layout { tablespaces: BTreeMap::from([(16385, nested.into())]), ..layout() };
+            let log = Layout { log: Some(nested.into()), ..layout() };
+            for layout in [tablespace, log] {
+                assert_eq!(layout.check().unwrap_err().kind(), PortErrorKind::Invalid, "{nested}");
+            }
         }
+        let place = tempfile::tempdir().unwrap();
+        let (real, alias) = (place.path().join("real"), place.path().join("alias"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &alias).unwrap();
+        let tablespaces = BTreeMap::from([(16385, alias.join("not/there/yet"))]);
+        let layout = Layout { root: real, tablespaces, log: None };
+        assert_eq!(layout.check().unwrap_err().kind(), PortErrorKind::Invalid, "by another name");
     }
 
     #[test]

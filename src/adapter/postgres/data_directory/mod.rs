@@ -3,6 +3,7 @@
 mod disk;
 mod draft;
 mod layout;
+mod possession;
 mod postmaster;
 mod settings;
 mod staging;
@@ -21,8 +22,8 @@ use bytes::Bytes;
 pub(super) use self::disk::read_at;
 use self::disk::{blocking, failed};
 use self::draft::{Draft, Opening};
-pub(super) use self::layout::{CONTROL, STAGING};
-use self::layout::{CONTROL_WAITING, Layout, Place};
+pub(super) use self::layout::{CONTROL, MARKER, STAGING};
+use self::layout::{CONTROL_WAITING, LOG, Layout, Place};
 use self::staging::{Expected, Staging};
 use self::standing::{Standing, StandingFile};
 use self::writer::RestoredFile;
@@ -42,8 +43,8 @@ const CONFIGURATION: [(&str, &str); 3] = [
 
 /// Writes a server into a data directory, and stages its log while it recovers.
 ///
-/// - The directory, and those of its tablespaces, must be empty or absent unless it restores over a [delta](Self::delta); they get mode 0700 and, if
-///   [`owner`](Self::owner) is set, that owner.
+/// - The directory, and those of its tablespaces and of its log, must be empty or absent unless it restores over a [delta](Self::delta); they get
+///   mode 0700 and, if [`owner`](Self::owner) is set, that owner.
 /// - A tablespace goes where [`tablespace`](Self::tablespace) says, else into the sibling directory
 ///   `<data directory>-tablespaces/<oid>`. It is never restored in its old place, which may be in use by the source.
 /// - What belongs to the running source (`postmaster.pid`, replication slots, `pg_wal`, other recoveries) is left out.
@@ -52,7 +53,8 @@ const CONFIGURATION: [(&str, &str); 3] = [
 /// - `postgresql.auto.conf` keeps its lines; two blocks are added. One is for the recovery alone. The other detaches the
 ///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions,
 ///   no file of the source for its process ID and, where `postgresql.conf` itself names them, none for access rules.
-/// - The log is staged in `pitr_wal` inside the data directory. PostgreSQL takes segments from there without a copy. It waits for a
+/// - The log is staged in `pitr_wal` inside the data directory. PostgreSQL takes segments from there without a copy, unless its log
+///   [lies on another file system](Self::wal_directory). It waits for a
 ///   segment that is not staged yet, as long as this value lives; if it is dropped, or its process dies, or the log is
 ///   [`abandon`](RestoreTarget::abandon)ed, before [`end_of_wal`](RestoreTarget::end_of_wal), PostgreSQL stops with an error and does not take it for the end of the log.
 /// - A recovery that is interrupted may be started again while this value lives, or after the end was declared.
@@ -63,6 +65,7 @@ const CONFIGURATION: [(&str, &str); 3] = [
 pub struct DataDirectory {
     path: PathBuf,
     tablespaces: BTreeMap<u32, PathBuf>,
+    log: Option<PathBuf>,
     owner: Option<OsUser>,
     segments_ahead: Option<NonZeroUsize>,
     restores_over: bool,
@@ -86,6 +89,7 @@ impl DataDirectory {
         Self {
             path: path.into(),
             tablespaces: BTreeMap::new(),
+            log: None,
             owner: None,
             segments_ahead: None,
             restores_over: false,
@@ -98,6 +102,13 @@ impl DataDirectory {
     pub fn tablespace(mut self, oid: u32, path: impl Into<PathBuf>) -> Self {
         self.tablespaces.insert(oid, path.into());
         self
+    }
+
+    /// Makes `pg_wal` a link to the directory `path`: for a disk of its own. Unless set, it is a directory like any other, also where the
+    /// source, or what stands there, has a link.
+    #[must_use]
+    pub fn wal_directory(self, path: impl Into<PathBuf>) -> Self {
+        Self { log: Some(path.into()), ..self }
     }
 
     /// Gives everything to `user`: for a process that runs as root, as which PostgreSQL refuses to start.
@@ -116,10 +127,13 @@ impl DataDirectory {
     /// Restores over what the server left in the directory, if it left something: of files that are there, only what differs is fetched
     /// and written; what is not in the snapshot is removed, also server logs and the configuration.
     ///
-    /// The directory must be that of the same server by its system identifier, and have no `postmaster.pid`, as it does while a server runs
-    /// there; else nothing is touched. An interrupted restore can be repeated, but not started. Files that have several names (hard links)
-    /// are written anew, so that what another directory has of them stays. A tablespace must be empty, or stand where the link of the directory leads
-    /// to and [`tablespace`](Self::tablespace) says. `pg_wal` may be a link; other links are removed, not followed.
+    /// The directory must be empty, or that of the same server by its system identifier, and have no `postmaster.pid`, as it does while a server
+    /// runs there; else nothing is touched. An interrupted restore can be repeated, but not started. Files that have several names (hard links)
+    /// are written anew, so that what another directory has of them stays. The directories of tablespaces and of the log must be empty, or stand
+    /// where the links of the data directory lead to and [`tablespace`](Self::tablespace) and [`wal_directory`](Self::wal_directory) say. All other
+    /// links are removed, not followed: of a copy, they may lead to what is another server's.
+    ///
+    /// What else may write there, must not meanwhile; a server that is started is refused, or does not find its `pg_control`.
     #[must_use]
     pub fn delta(self) -> Self {
         Self { restores_over: true, ..self }
@@ -147,7 +161,9 @@ impl DataDirectory {
             None => Ok(Path::new(&sibling).join(oid.to_string())),
         };
         let places = tablespaces.iter().map(|tablespace| Ok((tablespace.oid, place(tablespace.oid)?)));
-        Ok(Layout { root, tablespaces: places.collect::<Result<_, PortError>>()? })
+        let tablespaces = places.collect::<Result<_, PortError>>()?;
+        let log = self.log.as_deref().map(absolute).transpose()?;
+        Ok(Layout { root, tablespaces, log })
     }
 
     fn prepared(&self) -> Result<&Arc<Prepared>, PortError> {
@@ -233,16 +249,20 @@ impl Prepared {
         ahead: Option<NonZeroUsize>,
     ) -> Result<Self, PortError> {
         layout.check()?;
-        let standing = over.map_or(Ok(None), |server| Standing::take(&layout, server))?;
-        if standing.is_none() {
-            layout.directories().try_for_each(require_empty)?;
+        match over {
+            Some(server) => possession::check(&layout, server.system_id)?,
+            None => layout.directories().try_for_each(require_empty)?,
         }
-        make_with_parents(&layout.root, owner)?;
-        let staging = Staging::create(&layout.root, owner, ahead)?;
-        disk::make_directory(&layout.root.join("pg_tblspc"), 0o700, owner)?;
-        for (oid, directory) in &layout.tablespaces {
+        let root = &layout.root;
+        if !root.exists() {
+            make_with_parents(root, owner)?;
+        }
+        let standing = over.map(|server| Standing::take(&layout, server)).transpose()?;
+        make_with_parents(root, owner)?;
+        let staging = Staging::create(root, owner, ahead)?;
+        disk::make_directory(&root.join("pg_tblspc"), 0o700, owner)?;
+        for (link, directory) in layout.links() {
             make_with_parents(directory, owner)?;
-            let link = layout.link(*oid);
             if !link.is_symlink() {
                 std::os::unix::fs::symlink(directory, &link).map_err(failed("link", &link))?;
             }
@@ -269,7 +289,7 @@ impl Prepared {
         fs::metadata(&waiting).map_err(failed("find what will be", &control))?;
         self.standing.as_ref().map_or(Ok(()), |standing| standing.remove_rest(&self.layout))?;
         let expected = self.staging.expect(recovery)?;
-        disk::make_directory(&root.join("pg_wal"), 0o700, self.owner)?;
+        disk::make_directory(&root.join(LOG), 0o700, self.owner)?;
         self.configure(recovery)?;
         self.layout.directories().try_for_each(disk::sync_directories)?;
         // Performed last: what was aborted before cannot be started.
@@ -312,11 +332,9 @@ fn finish_recovery(root: &Path) -> Result<(), PortError> {
     let auto_conf = root.join("postgresql.auto.conf");
     let owner = OsUser::owning(root).map_err(failed("look at", root))?;
     disk::replace_file(&auto_conf, &settings::without_recovery(&read_if_any(&auto_conf)?), Some(owner))?;
-    let staged = root.join(STAGING);
-    match fs::remove_dir_all(&staged) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &staged)(error)),
-        _ => disk::sync_directory(root),
-    }
+    staging::remove(root)?;
+    standing::remove_if_any(&root.join(MARKER))?;
+    disk::sync_directory(root)
 }
 
 /// Makes a directory, durably; parents that have to be made belong to `owner` too, who must be able to pass through them.

@@ -12,10 +12,10 @@ fail() {
     exit 255
 }
 
-# A link, not a copy. The file stays until the next one is asked for: PostgreSQL removes what it had not yet renamed to its
+# A link, not a copy, unless pg_wal is on another file system. The file stays until the next one is asked for: PostgreSQL removes what it had not yet renamed to its
 # own name when it was interrupted, and asks again.
 hand_over() {
-    ln "$staging/handed/$name" "$path" || fail "cannot link $name to $path"
+    ln "$staging/handed/$name" "$path" 2>/dev/null || cp "$staging/handed/$name" "$path" || fail "cannot copy $name to $path"
     exit 0
 }
 

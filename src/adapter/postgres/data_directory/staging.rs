@@ -210,14 +210,19 @@ impl Drop for Feeder {
     }
 }
 
-/// Removes what is left of a staged log, and says no if somebody still stages it.
-pub(super) fn remove(data_directory: &Path) -> Result<(), PortError> {
-    let directory = data_directory.join(STAGING);
-    let feeder = directory.join("feeder");
+/// Says no if somebody stages log.
+pub(super) fn require_no_feeder(data_directory: &Path) -> Result<(), PortError> {
+    let feeder = data_directory.join(STAGING).join("feeder");
     if OpenOptions::new().write(true).open(&feeder).is_ok_and(|file| file.try_lock().is_err()) {
         let context = format!("another restore is going on in {}", data_directory.display());
         return Err(PortError::new(PortErrorKind::Conflict, context));
     }
+    Ok(())
+}
+
+/// Removes a staged log, or what is left of one.
+pub(super) fn remove(data_directory: &Path) -> Result<(), PortError> {
+    let directory = data_directory.join(STAGING);
     match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &directory)(error)),
         _ => Ok(()),

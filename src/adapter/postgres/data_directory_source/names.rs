@@ -1,13 +1,14 @@
 //! Which files of a data directory are not in a backup: PostgreSQL's own rules, in `src/backend/backup/basebackup.c`.
 
-use super::super::data_directory::{CONTROL, STAGING};
+use super::super::data_directory::{CONTROL, MARKER, STAGING};
 
 /// Files that are left out wherever they are (`excludeFiles`, and what the file manager of macOS leaves behind).
-const FILES_LEFT_OUT: [&str; 9] = [
+const FILES_LEFT_OUT: [&str; 10] = [
     ".DS_Store",
     "backup_label",
     "backup_manifest",
     "current_logfiles.tmp",
+    MARKER,
     "pg_control.pitr",
     "postgresql.auto.conf.tmp",
     "postmaster.opts",
