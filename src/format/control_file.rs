@@ -12,6 +12,28 @@ pub const CONTROL_FILE_BYTES: usize = 8192;
 const CONTENT_BYTES_MIN: usize = 64;
 const CONTENT_BYTES_MAX: usize = 512;
 
+/// What a server does, or did when it ended (`DBState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerState {
+    /// It replays the log of another one: a standby, or a restore.
+    InArchiveRecovery,
+    /// It takes writes.
+    InProduction,
+    /// It starts, ends, has ended, or recovers from a crash.
+    Other,
+}
+
+impl From<u32> for ServerState {
+    fn from(number: u32) -> Self {
+        match number {
+            5 => Self::InArchiveRecovery,
+            6 => Self::InProduction,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What stands in `pg_control`, as far as a backup needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +42,8 @@ pub struct ControlFile {
     pub system_id: SystemId,
     /// The layout of its catalogs: a part of the names of directories in tablespaces.
     pub catalog_version: u32,
+    /// What it does.
+    pub state: ServerState,
     /// The redo point of its last checkpoint or restart point.
     pub redo: Lsn,
     /// The timeline of that.
@@ -43,11 +67,12 @@ impl ControlFile {
         let mut rest = bytes;
         let system_id = SystemId::new(rest.get_u64_le());
         let (_version, catalog_version) = (rest.get_u32_le(), rest.get_u32_le());
-        // The state, the time, and the place of the checkpoint's record.
-        rest.advance(24);
+        let state = rest.get_u32_le().into();
+        // What aligns it, the time, and the place of the checkpoint's record.
+        rest.advance(20);
         let (redo, timeline) = (Lsn::new(rest.get_u64_le()), TimelineId::new(rest.get_u32_le()));
         let timeline = timeline.ok_or(ControlFileError("it names no timeline"))?;
-        Ok(Self { system_id, catalog_version, redo, timeline })
+        Ok(Self { system_id, catalog_version, state, redo, timeline })
     }
 }
 
@@ -81,6 +106,7 @@ mod tests {
         for content_bytes in [64, 288, 292, 508] {
             let read = ControlFile::parse(&control(content_bytes)).unwrap();
             assert_eq!(read.system_id, SystemId::new(7_000_000_000_000_000_001));
+            assert_eq!(read.state, ServerState::InProduction);
             assert_eq!(
                 (read.catalog_version, read.redo, read.timeline.as_u32()),
                 (202_209_061, Lsn::new(0x0100_0028), 3)

@@ -141,6 +141,41 @@ async fn a_standby_is_read_too() {
     }
 }
 
+/// Of a standby, nothing says when a write is done that began before the backup: only what has not changed for long is known to be whole.
+#[tokio::test]
+async fn what_a_standby_wrote_just_now_has_no_stamp() {
+    let cluster = Cluster::standby(&oldest());
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(take(&cluster.directory_source()).await.stamps.len(), 0);
+    cluster.promote();
+    cluster.sql("checkpoint");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(take(&cluster.directory_source()).await.stamps.len() > 900);
+}
+
+/// Its record is in the log before the backup, but it is in no catalog that can be read yet.
+#[tokio::test]
+async fn a_tablespace_that_is_not_committed_is_read() {
+    let cluster = Cluster::start(&oldest(), &["synchronous_standby_names = nobody"]);
+    let place = cluster.path().join("late");
+    run(command("mkdir").arg(&place));
+    let create = format!("create tablespace late location '{}'", place.display());
+    let mut session = cluster.psql().args(["-c", &create]).stderr(Stdio::null()).spawn().unwrap();
+    let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+    let given_up = Instant::now() + Duration::from_secs(60);
+    while cluster.sql(waits) != "1" {
+        assert!(Instant::now() < given_up, "nobody waits for the standby");
+    }
+    assert_eq!(cluster.sql("select count(*) from pg_tablespace where spcname = 'late'"), "0");
+    let (mine, theirs) = (take(&cluster.directory_source()).await, take(&cluster.source()).await);
+    assert_eq!(mine.start.tablespaces.len(), 1);
+    assert_eq!(mine.start.tablespaces, theirs.start.tablespaces);
+    assert_eq!(mine.files["tablespace_map"], theirs.files["tablespace_map"]);
+    assert_eq!(names_and_directories(&mine), names_and_directories(&theirs));
+    session.kill().unwrap();
+    session.wait().unwrap();
+}
+
 #[tokio::test]
 async fn links_are_followed_where_postgresql_does() {
     let cluster = Cluster::init(&oldest(), &[]);
@@ -179,6 +214,14 @@ async fn the_directory_of_another_server_is_refused() {
     let (kind, message) = refused(&copy).await;
     assert_eq!(kind, PortErrorKind::Invalid, "{message}");
     assert!(message.contains("it is a copy"), "{message}");
+
+    // A standby at the same port as its primary.
+    cluster.down("fast");
+    run(command("touch").arg(cluster.data().join("standby.signal")));
+    cluster.up();
+    let (kind, message) = refused(&copy).await;
+    assert_eq!(kind, PortErrorKind::Invalid, "{message}");
+    assert!(message.contains("InProduction"), "{message}");
 
     fs::remove_file(copy.join("postmaster.pid")).unwrap();
     let (kind, message) = refused(&copy).await;

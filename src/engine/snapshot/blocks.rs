@@ -20,6 +20,8 @@ use crate::port::{ExecutorExt, FileReader, PortError, SnapshotEnd, SnapshotEvent
 
 /// The blocks that are worked on at a time, for each thread.
 const BLOCKS_AHEAD: usize = 16;
+/// And in all, however many threads there are: each block may keep a file open, of which a process may have 1024 by default.
+const BLOCKS_AHEAD_MAX: usize = 256;
 
 /// What a base backup consists of, in the order in which it was read.
 pub(super) enum Piece {
@@ -111,7 +113,7 @@ impl BlockReader {
 
     /// The next piece; [`Piece::End`] is the last.
     pub(super) async fn next(&mut self) -> Result<Piece> {
-        let ahead = self.vault.executor.parallelism().get() * BLOCKS_AHEAD;
+        let ahead = (self.vault.executor.parallelism().get() * BLOCKS_AHEAD).min(BLOCKS_AHEAD_MAX);
         loop {
             while !self.is_complete && self.slots.len() < ahead {
                 self.read().await?;

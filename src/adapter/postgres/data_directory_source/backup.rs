@@ -1,8 +1,9 @@
 //! A base backup between `pg_backup_start` and `pg_backup_stop`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,21 +17,24 @@ use super::DataDirectorySource;
 use super::control;
 use super::pace::Pace;
 use super::readable::PageSettings;
+use super::stamp;
 use super::walk::Walk;
 use crate::format::backup_label::BackupLabel;
 use crate::format::control_file::ControlFile;
-use crate::model::{FileEntry, Lsn, ServerRole, Tablespace, Timestamp};
+use crate::format::tablespace_map::TablespaceMap;
+use crate::model::{FileEntry, Lsn, ServerRole, Timestamp};
 use crate::port::{PortError, PortErrorKind, SnapshotEnd, SnapshotEvent, SnapshotStart, SnapshotStream};
 
 const DOING: &str = "the base backup";
 
 /// A session that waits for its turn, or for files to be read, must not be ended for it.
 const PATIENCE: [&str; 3] = ["SET statement_timeout = 0", "SET lock_timeout = 0", "SET idle_session_timeout = 0"];
+/// Since PostgreSQL 17.
+const PATIENCE_WITH_TRANSACTIONS: &str = "SET transaction_timeout = 0";
+const TRANSACTION_TIMEOUT_SINCE: u32 = 17;
 /// What is known of the tablespaces whose size the role may ask for.
 const SIZE: &str = "SELECT coalesce(sum(pg_tablespace_size(oid)), 0)::bigint FROM pg_tablespace \
      WHERE pg_has_role('pg_read_all_stats', 'MEMBER') OR has_tablespace_privilege(oid, 'CREATE')";
-const TABLESPACES: &str = "SELECT oid, pg_tablespace_location(oid) FROM pg_tablespace \
-     WHERE pg_tablespace_location(oid) LIKE '/%' ORDER BY oid";
 const STOP: &str = "SELECT lsn, labelfile, spcmapfile FROM pg_backup_stop(wait_for_archive => false)";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -38,27 +42,30 @@ const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::b
 pub(super) async fn begin(source: &DataDirectorySource, label: &str) -> Result<Box<dyn SnapshotStream>, PortError> {
     let mut connection = connect(&source.config).await?;
     let identity = connection.identity().await?;
-    for setting in PATIENCE {
+    let major = identity.incarnation.major.as_u32();
+    let patience = (major >= TRANSACTION_TIMEOUT_SINCE).then_some(PATIENCE_WITH_TRANSACTIONS);
+    for setting in PATIENCE.into_iter().chain(patience) {
         connection.query(DOING, setting).await?;
     }
     let port: u16 = connection.show("port").await?;
     control::require_port(&source.directory, port).await?;
     let fast = source.settings.checkpoint == Checkpoint::Fast;
     let begin = format!("SELECT pg_backup_start({}, fast => {fast})", literal(label));
+    let is_primary = connection.is_primary();
+    let settled_before = stamp::settled_before(SystemTime::now(), is_primary);
     let row = connection.patient_row(&begin).await?;
     let lsn = connection.field(&row, 0)?;
-    let control = control::of_server(&source.directory, identity.incarnation.system_id, lsn).await?;
+    let control = control::of_server(&source.directory, identity.incarnation.system_id, is_primary, lsn).await?;
 
     let mut start = SnapshotStart::new(identity.incarnation, identity.segment_size, control.timeline, lsn);
-    start.role = if connection.is_primary() { ServerRole::Primary } else { ServerRole::Standby };
-    start.tablespaces = connection.tablespaces().await?;
+    start.role = if is_primary { ServerRole::Primary } else { ServerRole::Standby };
     let row = connection.patient_row(SIZE).await?;
     start.bytes_estimate = connection.field(&row, 0)?;
     let pages = connection.page_settings(lsn).await?;
     let pace = Arc::new(Pace::new(source.settings.bytes_per_second_max));
-    let version = version_directory(identity.incarnation.major.as_u32(), &control);
-    let (directory, tablespaces) = (source.directory.clone(), start.tablespaces.clone());
-    let walk = blocking(move || Walk::begin(directory, tablespaces, version, pages, pace)).await?;
+    let (directory, version) = (source.directory.clone(), version_directory(major, &control));
+    let walk = blocking(move || Walk::begin(directory, version, settled_before, pages, pace)).await?;
+    start.tablespaces = walk.tablespaces().to_vec();
     let (directory, events) = (source.directory.clone(), VecDeque::new());
     Ok(Box::new(Backup { connection, directory, start, walk: Some(walk), events, skipped: Vec::new() }))
 }
@@ -112,6 +119,7 @@ impl SnapshotStream for Backup {
         let timeline = self.connection.identify_system().await?.timeline;
         let [label, map] = [1, 2].map(|column| row.get(column).cloned().flatten().unwrap_or_default());
         is_label_of(&self.start, &label)?;
+        is_map_of(&self.start, &map)?;
         let mut end = SnapshotEnd::new(lsn, timeline, at);
         end.skipped = std::mem::take(&mut self.skipped);
         end.files = files(&control.entry, label, map);
@@ -140,6 +148,21 @@ fn is_label_of(start: &SnapshotStart, label: &[u8]) -> Result<(), PortError> {
     Err(PortError::new(PortErrorKind::Invalid, context))
 }
 
+/// That the tablespaces that were read are those that the backup began with. PostgreSQL lists them when it begins, so one that is created
+/// or dropped just then may be in one list only.
+fn is_map_of(start: &SnapshotStart, map: &[u8]) -> Result<(), PortError> {
+    let map = TablespaceMap::parse(map).map_err(|error| {
+        PortError::new(PortErrorKind::Invalid, "the server gave no map of its tablespaces").caused_by(error)
+    })?;
+    let listed: BTreeSet<_> = map.tablespaces().iter().map(|listed| (listed.oid, &listed.path[..])).collect();
+    let read: BTreeSet<_> = start.tablespaces.iter().map(|read| (read.oid, read.path.as_bytes())).collect();
+    if listed == read {
+        return Ok(());
+    }
+    let context = "a tablespace was created or dropped when the backup began: try again";
+    Err(PortError::new(PortErrorKind::Unavailable, context))
+}
+
 impl Connection {
     /// The row that `sql` gives, however long that takes: a connection that is lost is noticed.
     async fn patient_row(&mut self, sql: &str) -> Result<Row, PortError> {
@@ -147,13 +170,6 @@ impl Connection {
         let rows = self.rows(DOING).await?;
         self.ready(DOING).await?;
         self.single(rows)
-    }
-
-    /// The tablespaces outside the data directory.
-    async fn tablespaces(&mut self) -> Result<Vec<Tablespace>, PortError> {
-        let rows = self.query(DOING, TABLESPACES).await?;
-        let tablespace = |row| Ok(Tablespace::new(self.field(row, 0)?, self.field::<String>(row, 1)?));
-        rows.iter().map(tablespace).collect()
     }
 
     /// How the pages of a backup that begins at `begin` are checked, if they have checksums.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::super::data_directory::CONTROL;
 use super::backup::blocking;
 use super::walk::entry;
-use crate::format::control_file::ControlFile;
+use crate::format::control_file::{ControlFile, ServerState};
 use crate::model::{FileEntry, Lsn, SystemId};
 use crate::port::{PortError, PortErrorKind};
 
@@ -52,11 +52,22 @@ fn read_whole(path: &Path) -> Result<Control, PortError> {
     unreachable!("the last attempt has a result")
 }
 
-/// The content of the file, which must be that of the server `system_id`, which began a backup at `begin` just now.
-pub(super) async fn of_server(directory: &Path, system_id: SystemId, begin: Lsn) -> Result<ControlFile, PortError> {
+/// The content of the file, which must be that of the server `system_id`, a primary or not, which began a backup at `begin` just now.
+pub(super) async fn of_server(
+    directory: &Path,
+    system_id: SystemId,
+    is_primary: bool,
+    begin: Lsn,
+) -> Result<ControlFile, PortError> {
     let control = read(directory).await?.content;
     if control.system_id != system_id {
         let context = format!("is of server {}, but the connection leads to server {system_id}", control.system_id);
+        return Err(foreign(directory, &context));
+    }
+    let expected = if is_primary { ServerState::InProduction } else { ServerState::InArchiveRecovery };
+    if control.state != expected {
+        let context =
+            format!("is of a server that is {:?}, the connection leads to one that is {expected:?}", control.state);
         return Err(foreign(directory, &context));
     }
     if control.redo < begin {

@@ -38,9 +38,9 @@ use crate::port::{PortError, SnapshotSource, SnapshotStream, SourceIdentity};
 /// out; of one that grows, as much is read as it had; one that shrinks is filled up with zeros: replay mends all that.
 ///
 /// # What counts as unchanged
-/// A file that has the same inode, length, and times of its last change (`st_mtim`, `st_ctim`) as before. A file that changed within the
-/// last 2 seconds, or in the future, gets no stamp and is read again next time, as the system's clock may be too coarse to show the next
-/// change. Whoever sets the clock of the machine back can, with luck, hide a change:
+/// A file that has the same inode, length, and times of its last change (`st_mtim`, `st_ctim`) as before. A file that changed less than
+/// 2 seconds before the backup was asked for, or since, gets no stamp and is read again next time, as the system's clock may be too coarse to show the
+/// next change. On a standby, these are 10 minutes: no checkpoint waits for what is just being written. Whoever sets the clock of the machine back can, with luck, hide a change:
 /// [`read_all`](crate::engine::SnapshotSettings::read_all) finds that, as it finds file systems that do not keep times.
 ///
 /// # Page checksums

@@ -36,6 +36,7 @@ pub(super) struct Walk {
     tablespaces: Vec<Tablespace>,
     /// The only directory in a tablespace that is this server's.
     version: String,
+    settled_before: SystemTime,
     pages: Option<PageSettings>,
     pace: Arc<Pace>,
     /// The directories that it is in, each in the one before it.
@@ -56,18 +57,24 @@ struct Listing {
 }
 
 impl Walk {
-    /// Begins at `root`, with the links of `tablespaces`. Blocks.
+    /// Begins at `root`, in whose tablespaces this server has the directory `version`. What changed since `settled_before` gets no stamp. Blocks.
     pub(super) fn begin(
         root: PathBuf,
-        tablespaces: Vec<Tablespace>,
         version: String,
+        settled_before: SystemTime,
         pages: Option<PageSettings>,
         pace: Arc<Pace>,
     ) -> Result<Self, PortError> {
-        let (events, skipped) = (VecDeque::new(), Vec::new());
-        let mut walk = Self { root, tablespaces, version, pages, pace, open: Vec::new(), events, skipped };
+        let (open, events, skipped) = (Vec::new(), VecDeque::new(), Vec::new());
+        let tablespaces = tablespaces(&root)?;
+        let mut walk = Self { root, tablespaces, version, settled_before, pages, pace, open, events, skipped };
         walk.enter(String::new())?;
         Ok(walk)
+    }
+
+    /// The tablespaces outside the root.
+    pub(super) fn tablespaces(&self) -> &[Tablespace] {
+        &self.tablespaces
     }
 
     /// Whether it has been everywhere.
@@ -112,7 +119,7 @@ impl Walk {
     fn file(&mut self, path: String, name: &str, metadata: Metadata) -> Result<(), PortError> {
         let Some((file, metadata)) = self.open_file(&path, metadata)? else { return Ok(()) };
         let mut entry = entry(path.clone(), &metadata);
-        entry.stamp = stamp::of(&metadata, SystemTime::now());
+        entry.stamp = stamp::of(&metadata, self.settled_before);
         let has_relations = self.open.last().is_some_and(|listing| listing.place.has_relations());
         let relation = RelationFile::parse(name).filter(|_| has_relations);
         let pages = self.pages.zip(relation).and_then(|(pages, file)| Pages::of_segment(pages, file.segment));
@@ -159,7 +166,7 @@ impl Walk {
     fn link(&mut self, path: String, name: &str) -> Result<(), PortError> {
         let in_tablespaces = self.open.last().is_some_and(|listing| listing.place == Place::Tablespaces);
         if in_tablespaces {
-            // One that was made meanwhile is in the log.
+            // One that was made meanwhile shows when the backup ends.
             if self.tablespaces.iter().any(|tablespace| tablespace.oid.to_string() == name) {
                 self.open.push(Listing::new(path, vec![self.version.clone()]));
             }
@@ -231,6 +238,31 @@ impl Listing {
         let is_unlogged = |file: RelationFile<'_>| !file.is_init && self.unlogged.contains(file.number);
         names::is_temporary_relation(name) || RelationFile::parse(name).is_some_and(is_unlogged)
     }
+}
+
+/// The tablespaces to which links lead, as the server itself finds them: in `pg_tablespace` is only what is committed
+/// (`do_pg_backup_start` in `src/backend/access/transam/xlog.c`).
+fn tablespaces(root: &Path) -> Result<Vec<Tablespace>, PortError> {
+    let links = root.join("pg_tblspc");
+    let failed = |error| PortError::io(format!("cannot read {}", links.display()), error);
+    let mut tablespaces = Vec::new();
+    for link in fs::read_dir(&links).map_err(failed)? {
+        let link = link.map_err(failed)?;
+        let oid = link.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(oid) = oid.filter(|_| link.file_type().is_ok_and(|found| found.is_symlink())) {
+            tablespaces.push(Tablespace::new(oid, place(&link.path())?));
+        }
+    }
+    tablespaces.sort_by_key(|tablespace| tablespace.oid);
+    Ok(tablespaces)
+}
+
+fn place(link: &Path) -> Result<String, PortError> {
+    let place = fs::read_link(link).map_err(|error| PortError::io(format!("cannot read {}", link.display()), error))?;
+    place.into_os_string().into_string().map_err(|place| {
+        let context = format!("{} leads to a place whose name is no UTF-8: {place:?}", link.display());
+        PortError::new(PortErrorKind::Invalid, context)
+    })
 }
 
 /// A file or directory with this metadata.
