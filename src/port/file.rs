@@ -8,7 +8,11 @@ use bytes::Bytes;
 use super::PortError;
 
 /// A file that is read where it lies.
+#[async_trait]
 pub trait FileReader: Debug + Send + Sync + 'static {
+    /// Waits until `bytes` more bytes may be read, where reading is limited. Whoever reads asks before; so no thread has to wait.
+    async fn admit(&self, _bytes: usize) {}
+
     /// Fills `buffer` with what stands from byte `offset` on, zeros where the file is shorter, and says which pages in it have a
     /// wrong checksum, if that is checked: their block numbers, counted as PostgreSQL counts those of a relation.
     ///

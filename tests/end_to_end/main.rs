@@ -1,6 +1,7 @@
 //! The main job on real servers: protected under load, then restored to a moment.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod churn;
 mod delta;
 mod instants;
 mod kills;

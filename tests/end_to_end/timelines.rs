@@ -19,14 +19,19 @@ struct Chapter {
     end: Timestamp,
 }
 
-/// Restarts the source as a standby, lets the archiver follow it there, and promotes it under the archiver's eyes.
-async fn promote(stand: &mut Stand) {
+/// Restarts the source as a standby, and lets the archiver follow it there.
+pub(crate) async fn become_standby(stand: &mut Stand) {
     stand.stop_archiving().await;
     stand.source.take().unwrap().stop(StopMode::Fast).await.unwrap();
     fs::write(stand.scratch.path().join("source/standby.signal"), "").unwrap();
     stand.source = Some(stand.local.start().await.unwrap());
     stand.postgres = source_of(stand.source.as_ref().unwrap()).into();
     stand.archive();
+}
+
+/// And promotes it under the archiver's eyes.
+async fn promote(stand: &mut Stand) {
+    become_standby(stand).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let promoted: bool = stand.client().await.query_one("SELECT pg_promote()", &[]).await.unwrap().get(0);
     assert!(promoted);

@@ -266,6 +266,7 @@ async fn no_more_is_read_than_allowed() {
     while read < 3 << 20 {
         if let Some(SnapshotEvent::Readable(entry, file)) = stream.next().await.unwrap() {
             let mut content = vec![0; usize::try_from(entry.bytes).unwrap()];
+            file.admit(content.len()).await;
             file.read_at(0, &mut content).unwrap();
             read += content.len();
         }

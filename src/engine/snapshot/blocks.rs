@@ -128,7 +128,7 @@ impl BlockReader {
 
     async fn read(&mut self) -> Result<()> {
         if let Some(reading) = self.reading.take() {
-            return self.read_block(reading);
+            return self.read_block(reading).await;
         }
         let stream = self.stream.as_mut().ok_or_else(|| broken("it goes on after its end"))?;
         match stream.next().await.context(|| "receiving the base backup")? {
@@ -192,9 +192,10 @@ impl BlockReader {
     }
 
     /// Begins to read the next block, and is not done before the last one.
-    fn read_block(&mut self, mut reading: Reading) -> Result<()> {
+    async fn read_block(&mut self, mut reading: Reading) -> Result<()> {
         let missing = usize::try_from(reading.entry.bytes - reading.offset).unwrap_or(usize::MAX);
         let (file, offset, bytes) = (Arc::clone(&reading.file), reading.offset, missing.min(reading.block_bytes));
+        file.admit(bytes).await;
         let read = move || {
             let mut plain = BytesMut::zeroed(bytes);
             let damaged = file.read_at(offset, &mut plain)?;

@@ -1,8 +1,9 @@
 //! No more bytes a second than allowed.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 /// Makes readers wait for each other.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ impl Pace {
     }
 
     /// Waits until `bytes` more bytes may be read.
-    pub(super) fn wait(&self, bytes: usize) {
+    pub(super) async fn wait(&self, bytes: usize) {
         let Some(rate) = self.bytes_per_second_max else { return };
         let cost = Duration::from_secs_f64(bytes as f64 / f64::from(rate.max(1)));
         let now = Instant::now();
@@ -29,6 +30,6 @@ impl Pace {
             *paid_at = begin + cost;
             begin
         };
-        thread::sleep(begin.duration_since(now));
+        sleep_until(begin).await;
     }
 }

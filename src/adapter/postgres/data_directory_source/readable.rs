@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use super::super::data_directory::read_at;
 use super::pace::Pace;
 use crate::format::page;
@@ -48,9 +50,13 @@ pub(super) struct ReadableFile {
     pub(super) pace: Arc<Pace>,
 }
 
+#[async_trait]
 impl FileReader for ReadableFile {
+    async fn admit(&self, bytes: usize) {
+        self.pace.wait(bytes).await;
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<Vec<u32>, PortError> {
-        self.pace.wait(buffer.len());
         let failed = |error| PortError::io(format!("cannot read {:?} of the data directory", self.path), error);
         let read = read_at(&self.file, offset, buffer).map_err(failed)?;
         // It was truncated meanwhile, and replay will do so again.
