@@ -39,7 +39,7 @@ fn frames(criterion: &mut Criterion) {
     for size in FRAME_SIZES {
         let frame_size = FrameSize::new(size).expect("a frame size");
         let sealer = ObjectSealer::new(&key(), &name(), Salt::new([1; 32]), frame_size);
-        let opener = ObjectOpener::from_header(&key(), &name(), sealer.header()).expect("its header");
+        let opener = ObjectOpener::from_header(key(), &name(), sealer.header()).expect("its header");
         let (position, plaintext) = (FramePosition::inner(0), vec![42; size]);
         let sealed = sealer.seal_frame(position, &plaintext).expect("a full frame");
         let mut out = BytesMut::new();
@@ -74,7 +74,7 @@ fn streams(criterion: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new("open", size), |bencher| {
-            bencher.iter(|| Opener::new(&key(), &name()).open(black_box(&sealed)));
+            bencher.iter(|| Opener::new(key(), &name()).open(black_box(&sealed)));
         });
     }
 }

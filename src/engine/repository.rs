@@ -11,7 +11,7 @@ use super::error::{Context, Error, ErrorKind, Result};
 use super::vault::Vault;
 use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
-use crate::format::seal::{ServerKey, WrappedKey};
+use crate::format::seal::{self, FrameSize, KeyRing, KeyRingError, Salt, ServerKey, WrappedKey};
 use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec, SnapshotId, StoredObject};
 use crate::port::{Clock, Environment, KeyProvider, PortErrorKind, PutMode, Storage, StorageExt, Version};
 
@@ -42,7 +42,7 @@ impl Repository {
     pub async fn create_server(&self, spec: ServerSpec) -> Result<ServerRepository> {
         let layout = ServerLayout::new(&spec.name);
         let key = self.create_key(&spec.name).await?;
-        let vault = self.vault(key);
+        let vault = self.vault(&spec.name, self.ring_of(&spec.name, key).await?);
         let record = ServerRecord::new(spec);
         match vault.put(&layout.record(), encode(&record)?, PutMode::Create).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -67,8 +67,17 @@ impl Repository {
     /// The server `name`, of which nothing was read but its key.
     pub(super) async fn unlock(&self, name: &ServerName) -> Result<ServerRepository> {
         match self.find_key(name).await? {
-            Some(key) => Ok(self.open(name.clone(), self.vault(key))),
+            Some(key) => Ok(self.open(name.clone(), self.vault(name, self.ring_of(name, key).await?))),
             None => Err(self.without_key(name).await?),
+        }
+    }
+
+    /// The object that stands in the way, if the server `name` cannot be unlocked.
+    pub(super) async fn lock_of(&self, name: &ServerName) -> ObjectKey {
+        let layout = ServerLayout::new(name);
+        match self.find_key(name).await {
+            Ok(Some(key)) => layout.retired_keys(key.id()),
+            _ => layout.key(),
         }
     }
 
@@ -122,6 +131,59 @@ impl Repository {
         }
     }
 
+    /// Gives the server `name` a new key: what is stored from now on is sealed by it. What is there stays as it is, and can be opened by whoever has the
+    /// new key, which opens the old ones. Digests of blocks go on with the first key, so snapshots build on older ones as before.
+    ///
+    /// Whoever opened the server before goes on with the old key, and is told to open it anew ([`ErrorKind::Conflict`]) when it meets something that is
+    /// sealed by the new one. Once no such worker is left, the old key seals nothing more. Interrupted at any moment, the server has its old key or its
+    /// new one.
+    ///
+    /// # Errors
+    /// As [`server`](Self::server); [`ErrorKind::Corrupt`] also if the provider cannot unwrap what it wrapped. Then the key is the old one.
+    pub async fn rotate_key(&self, name: &ServerName) -> Result<ServerRepository> {
+        let object = ServerLayout::new(name).key();
+        loop {
+            let Some((wrapped, version)) = self.find_wrapped(name).await? else {
+                return Err(self.without_key(name).await?);
+            };
+            let key = unwrap(&*self.keys, name, &wrapped).await?;
+            let ring = self.ring_of(name, key).await?.rotated(self.draw_key()?);
+            self.store_retired(name, &ring).await?;
+            let anew = wrap(&*self.keys, name, ring.current()).await?;
+            match self.storage.put(&object, anew.to_bytes(), version).await {
+                // Somebody replaced it meanwhile: whoever won made progress, so this ends.
+                Err(error) if error.kind() == PortErrorKind::Conflict => {}
+                replaced => {
+                    replaced.context(|| format!("replacing {object}"))?;
+                    return Ok(self.open(name.clone(), self.vault(name, ring)));
+                }
+            }
+        }
+    }
+
+    /// Stores the retired keys of `ring`, so that they are there before the current one is used.
+    async fn store_retired(&self, name: &ServerName, ring: &KeyRing) -> Result<()> {
+        let object = ServerLayout::new(name).retired_keys(ring.current().id());
+        let mut salt = [0; 32];
+        self.environment.entropy.fill(&mut salt).context(|| "drawing a salt")?;
+        let sealed = seal::seal(ring.current(), &object, Salt::new(salt), FrameSize::default(), &ring.retired_bytes())?;
+        self.storage.put(&object, sealed, PutMode::Create).await.map(drop).context(|| format!("storing {object}"))
+    }
+
+    /// The keys of the server `name`, which seals with `key`.
+    async fn ring_of(&self, name: &ServerName, key: ServerKey) -> Result<KeyRing> {
+        let object = ServerLayout::new(name).retired_keys(key.id());
+        let found = self.storage.find(&object, RECORD_BYTES_MAX).await.context(|| format!("reading {object}"))?;
+        let Some((sealed, _)) = found else { return Ok(key.into()) };
+        let retired = seal::open(&key, &object, &sealed).map_err(|error| Error::open(&object, error))?;
+        KeyRing::parse(key, retired).map_err(|error| match error {
+            KeyRingError::FutureVersion { .. } => {
+                Error::new(ErrorKind::InvalidInput, format!("{object} cannot be read")).caused_by(error)
+            }
+            _ => Error::corrupt(object, error),
+        })
+    }
+
     async fn find_key(&self, name: &ServerName) -> Result<Option<ServerKey>> {
         match self.find_wrapped(name).await? {
             Some((wrapped, _)) => unwrap(&*self.keys, name, &wrapped).await.map(Some),
@@ -156,19 +218,23 @@ impl Repository {
         if let Some(key) = self.find_key(name).await? {
             return Ok(key);
         }
-        let mut secret = Zeroizing::new([0; 32]);
-        self.environment.entropy.fill(&mut *secret).context(|| "drawing a key")?;
-        let key = ServerKey::new(*secret);
+        let key = self.draw_key()?;
         let wrapped = wrap(&*self.keys, name, &key).await?;
         let stored = self.storage.put(&ServerLayout::new(name).key(), wrapped.to_bytes(), PutMode::Create).await;
         stored.context(|| format!("storing the key of server {name}"))?;
         Ok(key)
     }
 
-    fn vault(&self, key: ServerKey) -> Vault {
+    fn draw_key(&self) -> Result<ServerKey> {
+        let mut secret = Zeroizing::new([0; 32]);
+        self.environment.entropy.fill(&mut *secret).context(|| "drawing a key")?;
+        Ok(ServerKey::new(*secret))
+    }
+
+    fn vault(&self, name: &ServerName, keys: KeyRing) -> Vault {
         let Environment { executor, entropy, .. } = self.environment.clone();
-        let digests = key.digest_key();
-        Vault { storage: Arc::clone(&self.storage), executor, entropy, key, digests }
+        let (digests, wrapped) = (keys.digest_key(), ServerLayout::new(name).key());
+        Vault { storage: Arc::clone(&self.storage), executor, entropy, keys, digests, wrapped }
     }
 
     fn open(&self, name: ServerName, vault: Vault) -> ServerRepository {

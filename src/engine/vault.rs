@@ -8,9 +8,14 @@ use futures::TryStreamExt;
 
 use super::error::{Context, Error, ErrorKind, Result};
 use crate::format::digest::DigestKey;
-use crate::format::seal::{self, FrameSize, FrameSpan, ObjectOpener, Opener, Salt, SealedLayout, Sealer, ServerKey};
+use crate::format::seal::{
+    self, FrameSize, FrameSpan, KeyRing, ObjectOpener, OpenError, Opener, Salt, SealedLayout, Sealer, WrappedKey,
+};
 use crate::model::{ObjectKey, StoredObject};
 use crate::port::{Entropy, Executor, ExecutorExt, ObjectMeta, PutMode, Storage, StorageExt, Upload, Version};
+
+/// No wrapped key is longer.
+const WRAPPED_BYTES_MAX: usize = 64 << 10;
 
 /// Seals what is written and opens what is read, off the caller's thread.
 #[derive(Clone, Debug)]
@@ -18,14 +23,16 @@ pub(crate) struct Vault {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) key: ServerKey,
+    pub(crate) keys: KeyRing,
     pub(crate) digests: DigestKey,
+    /// The object that holds the wrapped key.
+    pub(crate) wrapped: ObjectKey,
 }
 
 impl Vault {
     /// Stores `plain` as a whole.
     pub(crate) async fn put(&self, name: &ObjectKey, plain: Bytes, mode: PutMode) -> Result<(StoredObject, Version)> {
-        let (key, object, salt) = (self.key.clone(), name.clone(), self.salt()?);
+        let (key, object, salt) = (self.keys.current().clone(), name.clone(), self.salt()?);
         let seal = move || seal::seal(&key, &object, salt, FrameSize::default(), &plain);
         let sealed = self.executor.run(seal).await??;
         let bytes = sealed.len() as u64;
@@ -43,15 +50,17 @@ impl Vault {
     pub(crate) async fn find(&self, name: &ObjectKey, bytes_max: usize) -> Result<Option<(Bytes, ObjectMeta)>> {
         let found = self.storage.find(name, bytes_max).await.context(|| format!("reading {name}"))?;
         let Some((sealed, meta)) = found else { return Ok(None) };
-        let (key, object) = (self.key.clone(), name.clone());
-        let opened = self.executor.run(move || seal::open(&key, &object, &sealed)).await?;
-        Ok(Some((opened.map_err(|error| Error::open(name, error))?, meta)))
+        let (keys, object) = (self.keys.clone(), name.clone());
+        match self.executor.run(move || seal::open(keys, &object, &sealed)).await? {
+            Ok(plain) => Ok(Some((plain, meta))),
+            Err(error) => Err(self.unopened(name, error).await?),
+        }
     }
 
     /// Begins to write an object of unknown length, which must not exist.
     pub(crate) async fn create(&self, name: &ObjectKey) -> Result<VaultWriter> {
         let upload = self.storage.upload(name, PutMode::Create).await.context(|| format!("storing {name}"))?;
-        let sealer = Sealer::new(&self.key, name, self.salt()?, FrameSize::default());
+        let sealer = Sealer::new(self.keys.current(), name, self.salt()?, FrameSize::default());
         let executor = Arc::clone(&self.executor);
         Ok(VaultWriter { name: name.clone(), executor, sealer, upload, pending: BytesMut::new(), stored_bytes: 0 })
     }
@@ -59,8 +68,8 @@ impl Vault {
     /// Reads an object from its beginning to its end.
     pub(crate) async fn stream(&self, name: &ObjectKey) -> Result<VaultStream> {
         let read = self.storage.get(name, None).await.context(|| format!("reading {name}"))?;
-        let opener = Some(Opener::new(&self.key, name));
-        Ok(VaultStream { name: name.clone(), executor: Arc::clone(&self.executor), opener, body: read.body })
+        let opener = Some(Opener::new(&self.keys, name));
+        Ok(VaultStream { name: name.clone(), vault: self.clone(), opener, body: read.body })
     }
 
     /// Opens an object for reading any of its ranges.
@@ -70,10 +79,29 @@ impl Vault {
             self.storage.get(name, Some(0..header as u64)).await.map_err(|error| missing_or_short(name, error))?;
         let bytes = read.meta.bytes;
         let start = read.collect(header).await.context(|| format!("reading {name}"))?;
-        let opener = ObjectOpener::from_header(&self.key, name, &start).map_err(|error| Error::open(name, error))?;
+        let opener = match ObjectOpener::from_header(&self.keys, name, &start) {
+            Ok(opener) => opener,
+            Err(error) => return Err(self.unopened(name, error).await?),
+        };
         let layout = opener.layout(bytes).map_err(|error| Error::open(name, error))?;
         let (storage, executor) = (Arc::clone(&self.storage), Arc::clone(&self.executor));
         Ok(VaultReader { name: name.clone(), storage, executor, opener: Arc::new(opener), layout })
+    }
+
+    /// Why the object `name` was not opened: it may be sound, and sealed by a key that was rotated in since this vault was opened.
+    async fn unopened(&self, name: &ObjectKey, error: OpenError) -> Result<Error> {
+        if matches!(error, OpenError::WrongKey { .. }) && self.is_rotated().await? {
+            let context = format!("{name} cannot be opened: the server's key was rotated, open the server anew");
+            return Ok(Error::new(ErrorKind::Conflict, context).caused_by(error));
+        }
+        Ok(Error::open(name, error))
+    }
+
+    async fn is_rotated(&self) -> Result<bool> {
+        let found = self.storage.find(&self.wrapped, WRAPPED_BYTES_MAX).await;
+        let found = found.context(|| format!("reading {}", self.wrapped))?;
+        let wrapped = found.and_then(|(bytes, _)| WrappedKey::parse(&bytes).ok());
+        Ok(wrapped.is_some_and(|wrapped| wrapped.server_key_id() != self.keys.current().id()))
     }
 
     fn salt(&self) -> Result<Salt> {
@@ -143,7 +171,7 @@ impl VaultWriter {
 /// An object that is being read from its beginning to its end.
 pub(crate) struct VaultStream {
     name: ObjectKey,
-    executor: Arc<dyn Executor>,
+    vault: Vault,
     opener: Option<Opener>,
     body: futures::stream::BoxStream<'static, Result<Bytes, crate::port::PortError>>,
 }
@@ -159,6 +187,7 @@ impl VaultStream {
                 return Ok(None);
             };
             let (opener, plain) = self
+                .vault
                 .executor
                 .run(move || {
                     let plain = opener.open(&sealed);
@@ -166,7 +195,10 @@ impl VaultStream {
                 })
                 .await?;
             self.opener = Some(opener);
-            let plain = plain.map_err(|error| Error::open(&self.name, error))?;
+            let plain = match plain {
+                Ok(plain) => plain,
+                Err(error) => return Err(self.vault.unopened(&self.name, error).await?),
+            };
             if !plain.is_empty() {
                 return Ok(Some(plain));
             }

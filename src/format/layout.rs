@@ -3,6 +3,7 @@
 //! The name of a log backup carries all that planning needs of it, so a catalog is read from a listing. Sealing binds the name
 //! to the content: an object under a name that lies does not open.
 
+use super::seal::KeyId;
 use crate::model::{
     Incarnation, LogBackup, ObjectKey, ParseError, ServerName, SnapshotId, StoredObject, TimelineId, hex_u64,
 };
@@ -108,6 +109,18 @@ impl ServerLayout {
     #[must_use]
     pub fn key(&self) -> ObjectKey {
         below(&self.root, "key")
+    }
+
+    /// The keys that `key` has taken the place of.
+    #[must_use]
+    pub fn retired_keys(&self, key: KeyId) -> ObjectKey {
+        below(&self.all_retired_keys(), key)
+    }
+
+    /// The directory of the keys that others have taken the place of.
+    #[must_use]
+    pub fn all_retired_keys(&self) -> ObjectKey {
+        below(&self.root, "keys")
     }
 
     /// The server's record: its spec and its incarnations.

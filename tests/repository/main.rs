@@ -14,6 +14,7 @@ use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 mod compact;
 mod delta;
 mod interrupted;
+mod key_rotation;
 mod keys;
 mod sharing;
 mod stamps;

@@ -23,7 +23,7 @@ fn layout(world: &World) -> ServerLayout {
 }
 
 /// Lets a day pass, in which one file in `one_in` changes, and takes a snapshot at its end.
-fn day(world: &World, one_in: u64) -> Snapshot {
+pub(crate) fn day(world: &World, one_in: u64) -> Snapshot {
     world.clock.advance(DAY);
     world.source.change_files(one_in);
     world.source.write(20_000);

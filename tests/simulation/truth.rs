@@ -143,7 +143,7 @@ fn check_coverage(world: &World, catalog: &Catalog, timeline: TimelineId, end: L
 
 fn read(world: &World, backup: LogBackup) -> StoredLog {
     let key = backup.key();
-    let plain = seal::open(&server_key(world), &key, &object(world, &key)).unwrap();
+    let plain = seal::open(server_key(world), &key, &object(world, &key)).unwrap();
     let mut reader = LogReader::new();
     let wal = reader.feed(&plain).unwrap().concat();
     StoredLog { backup, footer: reader.finish().unwrap(), wal }

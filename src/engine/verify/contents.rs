@@ -63,7 +63,8 @@ impl Found {
         let (layout, key) = (&server.layout, &object.key);
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
-            None if *key == layout.key() || *key == layout.record() || key.is_below(&layout.catalog()) => Self::Known,
+            None if *key == layout.key() || *key == layout.record() => Self::Known,
+            None if key.is_below(&layout.catalog()) || key.is_below(&layout.all_retired_keys()) => Self::Known,
             None => Self::Foreign,
         }
     }

@@ -123,7 +123,10 @@ impl Verifier {
             Err((_, error)) if error.kind() == ErrorKind::NotFound && !repository.knows(&name).await? => {
                 return Err(error);
             }
-            Err((_, error)) => return Ok(VerifyReport::locked(settings.depth, layout, error)),
+            Err((_, error)) => {
+                let lock = repository.lock_of(&name).await;
+                return Ok(VerifyReport::locked(settings.depth, layout, lock, error));
+            }
         };
         let from = settings.from.as_ref().map(|object| Place::of(&layout, object)).transpose()?;
         Verification { server, depth: settings.depth, from }.run(&settings.observer).await

@@ -70,13 +70,13 @@ pub enum Cost {
 }
 
 impl VerifyReport {
-    /// The report on a server of which the key is lost, and so everything.
-    pub(super) fn locked(depth: VerifyDepth, layout: ServerLayout, error: Error) -> Self {
+    /// The report on a server of which the key is lost, and so everything: `lock` cannot be opened.
+    pub(super) fn locked(depth: VerifyDepth, layout: ServerLayout, lock: ObjectKey, error: Error) -> Self {
         Self {
             depth,
             objects: 0,
             bytes: 0,
-            faults: vec![Fault::new(layout.key(), error)],
+            faults: vec![Fault::new(lock, error)],
             unreferenced: Vec::new(),
             layout,
             catalog: Catalog::default(),

@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::frame::FrameCipher;
 use super::key::Label;
-use super::{Cut, FrameSize, KeyId, OpenError, Salt, ServerKey, take};
+use super::{Cut, FrameSize, KeyId, KeyRing, OpenError, Salt, ServerKey, take};
 use crate::model::ObjectKey;
 
 /// As in PNG: a byte that is no ASCII and both line ends tell a transfer as text, which would have damaged them.
@@ -67,14 +67,13 @@ pub(super) fn length_of(start: &[u8]) -> Result<usize, OpenError> {
 }
 
 /// The cipher of the frames that follow the header which `start` begins with, and the header's length.
-pub(super) fn read(key: &ServerKey, name: &ObjectKey, start: &[u8]) -> Result<(FrameCipher, usize), OpenError> {
+pub(super) fn read(keys: &KeyRing, name: &ObjectKey, start: &[u8]) -> Result<(FrameCipher, usize), OpenError> {
     let length = length_of(start)?;
     let truncated = OpenError::Truncated { at: start.len() as u64, cut: Cut::WithinHeader };
     let header = start.get(..length).ok_or(truncated)?;
     let fields = Fields::split(header).ok_or(OpenError::CorruptHeader)?;
-    if fields.key_id != key.id() {
-        return Err(OpenError::WrongKey { found: fields.key_id, given: key.id() });
-    }
+    let (found, given) = (fields.key_id, keys.current().id());
+    let key = keys.find(found).ok_or(OpenError::WrongKey { found, given })?;
     authenticator(key, fields.signed).verify_slice(fields.mac).map_err(|_| OpenError::CorruptHeader)?;
     if fields.algorithm != AES_256_GCM {
         return Err(OpenError::UnknownAlgorithm { found: fields.algorithm });

@@ -8,6 +8,7 @@
 //! - [`seal`] and [`open`] take an object as a whole; [`Sealer`] and [`Opener`] take it in chunks, in order;
 //!   [`ObjectSealer`] and [`ObjectOpener`] take single frames, in any order and on several threads at once.
 //! - [`SealedLayout`] says where the frames of a range of plaintext stand, so that one ranged read fetches them.
+//! - A [`KeyRing`] opens what any of a server's keys sealed.
 //! - [`wrap()`] and [`unwrap`] put a server's key under the key of a key provider, as a [`WrappedKey`].
 //!
 //! # Example: a range of an object
@@ -33,6 +34,7 @@ mod error;
 mod frame;
 mod header;
 mod key;
+mod key_ring;
 mod layout;
 mod opener;
 mod sealer;
@@ -41,6 +43,7 @@ mod wrap;
 pub use error::{Cut, OpenError, SealError, UnwrapError};
 pub use frame::{FramePosition, FrameSize};
 pub use key::{KeyId, Salt, ServerKey, WrappingKey};
+pub use key_ring::{KeyRing, KeyRingError};
 pub use layout::{FrameSpan, SealedLayout};
 pub use opener::{ObjectOpener, Opener, open};
 pub use sealer::{ObjectSealer, Sealer, seal};

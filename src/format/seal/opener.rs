@@ -4,15 +4,15 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::FrameCipher;
 use super::layout::sealed_frame_len;
-use super::{Cut, FramePosition, FrameSize, FrameSpan, OpenError, SealedLayout, ServerKey, header};
+use super::{Cut, FramePosition, FrameSize, FrameSpan, KeyRing, OpenError, SealedLayout, header};
 use crate::model::ObjectKey;
 
 /// Opens a whole object that was stored as `name`.
 ///
 /// # Errors
 /// If it is not exactly what was sealed; [`OpenError`] says what is wrong.
-pub fn open(key: &ServerKey, name: &ObjectKey, sealed: &[u8]) -> Result<Bytes, OpenError> {
-    let mut opener = Opener::new(key, name);
+pub fn open(keys: impl Into<KeyRing>, name: &ObjectKey, sealed: &[u8]) -> Result<Bytes, OpenError> {
+    let mut opener = Opener::new(keys, name);
     let plaintext = opener.open(sealed)?;
     opener.finish()?;
     Ok(plaintext)
@@ -30,8 +30,8 @@ impl ObjectOpener {
     ///
     /// # Errors
     /// If `start` is not the header of that object, or is too short.
-    pub fn from_header(key: &ServerKey, name: &ObjectKey, start: &[u8]) -> Result<Self, OpenError> {
-        let (cipher, header_len) = header::read(key, name, start)?;
+    pub fn from_header(keys: impl Into<KeyRing>, name: &ObjectKey, start: &[u8]) -> Result<Self, OpenError> {
+        let (cipher, header_len) = header::read(&keys.into(), name, start)?;
         Ok(Self { cipher, header_len: header_len as u64 })
     }
 
@@ -143,7 +143,7 @@ pub struct Opener {
 
 #[derive(Debug)]
 enum State {
-    Header { key: ServerKey, name: ObjectKey },
+    Header { keys: KeyRing, name: ObjectKey },
     Frames { object: Box<ObjectOpener>, next_index: u32 },
     Complete { sealed_len: u64 },
     Failed(OpenError),
@@ -152,8 +152,8 @@ enum State {
 impl Opener {
     /// Opens the object that was stored as `name`.
     #[must_use]
-    pub fn new(key: &ServerKey, name: &ObjectKey) -> Self {
-        Self { state: State::Header { key: key.clone(), name: name.clone() }, pending: BytesMut::new() }
+    pub fn new(keys: impl Into<KeyRing>, name: &ObjectKey) -> Self {
+        Self { state: State::Header { keys: keys.into(), name: name.clone() }, pending: BytesMut::new() }
     }
 
     /// Opens the next bytes of the object, and returns the plaintext of the frames that are whole by now; it may be empty.
@@ -228,8 +228,8 @@ impl State {
     /// Opens a whole header or frame.
     fn take_part(&mut self, part: &[u8], plaintext: &mut BytesMut) -> Result<(), OpenError> {
         match self {
-            Self::Header { key, name } => {
-                let object = Box::new(ObjectOpener::from_header(key, name, part)?);
+            Self::Header { keys, name } => {
+                let object = Box::new(ObjectOpener::from_header(&*keys, name, part)?);
                 *self = Self::Frames { object, next_index: 0 };
             }
             Self::Frames { object, next_index } => {

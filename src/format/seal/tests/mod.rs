@@ -36,5 +36,5 @@ fn sealed(length: usize) -> Vec<u8> {
 }
 
 fn reopened(sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-    open(&key(), &name(), sealed).map(Vec::from)
+    open(key(), &name(), sealed).map(Vec::from)
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn opener(sealed: &[u8]) -> ObjectOpener {
-    ObjectOpener::from_header(&key(), &name(), sealed).unwrap()
+    ObjectOpener::from_header(key(), &name(), sealed).unwrap()
 }
 
 /// Reads as an engine would.

@@ -18,7 +18,7 @@ fn sealed_in_chunks(plaintext: &[u8], chunk: usize) -> Vec<u8> {
 }
 
 fn opened_in_chunks(sealed: &[u8], chunk: usize) -> Result<Vec<u8>, OpenError> {
-    let mut opener = Opener::new(&key(), &name());
+    let mut opener = Opener::new(key(), &name());
     let mut plaintext = Vec::new();
     for chunk in sealed.chunks(chunk) {
         plaintext.extend(opener.open(chunk)?);
@@ -53,7 +53,7 @@ fn at_most_a_frame_is_held_back() {
     let header = SealedLayout::header_len(&name());
     assert_eq!(sealer.seal(&plaintext(FRAME)).unwrap().len(), header);
     assert_eq!(sealer.seal(&[1]).unwrap().len(), SEALED_FRAME);
-    let mut opener = Opener::new(&key(), &name());
+    let mut opener = Opener::new(key(), &name());
     let sealed = sealed(10_000);
     assert_eq!(opener.open(&sealed[..header + SEALED_FRAME - 1]).unwrap().len(), 0);
     assert_eq!(opener.open(&sealed[header + SEALED_FRAME - 1..header + SEALED_FRAME]).unwrap().len(), FRAME);
@@ -63,7 +63,7 @@ fn at_most_a_frame_is_held_back() {
 fn frames_are_sealed_and_opened_in_any_order() {
     let (plain, whole) = (plaintext(10_000), sealed(10_000));
     let sealer = ObjectSealer::new(&key(), &name(), salt(), FRAME_SIZE);
-    let opener = ObjectOpener::from_header(&key(), &name(), sealer.header()).unwrap();
+    let opener = ObjectOpener::from_header(key(), &name(), sealer.header()).unwrap();
     let mut at_end = whole.len();
     let positions = [FramePosition::inner(0), FramePosition::inner(1), FramePosition::last(2)];
     for (position, plain) in positions.into_iter().zip(plain.chunks(FRAME)).rev() {
@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn any_chunks_of_any_plaintext(length in 0..40_000_usize, cuts in prop::collection::vec(1..9000_usize, 1..20)) {
         let (plain, mut sealer) = (plaintext(length), Sealer::new(&key(), &name(), salt(), FRAME_SIZE));
-        let mut opener = Opener::new(&key(), &name());
+        let mut opener = Opener::new(key(), &name());
         let (mut rest, mut opened) = (&plain[..], Vec::new());
         for cut in cuts {
             let (chunk, after) = rest.split_at(cut.min(rest.len()));

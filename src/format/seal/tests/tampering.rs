@@ -86,7 +86,7 @@ fn anything_appended() {
         for extra in [one, &[0; 24], last, &sealed] {
             assert_eq!(reopened(&[&sealed[..], extra].concat()), Err(expected.clone()));
         }
-        let mut opener = Opener::new(&key(), &name());
+        let mut opener = Opener::new(key(), &name());
         opener.open(&sealed).unwrap();
         assert_eq!(opener.open(one), Err(expected.clone()));
         assert_eq!(opener.open(&[]), Ok(bytes::Bytes::new()));
@@ -138,8 +138,8 @@ fn frames_of_another_object_or_of_the_same_one_before() {
 fn an_object_that_is_stored_under_another_name() {
     let other: ObjectKey = "servers/prod/log/22".parse().unwrap();
     let error = OpenError::Misplaced { sealed_as: name(), stored_as: other.clone() };
-    assert_eq!(open(&key(), &other, &sealed(40)), Err(error.clone()));
-    assert_eq!(ObjectOpener::from_header(&key(), &other, &sealed(40)).unwrap_err(), error);
+    assert_eq!(open(key(), &other, &sealed(40)), Err(error.clone()));
+    assert_eq!(ObjectOpener::from_header(key(), &other, &sealed(40)).unwrap_err(), error);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_header_that_only_the_key_could_have_made_is_still_checked() {
 #[test]
 fn an_error_is_final() {
     let damaged = with(sealed(2 * FRAME), |sealed| sealed[place(0).start + 20] ^= 1);
-    let mut opener = Opener::new(&key(), &name());
+    let mut opener = Opener::new(key(), &name());
     assert_eq!(opener.open(&damaged[..HEADER + 30]).unwrap().len(), 0);
     let error = opener.open(&damaged[HEADER + 30..]).unwrap_err();
     assert_eq!(opener.open(&[0]), Err(error.clone()));
@@ -189,7 +189,7 @@ fn an_error_is_final() {
 #[test]
 fn single_frames_at_the_wrong_place() {
     let sealed = sealed(2 * FRAME);
-    let opener = ObjectOpener::from_header(&key(), &name(), &sealed).unwrap();
+    let opener = ObjectOpener::from_header(key(), &name(), &sealed).unwrap();
     let open = |position, index| opener.open_frame(position, &sealed[place(index)]).map(Vec::from);
     assert!(open(FramePosition::inner(0), 0).is_ok());
     assert_eq!(open(FramePosition::inner(1), 0), reordered(1, 0));
@@ -202,7 +202,7 @@ fn single_frames_at_the_wrong_place() {
 #[test]
 fn nothing_is_appended_unless_it_is_right() {
     let sealed = sealed(2 * FRAME);
-    let opener = ObjectOpener::from_header(&key(), &name(), &sealed).unwrap();
+    let opener = ObjectOpener::from_header(key(), &name(), &sealed).unwrap();
     let damaged = with(sealed[place(0)].to_vec(), |frame| frame[100] ^= 1);
     let mut plaintext = bytes::BytesMut::from("before");
     for (position, frame) in [
