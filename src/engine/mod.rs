@@ -30,7 +30,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use inventory::Inventory;
 pub use progress::{Observer, Progress};
 pub use repository::{Repository, ServerRepository};
-pub use restore::{Restore, RestoreSettings, WalFeed};
+pub use restore::{MissingDatabases, Restore, RestoreSettings, WalFeed};
 pub use snapshot::{DamagedPage, SnapshotReport, SnapshotSettings, Snapshotter};
 pub use sweep::{SweepReport, SweepSettings, Sweeper};
 pub use verify::{Cost, Fault, FaultKind, Verifier, VerifyDepth, VerifyProgress, VerifyReport, VerifySettings};

@@ -87,6 +87,9 @@ pub struct RecoverySettings {
     pub segment_size: SegmentSize,
     /// The names of all segments that will be staged, in log order: recovery waits for these, and for no others.
     pub segments: Vec<String>,
+    /// Whether recovery goes on where the log changes a page that is not there, or is nothing but zeros, instead of failing: when
+    /// pages were left out on purpose.
+    pub ignores_invalid_pages: bool,
 }
 
 impl RecoverySettings {
@@ -98,6 +101,12 @@ impl RecoverySettings {
         segment_size: SegmentSize,
         segments: Vec<String>,
     ) -> Self {
-        Self { target, timeline, segment_size, segments }
+        Self { target, timeline, segment_size, segments, ignores_invalid_pages: false }
+    }
+
+    /// Whether recovery goes on where the log changes a page that is not there, or is nothing but zeros.
+    #[must_use]
+    pub fn ignore_invalid_pages(self, ignores_invalid_pages: bool) -> Self {
+        Self { ignores_invalid_pages, ..self }
     }
 }

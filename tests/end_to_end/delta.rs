@@ -1,4 +1,4 @@
-//! Restores over a server that is there already, and of some of its databases.
+//! Restores over a server that is there already.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer, StopMode};
-use pitr::engine::{ErrorKind, Observer, Progress, Restore, RestoreSettings, Snapshotter};
+use pitr::engine::{ErrorKind, Observer, Progress, Restore, RestoreSettings};
 use pitr::model::Snapshot;
 use pitr::plan::{RestorePlan, RestoreRequest, Target};
 use pitr::port::RestoreTarget;
@@ -264,62 +264,4 @@ impl Scene {
         let row = self.stand.client().await.query_one(sql, &[]).await.unwrap();
         vec![pitr::model::Tablespace::new(row.get(0), row.get::<_, String>(1))]
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_many_databases_is_restored() {
-    let mut stand = Stand::new(15, &InitOptions::default()).await;
-    let client = stand.client().await;
-    for name in ["wanted", "unwanted"] {
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let client = connect(&url_of(&stand.url(), name)).await;
-        let fill = "CREATE TABLE big AS SELECT n, md5(n::text) AS word FROM generate_series(1, 100000) n";
-        client.batch_execute(fill).await.unwrap();
-    }
-    stand.archive();
-    Snapshotter::new(&stand.server, stand.postgres.clone()).take().await.unwrap();
-    // The log that is replayed touches both.
-    for name in ["wanted", "unwanted"] {
-        let client = connect(&url_of(&stand.url(), name)).await;
-        let change = "UPDATE big SET word = 'new' WHERE n % 100 = 0; CREATE TABLE late AS SELECT 1 AS n; VACUUM big";
-        for sql in change.split(';') {
-            client.batch_execute(sql).await.unwrap();
-        }
-    }
-    stand.wait_all_archived().await;
-    stand.stop_archiving().await;
-    let state = rows(&connect(&url_of(&stand.url(), "wanted")).await).await;
-    let oid = async |name: &str| -> u32 {
-        client.query_one("SELECT oid FROM pg_database WHERE datname = $1", &[&name]).await.unwrap().get(0)
-    };
-    let (wanted, unwanted) = (oid("wanted").await, oid("unwanted").await);
-
-    let plan = stand.server.plan(&mut stand.catalog().await, &Target::Latest.into()).await.unwrap().unwrap();
-    let data = stand.place();
-    let target = Arc::new(owned(DataDirectory::new(&data)));
-    let settings = RestoreSettings::default().only_databases([wanted]);
-    let restore = Restore::new(&stand.server, plan, target.clone()).settings(settings);
-    let feed = restore.run().await.unwrap();
-    let blocks = |oid: u32| -> u64 {
-        let files = fs::read_dir(data.join(format!("base/{oid}"))).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().blocks()).sum()
-    };
-    assert!(blocks(unwanted) < 200, "{} blocks of 512 bytes", blocks(unwanted));
-    let local = LocalServer::new(stand.install.clone(), &data).setting("fsync", "off");
-    let (server, fed) = tokio::join!(local.start(), feed.run());
-    let (server, ()) = (server.unwrap(), fed.unwrap());
-    let url = server.connection_string();
-    assert_eq!(rows(&connect(&url_of(&url, "wanted")).await).await, state);
-    let refused = tokio_postgres::connect(&url_of(&url, "unwanted"), tokio_postgres::NoTls).await;
-    let refused = refused.map(drop).unwrap_err();
-    let refused = refused.as_db_error().unwrap();
-    assert!(refused.message().contains("mapping file"), "{refused}");
-    connect(&url).await.batch_execute("DROP DATABASE unwanted").await.unwrap();
-    server.stop(StopMode::Fast).await.unwrap();
-}
-
-/// The connection string `url`, but to the database `name`.
-fn url_of(url: &str, name: &str) -> String {
-    let parts: Vec<_> = url.split_whitespace().filter(|part| !part.starts_with("dbname=")).collect();
-    format!("{} dbname={name}", parts.join(" "))
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod churn;
+mod databases;
 mod delta;
 mod instants;
 mod kills;

@@ -12,6 +12,7 @@ use pitr::port::Environment;
 use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 
 mod compact;
+mod databases;
 mod delta;
 mod interrupted;
 mod key_rotation;

@@ -1,15 +1,18 @@
 //! Restoring: executes a plan.
 
+mod databases;
 mod fate;
 mod feed;
 mod files;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
+use self::databases::Databases;
+pub use self::databases::MissingDatabases;
 use self::fate::Fates;
 pub use self::feed::WalFeed;
 use self::feed::{Recovery, Segments};
@@ -27,17 +30,27 @@ use crate::port::{RecoverySettings, RestoreTarget, StorageExt};
 /// How a restore is executed.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreSettings {
-    databases: Option<BTreeSet<u32>>,
+    databases: Databases,
     observer: Observer<Progress>,
 }
 
 impl RestoreSettings {
     /// Restores of the databases of users only those with these object identifiers (`pg_database.oid`). Of the others, all files are
-    /// there, but read as zeros, are not fetched, and take no room: they cannot be connected to, only dropped.
-    /// Databases that every server has (`postgres`, the templates) are always restored.
+    /// there, but read as zeros, are not fetched, and take no room. Databases with object identifiers below 16384 are always restored:
+    /// those that the server came with, not a `template1` or `postgres` that was made anew.
+    ///
+    /// - Each one must be in the snapshot, else [`Restore::run`] fails before anything is written. A database that was created later comes
+    ///   with the log, wanted or not; but not if it was copied with `STRATEGY = FILE_COPY` from one that is left out.
+    /// - PostgreSQL refuses connections to a database that is left out. Drop it soon: until then it holds back the age at which old
+    ///   transactions are forgotten. It is no template for others, but PostgreSQL does not refuse that.
+    /// - If it has subscriptions, `DROP DATABASE` is refused, and they cannot be dropped from elsewhere. A superuser deletes them:
+    ///   `DELETE FROM pg_subscription WHERE subdbid = …`.
+    /// - The log changes pages that were left out. So if any database is, PostgreSQL recovers with `ignore_invalid_pages`: it warns in its log of each change to a page
+    ///   that is missing or all zeros, and goes on, also in databases that are wanted. A page that is missing there is then told by these warnings
+    ///   alone. The setting ends with the recovery settings, and is in force until the server is restarted.
     #[must_use]
     pub fn only_databases(self, oids: impl IntoIterator<Item = u32>) -> Self {
-        Self { databases: Some(oids.into_iter().collect()), ..self }
+        Self { databases: Databases::Only(oids.into_iter().collect()), ..self }
     }
 
     /// Who is told of progress: first of the files', then of the log's.
@@ -77,11 +90,12 @@ impl Restore {
     /// bounded, whatever the server's size.
     ///
     /// # Errors
-    /// Then what was written cannot start. [`ErrorKind::Conflict`] if something is in the target's place that does not belong there: it was not
+    /// Then what was written cannot start. [`ErrorKind::InvalidInput`], by [`MissingDatabases`], if the snapshot does not have all
+    /// databases that are wanted: the target was not touched. [`ErrorKind::Conflict`] if something is in the target's place that does not belong there: it was not
     /// touched. [`ErrorKind::Corrupt`] and [`ErrorKind::NotFound`] name the object that is damaged or missing.
     pub async fn run(self) -> Result<WalFeed> {
         let snapshot = self.snapshot()?;
-        self.write_files(snapshot).await?;
+        let leaves_out_any = self.write_files(snapshot).await?;
         self.stage_histories().await?;
         let logs = self.plan.logs().to_vec();
         let end = logs.last().map_or(snapshot.wal.end, |log| log.needed.end);
@@ -92,7 +106,8 @@ impl Restore {
             self.plan.timeline(),
             snapshot.segment_size,
             segments.names(start),
-        );
+        )
+        .ignore_invalid_pages(leaves_out_any);
         self.target.commit(&recovery).await.context(|| "committing the restored files")?;
         let Self { server, target, settings: RestoreSettings { observer, .. }, .. } = self;
         Ok(WalFeed { server, recovery: Recovery::waiting(target), logs, segments, observer })
@@ -106,19 +121,24 @@ impl Restore {
         }
     }
 
-    async fn write_files(&self, snapshot: &Snapshot) -> Result<()> {
+    /// Writes the files. Whether they are those of some databases only.
+    async fn write_files(&self, snapshot: &Snapshot) -> Result<bool> {
         let manifest = manifest::read(&self.server, snapshot).await?;
+        let packs = manifest::packs_of(&self.server, &manifest);
+        let entries = || EntryStream::new(&self.server, &snapshot.manifest.key, &manifest, &packs);
+        let databases = &self.settings.databases;
+        // The list is read a second time, which costs little beside the files: a mistake then costs nothing that stands in the target.
+        let leave_out_any = databases.leave_out_any(entries()).await?;
         let prepared = self.target.prepare(snapshot.incarnation, &manifest.head.tablespaces).await;
         prepared.context(|| "preparing the target")?;
-        let packs = manifest::packs_of(&self.server, &manifest);
-        let entries = EntryStream::new(&self.server, &snapshot.manifest.key, &manifest, &packs);
         let (target, observer) = (Arc::clone(&self.target), self.settings.observer.clone());
-        let fates = Fates::new(self.server.vault.clone(), Arc::clone(&target), self.settings.databases.clone());
-        let files = FileRestore::new(packs, fates, target, observer, snapshot.logical_bytes);
+        let fates = Fates::new(self.server.vault.clone(), Arc::clone(&target), databases.clone());
+        let files = FileRestore::new(packs.clone(), fates, target, observer, snapshot.logical_bytes);
         let in_flight = self.server.vault.executor.parallelism().get() * 2;
-        let groups = stream::try_unfold(entries, |entries| self.next_group(entries));
+        let groups = stream::try_unfold(entries(), |entries| self.next_group(entries));
         let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);
-        written.try_collect().await
+        written.try_collect::<()>().await?;
+        Ok(leave_out_any)
     }
 
     /// The next files, of which the directories were made.

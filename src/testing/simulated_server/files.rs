@@ -87,6 +87,13 @@ impl ServerFiles {
         }
     }
 
+    pub(super) fn add_database(&mut self, random: &mut SplitMix64, directory: &str) {
+        self.directories.push(FileEntry::new(directory, 0, 0o700, 1_700_000_000));
+        for (name, bytes) in [("PG_VERSION", 3), ("pg_filenode.map", 512), ("1259", 100_000)] {
+            self.set(&format!("{directory}/{name}"), content(random, bytes));
+        }
+    }
+
     /// From now on, files are given to be read where they lie, and have stamps.
     pub(super) fn stamp(&mut self) {
         self.stamp = Some(0);

@@ -115,6 +115,12 @@ impl SimulatedServer {
         state.files = ServerFiles::alike(&mut state.random.clone(), count, bytes);
     }
 
+    /// Gives it a database in `directory`, whose parent it has: `base/16400`, or one in a tablespace.
+    pub fn add_database(&self, directory: &str) {
+        let State { files, random, .. } = &mut *self.state();
+        files.add_database(random, directory);
+    }
+
     /// Changes about one file in `one_in`: pages are written, files grow, are truncated, come and go.
     pub fn change_files(&self, one_in: u64) {
         let State { files, random, .. } = &mut *self.state();

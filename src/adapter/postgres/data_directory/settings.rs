@@ -26,18 +26,23 @@ const DETACHED_SETTINGS: [(&str, &str); 8] = [
     ("external_pid_file", EXTERNAL_PID_FILE),
 ];
 
+/// Of PostgreSQL's developer options.
+const IGNORE_INVALID_PAGES: &str = "ignore_invalid_pages";
+
 /// Files of the data directory that a configuration can name elsewhere, where they would be the source's own.
 const ACCESS_FILES: [(&str, &str); 2] = [("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")];
 
 /// Settings for the recovery alone. Targets that a former restore of the source has left behind are unset before the one
 /// that counts is set: PostgreSQL refuses several. Nobody reads a server that is not there yet; without hot standby,
-/// recovery does not depend on the limits of the source (`max_connections` and the like).
-const RECOVERY_SETTINGS: [(&str, &str); 10] = [
+/// recovery does not depend on the limits of the source (`max_connections` and the like). Pages that should be there are missed,
+/// also if the source is itself a server of which only some databases were restored.
+const RECOVERY_SETTINGS: [(&str, &str); 11] = [
     ("archive_cleanup_command", ""),
     ("recovery_end_command", ""),
     ("recovery_min_apply_delay", "0"),
     ("recovery_target_action", "promote"),
     ("hot_standby", "off"),
+    (IGNORE_INVALID_PAGES, "off"),
     ("recovery_target", ""),
     ("recovery_target_name", ""),
     ("recovery_target_time", ""),
@@ -112,6 +117,7 @@ fn own_lines(recovery: &RecoverySettings) -> Vec<String> {
     let mut lines =
         vec![line("restore_command", &command), line("recovery_target_timeline", &recovery.timeline.to_string())];
     lines.extend(target_lines(&recovery.target));
+    lines.extend(recovery.ignores_invalid_pages.then(|| line(IGNORE_INVALID_PAGES, "on")));
     lines
 }
 
@@ -174,6 +180,21 @@ mod tests {
         assert!(
             text(RecoveryTarget::EndOfWal).contains("\nrecovery_target_timeline = '3'\n# pitr: recovery settings end")
         );
+    }
+
+    #[test]
+    fn pages_are_missed_unless_they_were_left_out() {
+        let whole = recovery(RecoveryTarget::EndOfWal);
+        let part = with_recovery(SOURCE, &[], &whole.clone().ignore_invalid_pages(true));
+        let last = |conf: &[u8]| {
+            let lines: Vec<_> = String::from_utf8(conf.to_vec()).unwrap().lines().map(str::to_owned).collect();
+            lines.into_iter().rfind(|line| line.starts_with(IGNORE_INVALID_PAGES))
+        };
+        assert_eq!(last(&part).unwrap(), "ignore_invalid_pages = 'on'");
+        assert_eq!(last(&with_recovery(&part, &[], &whole)).unwrap(), "ignore_invalid_pages = 'off'");
+        assert_eq!(last(&without_recovery(&part)), None);
+        let unmarked = String::from_utf8(part).unwrap().replace('#', "");
+        assert_eq!(last(&without_recovery(unmarked.as_bytes())), None);
     }
 
     #[test]
