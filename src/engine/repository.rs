@@ -11,7 +11,7 @@ use super::error::{Context, Error, ErrorKind, Result};
 use super::vault::Vault;
 use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
-use crate::format::seal::{self, FrameSize, KeyRing, KeyRingError, Salt, ServerKey, WrappedKey};
+use crate::format::seal::{KeyRing, KeyRingError, ServerKey, WrappedKey};
 use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec, SnapshotId, StoredObject};
 use crate::port::{Clock, Environment, KeyProvider, PortErrorKind, PutMode, Storage, StorageExt, Version};
 
@@ -111,22 +111,16 @@ impl Repository {
     /// [`ErrorKind::Denied`] if neither provider can unwrap the key; [`ErrorKind::Corrupt`] if `keys` cannot unwrap what it wrapped. Then
     /// nothing was replaced.
     pub async fn rewrap_key(&self, name: &ServerName, keys: &dyn KeyProvider) -> Result<()> {
-        let object = ServerLayout::new(name).key();
         loop {
-            let Some((wrapped, version)) = self.find_wrapped(name).await? else {
-                return Err(self.without_key(name).await?);
-            };
+            let (wrapped, version) = self.wrapped(name).await?;
             let key = match unwrap(&*self.keys, name, &wrapped).await {
                 // An interrupted call may have come that far.
                 Err(error) if error.kind() == ErrorKind::Denied => unwrap(keys, name, &wrapped).await?,
                 key => key?,
             };
             // Whoever can unwrap it need not be who wrapped it: it is wrapped in any case.
-            let anew = wrap(keys, name, &key).await?;
-            match self.storage.put(&object, anew.to_bytes(), version).await {
-                // Somebody wrapped it meanwhile: whoever won made progress, so this ends.
-                Err(error) if error.kind() == PortErrorKind::Conflict => {}
-                replaced => return replaced.map(drop).context(|| format!("replacing {object}")),
+            if self.replace_key(name, &wrap(keys, name, &key).await?, version).await? {
+                return Ok(());
             }
         }
     }
@@ -141,41 +135,34 @@ impl Repository {
     /// # Errors
     /// As [`server`](Self::server); [`ErrorKind::Corrupt`] also if the provider cannot unwrap what it wrapped. Then the key is the old one.
     pub async fn rotate_key(&self, name: &ServerName) -> Result<ServerRepository> {
-        let object = ServerLayout::new(name).key();
         loop {
-            let Some((wrapped, version)) = self.find_wrapped(name).await? else {
-                return Err(self.without_key(name).await?);
-            };
+            let (wrapped, version) = self.wrapped(name).await?;
             let key = unwrap(&*self.keys, name, &wrapped).await?;
-            let ring = self.ring_of(name, key).await?.rotated(self.draw_key()?);
-            self.store_retired(name, &ring).await?;
-            let anew = wrap(&*self.keys, name, ring.current()).await?;
-            match self.storage.put(&object, anew.to_bytes(), version).await {
-                // Somebody replaced it meanwhile: whoever won made progress, so this ends.
-                Err(error) if error.kind() == PortErrorKind::Conflict => {}
-                replaced => {
-                    replaced.context(|| format!("replacing {object}"))?;
-                    return Ok(self.open(name.clone(), self.vault(name, ring)));
-                }
+            let vault = self.vault(name, self.ring_of(name, key).await?.rotated(self.draw_key()?));
+            let current = vault.keys.current();
+            let retired = ServerLayout::new(name).retired_keys(current.id());
+            vault.put(&retired, Bytes::from_owner(vault.keys.retired_bytes()), PutMode::Create).await?;
+            if self.replace_key(name, &wrap(&*self.keys, name, current).await?, version).await? {
+                return Ok(self.open(name.clone(), vault));
             }
         }
     }
 
-    /// Stores the retired keys of `ring`, so that they are there before the current one is used.
-    async fn store_retired(&self, name: &ServerName, ring: &KeyRing) -> Result<()> {
-        let object = ServerLayout::new(name).retired_keys(ring.current().id());
-        let mut salt = [0; 32];
-        self.environment.entropy.fill(&mut salt).context(|| "drawing a salt")?;
-        let sealed = seal::seal(ring.current(), &object, Salt::new(salt), FrameSize::default(), &ring.retired_bytes())?;
-        self.storage.put(&object, sealed, PutMode::Create).await.map(drop).context(|| format!("storing {object}"))
+    /// Replaces the wrapped key of `name`, if it still has this version. If not, somebody else replaced it: whoever won made progress, so whoever tries
+    /// until it is replaced comes to an end.
+    async fn replace_key(&self, name: &ServerName, wrapped: &WrappedKey, version: PutMode) -> Result<bool> {
+        let object = ServerLayout::new(name).key();
+        match self.storage.put(&object, wrapped.to_bytes(), version).await {
+            Err(error) if error.kind() == PortErrorKind::Conflict => Ok(false),
+            replaced => replaced.map(|_| true).context(|| format!("replacing {object}")),
+        }
     }
 
     /// The keys of the server `name`, which seals with `key`.
     async fn ring_of(&self, name: &ServerName, key: ServerKey) -> Result<KeyRing> {
         let object = ServerLayout::new(name).retired_keys(key.id());
-        let found = self.storage.find(&object, RECORD_BYTES_MAX).await.context(|| format!("reading {object}"))?;
-        let Some((sealed, _)) = found else { return Ok(key.into()) };
-        let retired = seal::open(&key, &object, &sealed).map_err(|error| Error::open(&object, error))?;
+        let vault = self.vault(name, (&key).into());
+        let Some((retired, _)) = vault.find(&object, RECORD_BYTES_MAX).await? else { return Ok(key.into()) };
         KeyRing::parse(key, retired).map_err(|error| match error {
             KeyRingError::FutureVersion { .. } => {
                 Error::new(ErrorKind::InvalidInput, format!("{object} cannot be read")).caused_by(error)
@@ -188,6 +175,14 @@ impl Repository {
         match self.find_wrapped(name).await? {
             Some((wrapped, _)) => unwrap(&*self.keys, name, &wrapped).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// The wrapped key of `name`, which must be there, and how to replace it.
+    async fn wrapped(&self, name: &ServerName) -> Result<(WrappedKey, PutMode)> {
+        match self.find_wrapped(name).await? {
+            Some(wrapped) => Ok(wrapped),
+            None => Err(self.without_key(name).await?),
         }
     }
 

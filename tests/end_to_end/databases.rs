@@ -10,6 +10,7 @@ use pitr::engine::{ErrorKind, MissingDatabases, Restore, RestoreSettings, WalFee
 use pitr::plan::Target;
 use tokio_postgres::{Client, NoTls};
 
+use crate::delta::rows;
 use crate::stand::{Stand, chain, connect, directory_for_servers, owned};
 
 /// A server with two databases of the same content, of which one will be wanted.
@@ -120,12 +121,6 @@ impl Partial {
         self.client().await.batch_execute("DROP DATABASE unwanted").await.unwrap();
         self.server.stop(StopMode::Fast).await.unwrap();
     }
-}
-
-async fn rows(client: &Client) -> [i64; 2] {
-    let sql = "SELECT count(*), coalesce(sum(hashtext(big::text)), 0) FROM big";
-    let row = client.query_one(sql, &[]).await.unwrap();
-    [row.get(0), row.get(1)]
 }
 
 /// The connection string `url`, but to the database `name`.

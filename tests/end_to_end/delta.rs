@@ -47,7 +47,8 @@ async fn play(major: u32) -> Scene {
     Scene { stand, states: [first, second] }
 }
 
-async fn rows(client: &Client) -> [i64; 2] {
+/// What is in the table `big`.
+pub(crate) async fn rows(client: &Client) -> [i64; 2] {
     let row = client.query_one(ROWS, &[]).await.unwrap();
     [row.get(0), row.get(1)]
 }

@@ -65,11 +65,16 @@ fn with_temporary_table(cluster: &Cluster) -> Child {
     ];
     let session = cluster.psql().args(sql.iter().flat_map(|sql| ["-c", sql])).stderr(Stdio::null()).spawn().unwrap();
     let made = "select count(*) from pg_class where relpersistence = 't' and relkind = 'i'";
-    let given_up = Instant::now() + Duration::from_secs(60);
-    while cluster.sql(made) != "1" {
-        assert!(Instant::now() < given_up, "there is no temporary table");
-    }
+    wait_until(cluster, made, "1", "there is no temporary table");
     session
+}
+
+/// Waits until `sql` gives `expected`, for a minute; else fails, as `otherwise` says.
+fn wait_until(cluster: &Cluster, sql: &str, expected: &str, otherwise: &str) {
+    let given_up = Instant::now() + Duration::from_secs(60);
+    while cluster.sql(sql) != expected {
+        assert!(Instant::now() < given_up, "{otherwise}");
+    }
 }
 
 /// The files that differ.
@@ -162,10 +167,7 @@ async fn a_tablespace_that_is_not_committed_is_read() {
     let create = format!("create tablespace late location '{}'", place.display());
     let mut session = cluster.psql().args(["-c", &create]).stderr(Stdio::null()).spawn().unwrap();
     let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
-    let given_up = Instant::now() + Duration::from_secs(60);
-    while cluster.sql(waits) != "1" {
-        assert!(Instant::now() < given_up, "nobody waits for the standby");
-    }
+    wait_until(&cluster, waits, "1", "nobody waits for the standby");
     assert_eq!(cluster.sql("select count(*) from pg_tablespace where spcname = 'late'"), "0");
     let (mine, theirs) = (take(&cluster.directory_source()).await, take(&cluster.source()).await);
     assert_eq!(mine.start.tablespaces.len(), 1);

@@ -1,8 +1,8 @@
 //! Files and directories on the disk: made, owned, synced, always off the async threads.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -76,6 +76,30 @@ pub(super) fn real(path: &Path) -> Result<PathBuf, PortError> {
         }
         (found, ..) => found.map_err(failed("look for", path)),
     }
+}
+
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, PortError> {
+    let listed = fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    listed.map_err(failed("list", directory))
+}
+
+pub(super) fn read_if_any(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        content => content.map(Some).map_err(failed("read", path)),
+    }
+}
+
+pub(super) fn remove_if_any(path: &Path) -> Result<(), PortError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is a file that no other directory has too, by a hard link, and that can be written in its place.
+pub(super) fn is_own_file(found: &Metadata) -> bool {
+    found.is_file() && found.nlink() == 1
 }
 
 /// Syncs `path` and all directories below it. Files were synced as they were written.

@@ -147,19 +147,22 @@ fn write(file: &mut File, piece: Piece) -> io::Result<()> {
         Piece::Bytes(bytes) => file.write_all(&bytes),
         Piece::Zeros(bytes) => {
             // Beyond what stands there, zeros are a hole; the file's length is set in the end.
-            let standing = file.metadata()?.len().saturating_sub(file.stream_position()?);
-            let written = bytes.min(standing);
+            let written = bytes.min(standing(file)?);
             io::copy(&mut io::repeat(0).take(written), file)?;
             skip(file, bytes - written)
         }
         Piece::Kept(bytes) => {
-            let standing = file.metadata()?.len().saturating_sub(file.stream_position()?);
-            if standing < bytes {
+            if standing(file)? < bytes {
                 return Err(io::Error::other("what stood there has gone meanwhile: somebody else writes here"));
             }
             skip(file, bytes)
         }
     }
+}
+
+/// How many bytes stand from here on.
+fn standing(file: &mut File) -> io::Result<u64> {
+    Ok(file.metadata()?.len().saturating_sub(file.stream_position()?))
 }
 
 fn skip(file: &mut File, bytes: u64) -> io::Result<()> {

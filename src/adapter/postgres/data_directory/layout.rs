@@ -17,7 +17,7 @@ pub(super) const CONTROL_WAITING: &str = "global/pg_control.pitr";
 /// Says whose directory it is while a [delta](super::DataDirectory::delta) is restored. Locked by whoever does.
 pub(in crate::adapter::postgres) const MARKER: &str = "pitr_restore";
 /// Where PostgreSQL keeps its log. A link if that lies elsewhere.
-pub(super) const LOG: &str = "pg_wal";
+pub(in crate::adapter::postgres) const LOG: &str = "pg_wal";
 
 /// The file in which the restored server also writes its process ID, as PostgreSQL knows no way to unset the one that its
 /// source may have named. It lies in the data directory, like every relative path of a server that runs.

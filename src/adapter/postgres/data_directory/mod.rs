@@ -22,8 +22,8 @@ use bytes::Bytes;
 pub(super) use self::disk::read_at;
 use self::disk::{blocking, failed};
 use self::draft::{Draft, Opening};
-pub(super) use self::layout::{CONTROL, MARKER, STAGING};
-use self::layout::{CONTROL_WAITING, LOG, Layout, Place};
+pub(super) use self::layout::{CONTROL, LOG, MARKER, STAGING};
+use self::layout::{CONTROL_WAITING, Layout, Place};
 use self::staging::{Expected, Staging};
 use self::standing::{Standing, StandingFile};
 use self::writer::RestoredFile;
@@ -309,8 +309,10 @@ impl Prepared {
             }
         }
         let auto_conf = root.join("postgresql.auto.conf");
-        let own_files = settings::own_access_files(&read_if_any(&root.join("postgresql.conf"))?, root)?;
-        let content = settings::with_recovery(&read_if_any(&auto_conf)?, &own_files, recovery);
+        let own_files =
+            settings::own_access_files(&disk::read_if_any(&root.join("postgresql.conf"))?.unwrap_or_default(), root)?;
+        let content =
+            settings::with_recovery(&disk::read_if_any(&auto_conf)?.unwrap_or_default(), &own_files, recovery);
         disk::replace_file(&auto_conf, &content, self.owner)?;
         disk::replace_file(&root.join("recovery.signal"), b"", self.owner)
     }
@@ -331,9 +333,13 @@ fn finish_recovery(root: &Path) -> Result<(), PortError> {
     }
     let auto_conf = root.join("postgresql.auto.conf");
     let owner = OsUser::owning(root).map_err(failed("look at", root))?;
-    disk::replace_file(&auto_conf, &settings::without_recovery(&read_if_any(&auto_conf)?), Some(owner))?;
+    disk::replace_file(
+        &auto_conf,
+        &settings::without_recovery(&disk::read_if_any(&auto_conf)?.unwrap_or_default()),
+        Some(owner),
+    )?;
     staging::remove(root)?;
-    standing::remove_if_any(&root.join(MARKER))?;
+    disk::remove_if_any(&root.join(MARKER))?;
     disk::sync_directory(root)
 }
 
@@ -348,11 +354,4 @@ fn make_with_parents(path: &Path, owner: Option<OsUser>) -> Result<(), PortError
     }
     disk::make_directory(path, 0o700, owner)?;
     parent.map_or(Ok(()), disk::sync_directory)
-}
-
-fn read_if_any(path: &Path) -> Result<Vec<u8>, PortError> {
-    match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        content => content.map_err(failed("read", path)),
-    }
 }

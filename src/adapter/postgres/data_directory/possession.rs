@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{self, failed};
 use super::layout::{CONTROL, CONTROL_WAITING, Layout, MARKER};
-use super::{staging, standing};
+use super::staging;
 use crate::format::control_file::ControlFile;
 use crate::model::SystemId;
 use crate::port::{PortError, PortErrorKind};
@@ -61,10 +61,10 @@ pub(super) fn mark(root: &Path, system_id: SystemId) -> Result<File, PortError> 
 /// A server writes its process ID before it reads `pg_control` (`CreateDataDirLockFile` and `LocalProcessControlFile` of
 /// `PostmasterMain`, `src/backend/postmaster/postmaster.c`): one that was started meanwhile is seen, or does not find the file.
 pub(super) fn disable(root: &Path) -> Result<(), PortError> {
-    standing::remove_if_any(&root.join(CONTROL_WAITING))?;
+    disk::remove_if_any(&root.join(CONTROL_WAITING))?;
     let (control, aside) = (root.join(CONTROL), root.join(CONTROL_ASIDE));
     if !control.exists() {
-        return standing::remove_if_any(&aside);
+        return disk::remove_if_any(&aside);
     }
     disk::rename(&control, &aside)?;
     disk::sync_directory(&root.join("global"))?;
@@ -72,16 +72,16 @@ pub(super) fn disable(root: &Path) -> Result<(), PortError> {
     if stopped.is_err() {
         disk::rename(&aside, &control)?;
         disk::sync_directory(&root.join("global"))?;
-        standing::remove_if_any(&root.join(MARKER))?;
+        disk::remove_if_any(&root.join(MARKER))?;
     } else {
-        standing::remove_if_any(&aside)?;
+        disk::remove_if_any(&aside)?;
     }
     stopped
 }
 
 /// Whether nothing stands in `root`, but for the mark of somebody who got no further.
 fn is_new(root: &Path) -> Result<bool, PortError> {
-    Ok(disk::is_empty_or_absent(root)? || standing::list(root)? == [root.join(MARKER)])
+    Ok(disk::is_empty_or_absent(root)? || disk::list(root)? == [root.join(MARKER)])
 }
 
 fn check_server(root: &Path, system_id: SystemId) -> Result<(), PortError> {
@@ -107,11 +107,11 @@ fn require_stopped(root: &Path) -> Result<(), PortError> {
 /// Whose data directory `root` is, by `pg_control`, or by what an earlier restore left in its place.
 fn system_id_of(root: &Path) -> Result<Option<SystemId>, PortError> {
     let control = root.join(CONTROL);
-    if let Some(bytes) = read_if_any(&control)? {
+    if let Some(bytes) = disk::read_if_any(&control)? {
         let damaged = |error| conflict(&control, "is damaged: restore elsewhere").caused_by(error);
         return ControlFile::parse(&bytes).map(|control| Some(control.system_id)).map_err(damaged);
     }
-    let marker = read_if_any(&root.join(MARKER))?.and_then(|bytes| String::from_utf8(bytes).ok());
+    let marker = disk::read_if_any(&root.join(MARKER))?.and_then(|bytes| String::from_utf8(bytes).ok());
     Ok(marker.and_then(|text| text.trim().parse().ok()).map(SystemId::new))
 }
 
@@ -119,19 +119,12 @@ fn system_id_of(root: &Path) -> Result<Option<SystemId>, PortError> {
 fn open_marker(path: &Path) -> io::Result<File> {
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            if !standing::is_own_file(&fs::symlink_metadata(path)?) {
+            if !disk::is_own_file(&fs::symlink_metadata(path)?) {
                 return Err(io::Error::other("what stands there is no file of a restore"));
             }
             OpenOptions::new().write(true).open(path)
         }
         opened => opened,
-    }
-}
-
-fn read_if_any(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
-    match fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        content => content.map(Some).map_err(failed("read", path)),
     }
 }
 
@@ -158,7 +151,7 @@ mod tests {
         assert!(!root.join(MARKER).exists());
         fs::remove_file(root.join(PID_FILE)).unwrap();
         disable(root).unwrap();
-        assert_eq!(standing::list(&root.join("global")).unwrap(), [] as [PathBuf; 0]);
+        assert_eq!(disk::list(&root.join("global")).unwrap(), [] as [PathBuf; 0]);
     }
 
     #[test]

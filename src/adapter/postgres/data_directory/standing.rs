@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -35,7 +34,10 @@ impl Standing {
         let standing = Self { marker, major: server.major, hasher: RandomState::new(), restored: Mutex::default() };
         let kept: BTreeSet<_> = possession::own_links(layout).collect();
         for directory in layout.tablespaces.values().filter(|directory| directory.exists()) {
-            list(directory)?.iter().filter(|path| standing.is_of_version(path)).try_for_each(|path| unlink(path))?;
+            disk::list(directory)?
+                .iter()
+                .filter(|path| standing.is_of_version(path))
+                .try_for_each(|path| unlink(path))?;
         }
         standing.directories(layout)?.iter().try_for_each(|directory| remove_links(directory, &kept))?;
         layout.links().filter(|(link, _)| !kept.contains(link)).try_for_each(|(link, _)| make_way(&link))?;
@@ -46,7 +48,7 @@ impl Standing {
     pub(super) fn file(&self, path: &Path) -> Result<(), PortError> {
         self.note(path);
         match fs::symlink_metadata(path) {
-            Ok(found) if !is_own_file(&found) => remove(path, found.is_dir()),
+            Ok(found) if !disk::is_own_file(&found) => remove(path, found.is_dir()),
             _ => Ok(()),
         }
     }
@@ -75,7 +77,8 @@ impl Standing {
         let mut directories = vec![layout.root.clone()];
         directories.extend(layout.log.clone().filter(|log| log.exists()));
         for tablespace in layout.tablespaces.values().filter(|tablespace| tablespace.exists()) {
-            directories.extend(list(tablespace)?.into_iter().filter(|path| self.is_of_version(path) && path.is_dir()));
+            directories
+                .extend(disk::list(tablespace)?.into_iter().filter(|path| self.is_of_version(path) && path.is_dir()));
         }
         Ok(directories)
     }
@@ -88,13 +91,13 @@ impl Standing {
 
     /// The restored server is complete.
     pub(super) fn release(&self, layout: &Layout) -> Result<(), PortError> {
-        remove_if_any(&layout.root.join(MARKER))?;
+        disk::remove_if_any(&layout.root.join(MARKER))?;
         let _ = self.marker.unlock();
         Ok(())
     }
 
     fn remove_rest_of(&self, directory: &Path, root: &Path) -> Result<(), PortError> {
-        for path in list(directory)? {
+        for path in disk::list(directory)? {
             let is_directory = symlink_metadata(&path)?.is_dir();
             if !self.is_restored(&path) {
                 remove(&path, is_directory)?;
@@ -118,7 +121,7 @@ impl Standing {
 
 /// Removes all symbolic links but those that are `kept`: where they lead to is not of the restored server.
 fn remove_links(directory: &Path, kept: &BTreeSet<PathBuf>) -> Result<(), PortError> {
-    for path in list(directory)? {
+    for path in disk::list(directory)? {
         if symlink_metadata(&path)?.is_dir() {
             remove_links(&path, kept)?;
         } else if !kept.contains(&path) {
@@ -145,26 +148,9 @@ fn symlink_metadata(path: &Path) -> Result<Metadata, PortError> {
     fs::symlink_metadata(path).map_err(failed("look at", path))
 }
 
-pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, PortError> {
-    let listed = fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    listed.map_err(failed("list", directory))
-}
-
 fn remove(path: &Path, is_directory: bool) -> Result<(), PortError> {
     let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     removed.map_err(failed("remove", path))
-}
-
-pub(super) fn remove_if_any(path: &Path) -> Result<(), PortError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Whether it is a file that no other directory has too, by a hard link, and that can be written in its place.
-pub(super) fn is_own_file(found: &Metadata) -> bool {
-    found.is_file() && found.nlink() == 1
 }
 
 /// A file that is compared with what is to be restored.
@@ -175,7 +161,7 @@ impl StandingFile {
     /// The file at `path`; `None` if there is none, or it cannot be read. Opens nothing else: to open a pipe would wait for ever.
     pub(super) fn open(path: PathBuf) -> Option<Self> {
         let found = fs::symlink_metadata(&path).ok()?;
-        let file = is_own_file(&found).then(|| File::open(&path).ok()).flatten()?;
+        let file = disk::is_own_file(&found).then(|| File::open(&path).ok()).flatten()?;
         Some(Self(file, path))
     }
 }

@@ -51,14 +51,14 @@ pub(super) async fn begin(source: &DataDirectorySource, label: &str) -> Result<B
     control::require_port(&source.directory, port).await?;
     let fast = source.settings.checkpoint == Checkpoint::Fast;
     let begin = format!("SELECT pg_backup_start({}, fast => {fast})", literal(label));
-    let is_primary = connection.is_primary();
-    let settled_before = stamp::settled_before(SystemTime::now(), is_primary);
+    let role = if connection.is_primary() { ServerRole::Primary } else { ServerRole::Standby };
+    let settled_before = stamp::settled_before(SystemTime::now(), role);
     let row = connection.patient_row(&begin).await?;
     let lsn = connection.field(&row, 0)?;
-    let control = control::of_server(&source.directory, identity.incarnation.system_id, is_primary, lsn).await?;
+    let control = control::of_server(&source.directory, identity.incarnation.system_id, role, lsn).await?;
 
     let mut start = SnapshotStart::new(identity.incarnation, identity.segment_size, control.timeline, lsn);
-    start.role = if is_primary { ServerRole::Primary } else { ServerRole::Standby };
+    start.role = role;
     let row = connection.patient_row(SIZE).await?;
     start.bytes_estimate = connection.field(&row, 0)?;
     let pages = connection.page_settings(lsn).await?;

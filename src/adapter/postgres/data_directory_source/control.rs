@@ -11,7 +11,7 @@ use super::super::data_directory::CONTROL;
 use super::backup::blocking;
 use super::walk::entry;
 use crate::format::control_file::{ControlFile, ServerState};
-use crate::model::{FileEntry, Lsn, SystemId};
+use crate::model::{FileEntry, Lsn, ServerRole, SystemId};
 use crate::port::{PortError, PortErrorKind};
 
 /// How often it is read until it is whole, and how much later each time: the server writes it often, but not all the time.
@@ -52,11 +52,11 @@ fn read_whole(path: &Path) -> Result<Control, PortError> {
     unreachable!("the last attempt has a result")
 }
 
-/// The content of the file, which must be that of the server `system_id`, a primary or not, which began a backup at `begin` just now.
+/// The content of the file, which must be that of the server `system_id`, which is what `role` says and began a backup at `begin` just now.
 pub(super) async fn of_server(
     directory: &Path,
     system_id: SystemId,
-    is_primary: bool,
+    role: ServerRole,
     begin: Lsn,
 ) -> Result<ControlFile, PortError> {
     let control = read(directory).await?.content;
@@ -64,7 +64,10 @@ pub(super) async fn of_server(
         let context = format!("is of server {}, but the connection leads to server {system_id}", control.system_id);
         return Err(foreign(directory, &context));
     }
-    let expected = if is_primary { ServerState::InProduction } else { ServerState::InArchiveRecovery };
+    let expected = match role {
+        ServerRole::Primary => ServerState::InProduction,
+        ServerRole::Standby => ServerState::InArchiveRecovery,
+    };
     if control.state != expected {
         let context =
             format!("is of a server that is {:?}, the connection leads to one that is {expected:?}", control.state);

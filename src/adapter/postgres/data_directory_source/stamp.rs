@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::FileStamp;
+use crate::model::{FileStamp, ServerRole};
 
 /// Clocks of file systems are coarse: those of ext3 and of some network file systems show whole seconds.
 const CLOCK_TICK: Duration = Duration::from_secs(2);
@@ -18,8 +18,11 @@ const WRITE_TIME_MAX: Duration = Duration::from_secs(600);
 /// A file gets its time of change when a write to it begins. Until that is done, part of it is still to come, and nothing shows it: the kernel may make the writer
 /// wait in between. On a primary, `pg_backup_start` makes a checkpoint, which waits for each page that is being written
 /// (`StartBufferIO` in `src/backend/storage/buffer/bufmgr.c`). A standby makes none.
-pub(super) fn settled_before(asked: SystemTime, is_primary: bool) -> SystemTime {
-    let slack = if is_primary { CLOCK_TICK } else { WRITE_TIME_MAX };
+pub(super) fn settled_before(asked: SystemTime, role: ServerRole) -> SystemTime {
+    let slack = match role {
+        ServerRole::Primary => CLOCK_TICK,
+        ServerRole::Standby => WRITE_TIME_MAX,
+    };
     asked.checked_sub(slack).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
@@ -47,14 +50,16 @@ mod tests {
     fn a_change_changes_the_stamp_once_it_has_settled() {
         let directory = tempfile::tempdir().unwrap();
         let (path, other) = (directory.path().join("file"), directory.path().join("other"));
-        let stamp = |path, after| of(&fs::metadata(path).unwrap(), settled_before(SystemTime::now() + after, true));
+        let stamp = |path, after| {
+            of(&fs::metadata(path).unwrap(), settled_before(SystemTime::now() + after, ServerRole::Primary))
+        };
         let later = Duration::from_secs(3);
         fs::write(&path, "1").unwrap();
         let first = stamp(&path, later);
         assert!(first.is_some());
         assert_eq!(stamp(&path, later * 2), first);
         assert_eq!(stamp(&path, Duration::ZERO), None, "it changed just now");
-        let standby = settled_before(SystemTime::now() + later, false);
+        let standby = settled_before(SystemTime::now() + later, ServerRole::Standby);
         assert_eq!(of(&fs::metadata(&path).unwrap(), standby), None, "the write may not be done");
 
         let modified = fs::metadata(&path).unwrap().modified().unwrap();

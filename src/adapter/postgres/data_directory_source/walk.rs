@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::super::data_directory::LOG;
 use super::names::{self, Place, RelationFile};
 use super::pace::Pace;
 use super::readable::{PageSettings, Pages, ReadableFile};
@@ -22,8 +23,6 @@ const NAMES_AT_A_TIME: usize = 64;
 const SKIPPED_MAX: usize = 1000;
 /// How often a file is opened that is replaced by another all the time.
 const ATTEMPTS: usize = 5;
-/// Where the log is.
-const LOG: &str = "pg_wal";
 /// What is in a backup of it; `summaries` since PostgreSQL 17.
 const DIRECTORIES_OF_LOG: [&str; 2] = ["pg_wal/archive_status", "pg_wal/summaries"];
 
