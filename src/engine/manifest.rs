@@ -10,7 +10,7 @@ use super::error::{Error, ErrorKind, Result};
 use super::packs::Packs;
 use super::repository::ServerRepository;
 use crate::format::manifest::{
-    BlockRef, Entry, Manifest, ManifestCounts, ManifestError, ManifestFile, ManifestReader, parse_part,
+    BlockRef, Entry, Extent, Manifest, ManifestCounts, ManifestError, ManifestFile, ManifestReader, parse_part,
 };
 use crate::model::{FileEntry, ObjectKey, Snapshot, SnapshotId};
 use crate::port::ExecutorExt;
@@ -83,9 +83,9 @@ impl Group {
         }
     }
 
-    /// The blocks of all files, in order.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = &BlockRef> {
-        self.files.iter().flat_map(|file| &file.blocks)
+    /// The extents of all files, in order.
+    pub(super) fn extents(&self) -> impl Iterator<Item = &Extent> {
+        self.files.iter().flat_map(|file| &file.extents)
     }
 
     fn is_full(&self) -> bool {

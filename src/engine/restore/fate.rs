@@ -1,4 +1,4 @@
-//! What becomes of the blocks of a file.
+//! What becomes of the extents of a file.
 
 use std::sync::Arc;
 
@@ -8,14 +8,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::databases::Databases;
 use crate::engine::error::{Context, Result};
 use crate::engine::vault::Vault;
-use crate::format::digest::DigestKey;
-use crate::format::manifest::{BlockRef, ManifestFile};
+use crate::format::digest::{Digest, DigestKey};
+use crate::format::manifest::{Extent, ManifestFile};
 use crate::port::{ExecutorExt, FileReader, RestoreTarget};
 
-/// The blocks that are compared in one go.
-const BLOCKS_AT_A_TIME: usize = 8;
-
-/// What becomes of a block.
+/// What becomes of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It is fetched and written.
@@ -26,7 +23,7 @@ pub(super) enum Fate {
     Zeros,
 }
 
-/// Decides on the fate of blocks.
+/// Decides on the fate of extents.
 #[derive(Debug)]
 pub(super) struct Fates {
     vault: Vault,
@@ -39,42 +36,36 @@ impl Fates {
         Self { vault, target, databases }
     }
 
-    /// The fates of the blocks of `file`.
+    /// The fates of the extents of `file`.
     pub(super) async fn of(&self, file: &ManifestFile) -> Result<Vec<Fate>> {
         if self.databases.leave_out(&file.entry.path) {
-            return Ok(vec![Fate::Zeros; file.blocks.len()]);
+            return Ok(vec![Fate::Zeros; file.extents.len()]);
         }
         let looking = || format!("looking at what stands at {}", file.entry.path);
         match self.target.standing(&file.entry).await.context(looking)? {
-            Some(standing) => self.compare(&file.blocks, &standing).await,
-            None => Ok(vec![Fate::Fetched; file.blocks.len()]),
+            Some(standing) => self.compare(&file.extents, &standing).await,
+            None => Ok(vec![Fate::Fetched; file.extents.len()]),
         }
     }
 
-    async fn compare(&self, blocks: &[BlockRef], standing: &Arc<dyn FileReader>) -> Result<Vec<Fate>> {
+    async fn compare(&self, extents: &[Extent], standing: &Arc<dyn FileReader>) -> Result<Vec<Fate>> {
         let executor = &self.vault.executor;
-        let mut offset = 0;
-        let parts = blocks.chunks(BLOCKS_AT_A_TIME).map(|part| {
-            let begin = offset;
-            offset += part.iter().map(|block| u64::from(block.plain_bytes)).sum::<u64>();
-            (begin, part.to_vec())
+        let mut end = 0;
+        let places = extents.iter().map(|extent| {
+            end += u64::from(extent.bytes);
+            (end - u64::from(extent.bytes), extent.bytes, extent.digest)
         });
-        let compared = stream::iter(parts.collect::<Vec<_>>()).map(|(begin, part)| {
+        let compared = stream::iter(places.collect::<Vec<_>>()).map(|(offset, bytes, digest)| {
             let (key, standing) = (self.vault.digests.clone(), Arc::clone(standing));
-            executor.run(move || fates_of(&key, &*standing, begin, &part))
+            executor.run(move || fate_of(&key, &*standing, offset, bytes, digest))
         });
-        Ok(compared.buffered(executor.parallelism().get()).try_concat().await?)
+        Ok(compared.buffered(executor.parallelism().get()).try_collect().await?)
     }
 }
 
-/// Compares the blocks `part`, of which the first begins at `offset`. What cannot be read, is fetched.
-fn fates_of(key: &DigestKey, standing: &dyn FileReader, mut offset: u64, part: &[BlockRef]) -> Vec<Fate> {
-    let mut plain = BytesMut::new();
-    let fate = |block: &BlockRef| {
-        plain.resize(block.plain_bytes as usize, 0);
-        let is_read = standing.read_at(offset, &mut plain).is_ok();
-        offset += u64::from(block.plain_bytes);
-        if is_read && block.is_of(key.digest(&plain), plain.len()) { Fate::Kept } else { Fate::Fetched }
-    };
-    part.iter().map(fate).collect()
+/// Compares what stands at `offset` with the `bytes` bytes that have this digest. What cannot be read, is fetched.
+fn fate_of(key: &DigestKey, standing: &dyn FileReader, offset: u64, bytes: u32, digest: Digest) -> Fate {
+    let mut plain = BytesMut::zeroed(bytes as usize);
+    let is_read = standing.read_at(offset, &mut plain).is_ok();
+    if is_read && key.digest(&plain) == digest { Fate::Kept } else { Fate::Fetched }
 }

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::fate::{Fate, Fates};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::manifest::Group;
-use crate::engine::packs::{Packs, runs};
+use crate::engine::packs::{Packs, batches};
 use crate::engine::progress::{Observer, Progress};
 use crate::format::manifest::ManifestFile;
 use crate::port::{FileWriter, RestoreTarget};
@@ -43,9 +43,9 @@ impl FileRestore {
         for file in &group.files {
             fates.push(self.fates.of(file).await?);
         }
-        let mut blocks = self.fetch(&group, &fates);
+        let mut fetched = self.fetch(&group, &fates);
         for (file, fates) in group.files.iter().zip(&fates) {
-            self.write(file, fates, &mut blocks).await?;
+            self.write(file, fates, &mut fetched).await?;
         }
         Ok(())
     }
@@ -59,8 +59,8 @@ impl FileRestore {
         let path = &file.entry.path;
         let writing = || format!("writing {path}");
         let mut writer = self.target.file(&file.entry).await.context(writing)?;
-        for (block, fate) in file.blocks.iter().zip(fates) {
-            let bytes = u64::from(block.plain_bytes);
+        for (extent, fate) in file.extents.iter().zip(fates) {
+            let bytes = u64::from(extent.bytes);
             match fate {
                 Fate::Fetched => write_fetched(&mut *writer, path, fetched.try_next().await?).await?,
                 Fate::Kept => writer.keep(bytes).await.context(writing)?,
@@ -72,12 +72,12 @@ impl FileRestore {
         writer.finish().await.context(writing)
     }
 
-    /// The blocks of the files of `group` that are fetched, in order, a run ahead.
+    /// The extents of the files of `group` that are fetched, in order, a batch ahead.
     fn fetch(&self, group: &Group, fates: &[Vec<Fate>]) -> BoxStream<'_, Result<Bytes>> {
-        let blocks = group.blocks().zip(fates.iter().flatten());
-        let wanted = blocks.filter(|(_, fate)| **fate == Fate::Fetched).map(|(block, _)| block);
-        let fetched = stream::iter(runs(wanted)).map(|run| self.packs.fetch(run)).buffered(2);
-        fetched.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok))).try_flatten().boxed()
+        let extents = group.extents().zip(fates.iter().flatten());
+        let wanted = extents.filter(|(_, fate)| **fate == Fate::Fetched).map(|(extent, _)| extent);
+        let fetched = stream::iter(batches(wanted)).map(|batch| self.packs.fetch_extents(batch)).buffered(2);
+        fetched.map_ok(|extents| stream::iter(extents.into_iter().map(Ok))).try_flatten().boxed()
     }
 
     fn tell(&self, bytes: u64, files: u64) {
@@ -92,8 +92,8 @@ impl FileRestore {
 }
 
 /// Writes what came for the file `path`; zeros take no room.
-async fn write_fetched(writer: &mut dyn FileWriter, path: &str, block: Option<Bytes>) -> Result<()> {
-    let bytes = block.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("blocks of {path} are missing")))?;
+async fn write_fetched(writer: &mut dyn FileWriter, path: &str, extent: Option<Bytes>) -> Result<()> {
+    let bytes = extent.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("extents of {path} are missing")))?;
     let written = if is_zeros(&bytes) { writer.zeros(bytes.len() as u64).await } else { writer.write(bytes).await };
     written.context(|| format!("writing {path}"))
 }

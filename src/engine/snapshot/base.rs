@@ -7,13 +7,14 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::earlier::Earlier;
+use super::layers::KnownExtent;
 use crate::engine::error::{Error, Result};
 use crate::engine::inventory::READS_IN_FLIGHT;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
 use crate::engine::repository::ServerRepository;
 use crate::format::digest::Digest;
-use crate::format::manifest::{BlockRef, Entry, ManifestFile, PackId, PackTable};
+use crate::format::manifest::{BlockRef, Entry, Extent, ManifestFile, PackId, PackTable};
 use crate::model::ObjectKey;
 
 /// Packs below this size are small.
@@ -43,8 +44,8 @@ impl BasePacks {
     }
 
     /// Whether all of `blocks` can be used.
-    pub(super) fn has_all(&self, blocks: &[BlockRef]) -> bool {
-        blocks.iter().all(|block| self.has(block))
+    pub(super) fn has_all<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockRef>) -> bool {
+        blocks.into_iter().all(|block| self.has(block))
     }
 
     /// What the pack `id` takes in the storage, in bytes.
@@ -53,11 +54,10 @@ impl BasePacks {
         place.and_then(|place| self.sizes.get(place as usize)).copied().unwrap_or(0)
     }
 
-    /// A block that holds the `plain_bytes` bytes that have this digest: `expected`, if it is one.
-    pub(super) fn find(&self, digest: Digest, plain_bytes: usize, expected: Option<BlockRef>) -> Option<BlockRef> {
+    /// A block that holds the `plain_bytes` bytes that have this digest.
+    pub(super) fn find(&self, digest: Digest, plain_bytes: usize) -> Option<BlockRef> {
         let found = self.by_digest.get(&digest).copied();
-        let fits = |block: &BlockRef| self.has(block) && block.is_of(digest, plain_bytes);
-        expected.filter(fits).or_else(|| found.filter(fits))
+        found.filter(|block| self.has(block) && block.is_of(digest, plain_bytes))
     }
 }
 
@@ -109,6 +109,16 @@ impl Base {
             }
         }
         Ok(None)
+    }
+
+    /// What there is to know of `extent`, which an earlier snapshot has.
+    pub(super) async fn known(&self, extent: Extent) -> Result<KnownExtent> {
+        let mut pages = self.reader.page_digests(&extent).await?;
+        for (page, digest) in pages.iter_mut().enumerate() {
+            let layer = extent.source(page).and_then(|source| extent.layers.get(source.layer));
+            *digest = digest.filter(|_| layer.is_some_and(|layer| self.packs.has(&layer.block)));
+        }
+        Ok(KnownExtent { extent, pages })
     }
 
     /// The part `number`, which is then remembered. Empty if it cannot be read.

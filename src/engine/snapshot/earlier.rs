@@ -8,7 +8,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::running::RunningNote;
 use crate::engine::error::{Context, Error, Result};
-use crate::engine::inventory::blame;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
 use crate::engine::repository::ServerRepository;
@@ -182,10 +181,7 @@ struct Unfinished {
 impl Unfinished {
     /// Reads the indexes of the packs at `places`, which are in order of their numbers.
     async fn read(packs: &Packs, places: Vec<u32>) -> Result<Self> {
-        let read = stream::iter(places).map(async |place| {
-            let index = blame(packs.key(place), packs.index(place).await)?;
-            Ok::<_, Error>((place, index.ok()))
-        });
+        let read = stream::iter(places).map(async |place| Ok::<_, Error>((place, packs.index(place).await?)));
         let mut indexes = std::pin::pin!(read.buffered(INDEXES_IN_FLIGHT));
         let (mut unfinished, mut due) = (Self::default(), Some(0));
         while let Some((place, index)) = indexes.try_next().await? {
@@ -193,16 +189,16 @@ impl Unfinished {
             unfinished.in_part &= number == due;
             due = number.and_then(|number| number.checked_add(1));
             match index {
-                Some(index) => unfinished.add_all(place, &index),
+                Some(index) => unfinished.add_all(packs, place, &index),
                 None => unfinished.skip(place),
             }
         }
         Ok(unfinished)
     }
 
-    fn add_all(&mut self, place: u32, index: &PackIndex) {
-        for (offset, entry) in index.blocks() {
-            self.add(entry.content, BlockRef::of_entry(place, offset, entry));
+    fn add_all(&mut self, packs: &Packs, place: u32, index: &PackIndex) {
+        for entry in index.entries() {
+            self.add(entry.content, packs.block(place, index, entry));
         }
     }
 

@@ -1,10 +1,11 @@
 //! Snapshots: streams a base backup into the repository.
 
 mod base;
-mod blocks;
 mod cutter;
 mod earlier;
+mod extents;
 mod findings;
+mod layers;
 mod pack_writer;
 mod running;
 mod writing;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::base::Base;
-use self::blocks::BlockReader;
+use self::extents::ExtentReader;
 pub use self::findings::DamagedPage;
 use self::findings::Noticed;
 use self::running::RunningNote;
@@ -146,7 +147,7 @@ impl Snapshotter {
         let start = stream.start().clone();
         is_still(incarnation, &start)?;
         let packs = Arc::clone(&base.packs);
-        let reader = BlockReader::new(stream, self.server.vault.clone(), &self.settings, base);
+        let reader = ExtentReader::new(stream, self.server.vault.clone(), &self.settings, base);
         let written = Writing::new(&self.server, &id, &start, &self.settings, packs, note).run(reader).await?;
         self.confirm(note, &written).await?;
         self.record(id, &start, written).await

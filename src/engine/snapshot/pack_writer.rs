@@ -5,13 +5,13 @@ use std::pin::pin;
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use futures::stream::{FuturesUnordered, TryStreamExt};
 
+use super::extents::NewBlock;
 use crate::engine::error::Result;
 use crate::engine::repository::ServerRepository;
 use crate::engine::vault::VaultWriter;
 use crate::format::block::EncodedBlock;
-use crate::format::digest::Digest;
 use crate::format::manifest::{BlockRef, PackId, PackTable};
-use crate::format::pack::{Content, PackEntry, PackIndex};
+use crate::format::pack::{Content, PackIndex};
 use crate::model::SnapshotId;
 
 /// A pack is ended at the first block that reaches this size.
@@ -42,11 +42,10 @@ impl PackWriter {
     pub(super) async fn append(
         &mut self,
         content: Content,
-        block: EncodedBlock,
-        digest: Digest,
+        NewBlock { encoded, digest, pages }: NewBlock,
         table: &mut PackTable,
     ) -> Result<BlockRef> {
-        let EncodedBlock { codec, plain_bytes, stored, .. } = block;
+        let EncodedBlock { codec, plain_bytes, stored, .. } = encoded;
         let stored_bytes = u32::try_from(stored.len()).expect("a block is at most a few MiB");
         let pack = table.place(&PackId::new(self.id.clone(), self.number));
         let place = BlockRef::new(pack, self.index.blocks_bytes(), stored_bytes, plain_bytes, codec, digest);
@@ -55,7 +54,7 @@ impl PackWriter {
             None => self.server.vault.create(&self.server.layout.pack(&self.id, self.number)).await?,
         };
         self.open = Some(self.meanwhile(writer.write(&stored)).await?);
-        self.index.push(PackEntry::new(content, plain_bytes, stored_bytes, codec, digest));
+        self.index.push(content, plain_bytes, stored_bytes, codec, pages);
         if self.index.blocks_bytes() >= PACK_BYTES || self.index.is_full() {
             self.end_pack().await?;
         }

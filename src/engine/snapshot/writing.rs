@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::BasePacks;
-use super::blocks::{Block, BlockReader, Piece};
+use super::extents::{Block, ExtentReader, NewBlock, Piece, ReadExtent};
 use super::findings::{Findings, Noticed};
 use super::pack_writer::PackWriter;
 use super::running::RunningNote;
@@ -15,8 +15,9 @@ use super::{SnapshotSettings, unlisted};
 use crate::engine::error::{Error, ErrorKind, Result};
 use crate::engine::progress::Progress;
 use crate::engine::repository::ServerRepository;
-use crate::format::block;
-use crate::format::manifest::{BlockRef, Entry, Manifest, ManifestFile, ManifestHead, PackTable, PartWriter};
+use crate::format::manifest::{
+    BlockRef, Entry, Extent, Layer, Manifest, ManifestFile, ManifestHead, PackTable, PartWriter,
+};
 use crate::format::pack::Content;
 use crate::model::{FileEntry, SharedPacks, SnapshotId, StoredObject, WalRange};
 use crate::port::{ExecutorExt, SnapshotEnd, SnapshotStart};
@@ -51,7 +52,7 @@ pub(super) struct Writing<'a> {
     /// Where the parts that are complete are.
     parts: Vec<Vec<BlockRef>>,
     /// Of the file that is being written.
-    blocks: Vec<BlockRef>,
+    extents: Vec<Extent>,
     findings: Findings,
     noticed: Noticed,
     progress: Progress,
@@ -77,22 +78,21 @@ impl<'a> Writing<'a> {
             table: PackTable::default(),
             part: PartWriter::default(),
             parts: Vec::new(),
-            blocks: Vec::new(),
+            extents: Vec::new(),
             findings: Findings::default(),
             noticed: Noticed::default(),
             progress: Progress { bytes_total: start.bytes_estimate, ..Progress::default() },
         }
     }
 
-    pub(super) async fn run(mut self, mut pieces: BlockReader) -> Result<Written> {
+    pub(super) async fn run(mut self, mut pieces: ExtentReader) -> Result<Written> {
         loop {
             match pieces.next().await? {
                 Piece::Directory(entry) => self.entry(Entry::Directory(entry)).await?,
-                Piece::Block(block, findings) => {
+                Piece::Extent(extent, findings) => {
                     self.findings.add(findings);
-                    self.progress.bytes += u64::from(block.plain_bytes());
-                    let place = self.place(Content::File, block).await?;
-                    self.blocks.push(place);
+                    self.progress.bytes += u64::from(extent.bytes);
+                    self.extent(extent).await?;
                     self.settings.observer.tell(&self.progress);
                 }
                 Piece::File(entry) => self.file(entry).await?,
@@ -110,20 +110,39 @@ impl<'a> Writing<'a> {
         if self.settings.refuses_damaged_pages {
             self.noticed.require_sound_pages()?;
         }
-        let file = ManifestFile::new(entry, std::mem::take(&mut self.blocks));
+        let file = ManifestFile::new(entry, std::mem::take(&mut self.extents));
         self.entry(Entry::File(file)).await?;
         self.progress.files += 1;
         Ok(())
     }
 
+    async fn extent(&mut self, ReadExtent { bytes, digest, kept, top }: ReadExtent) -> Result<()> {
+        let mut layers: Vec<_> =
+            kept.into_iter().map(|Layer { pages, block, .. }| Layer::new(pages, self.known(block))).collect();
+        if let Some((pages, block)) = top {
+            layers.push(Layer::new(pages, self.place(Content::File, block).await?));
+        }
+        self.extents.push(Extent::new(bytes, digest, layers));
+        Ok(())
+    }
+
     /// Where `block` is among the snapshot's packs, of which one gets it if none has it.
     async fn place(&mut self, content: Content, block: Block) -> Result<BlockRef> {
-        let place = match block {
-            Block::New(block, digest) => self.packs.append(content, block, digest, &mut self.table).await?,
-            Block::Known(known) => known.of_pack(self.known_pack(known.pack)),
-        };
+        match block {
+            Block::New(block) => {
+                let place = self.packs.append(content, block, &mut self.table).await?;
+                self.table.add_use(place.pack, place.stored_bytes.into());
+                Ok(place)
+            }
+            Block::Known(known) => Ok(self.known(known)),
+        }
+    }
+
+    /// Where a block of an earlier snapshot is among the packs of this one.
+    fn known(&mut self, block: BlockRef) -> BlockRef {
+        let place = block.of_pack(self.known_pack(block.pack));
         self.table.add_use(place.pack, place.stored_bytes.into());
-        Ok(place)
+        place
     }
 
     /// The place of a pack that has the place `pack` among those of earlier snapshots.
@@ -157,15 +176,15 @@ impl<'a> Writing<'a> {
         let (vault, compression) = (&self.server.vault, self.settings.compression);
         let (digests, base) = (vault.digests.clone(), Arc::clone(&self.base));
         let job = vault.executor.run(move || {
-            let find = |piece: &Bytes| base.find(digests.digest(piece), piece.len(), None).map(Block::Known);
+            let find = |piece: &Bytes| base.find(digests.digest(piece), piece.len()).map(Block::Known);
             if let Some(known) = pieces.iter().map(find).collect::<Option<Vec<_>>>() {
                 return Ok(known);
             }
-            let encode = |piece: Bytes| {
-                let digest = digests.digest(&piece);
-                block::encode(piece, compression).map(|block| Block::New(block, digest))
+            let new = |piece: Bytes| {
+                let pages = digests.pages(&piece);
+                NewBlock::new(piece, digests.of_pages(&pages), pages, compression).map(Block::New)
             };
-            pieces.into_iter().map(encode).collect()
+            pieces.into_iter().map(new).collect()
         });
         async move { job.await?.map_err(|error| Error::corrupt("a block", error)) }
     }

@@ -1,8 +1,5 @@
 //! Verifying manifests: that they are whole, and that the blocks they name are those of the packs.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{Examined, Place, Verification, VerifyDepth};
@@ -10,15 +7,13 @@ use crate::engine::error::{Error, Result};
 use crate::engine::inventory::blame;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
-use crate::format::manifest::{BlockRef, Entry, Manifest, ManifestCounts, ManifestError, parse_part};
-use crate::format::pack::PackEntry;
+use crate::format::digest::Digest;
+use crate::format::manifest::{BlockRef, Entry, Extent, Manifest, ManifestCounts, ManifestError, parse_part};
 use crate::model::{Catalog, ObjectKey, Snapshot};
 use crate::port::ExecutorExt;
 
 /// How many manifests are read at a time.
 const MANIFESTS_IN_FLIGHT: usize = 2;
-/// How many packs' indexes are remembered: files that follow each other are mostly in few packs.
-const INDEXES_REMEMBERED: usize = 128;
 
 /// A manifest that was verified.
 pub(super) struct ReadManifest<'a> {
@@ -59,28 +54,33 @@ struct WrongPlace {
     pack: ObjectKey,
 }
 
+/// What a manifest says of an extent is not what its blocks make up.
+#[derive(Debug, thiserror::Error)]
+#[error("the blocks of an extent of {what} make up another one than its digest {digest} says")]
+struct WrongExtent {
+    what: String,
+    digest: Digest,
+}
+
 /// Compares a manifest with the packs. Faults of packs are not its matter: these are verified for themselves.
 struct Check<'a> {
     verification: &'a Verification,
     name: &'a ObjectKey,
     packs: Packs,
-    /// The one that was used last comes last; `None` for packs that cannot be read.
-    indexes: VecDeque<(u32, Option<Arc<Index>>)>,
 }
-
-/// The blocks of a pack, by where they begin.
-type Index = BTreeMap<u64, PackEntry>;
 
 impl<'a> Check<'a> {
     fn new(verification: &'a Verification, name: &'a ObjectKey, manifest: &Manifest) -> Self {
         let packs = manifest::packs_of(&verification.server, manifest);
-        Self { verification, name, packs, indexes: VecDeque::new() }
+        Self { verification, name, packs }
     }
 
-    async fn run(mut self, manifest: &Manifest) -> Result<()> {
+    async fn run(self, manifest: &Manifest) -> Result<()> {
         let (mut found, mut is_complete) = (ManifestCounts::default(), true);
         for (number, blocks) in manifest.parts.iter().enumerate() {
-            self.blocks(blocks, || format!("part {number} of the manifest")).await?;
+            for block in blocks {
+                self.block(block, || format!("part {number} of the manifest")).await?;
+            }
             match self.part(blocks).await? {
                 Some(entries) => self.entries(&entries, &mut found).await?,
                 None => is_complete = false,
@@ -101,46 +101,41 @@ impl<'a> Check<'a> {
         parsed.map(Some).map_err(|error| Error::corrupt(self.name, error))
     }
 
-    async fn entries(&mut self, entries: &[Entry], found: &mut ManifestCounts) -> Result<()> {
+    async fn entries(&self, entries: &[Entry], found: &mut ManifestCounts) -> Result<()> {
         for entry in entries {
             found.add(entry);
             if let Entry::File(file) = entry {
-                self.blocks(&file.blocks, || format!("{:?}", file.entry.path)).await?;
+                for extent in &file.extents {
+                    self.extent(extent, || format!("{:?}", file.entry.path)).await?;
+                }
             }
         }
         Ok(())
     }
 
-    async fn blocks(&mut self, blocks: &[BlockRef], what: impl Fn() -> String) -> Result<()> {
-        for block in blocks {
-            let index = self.index(block.pack).await?;
-            if index.is_some_and(|index| !has(&index, block)) {
-                let (offset, pack) = (block.offset, self.packs.key(block.pack));
-                return Err(Error::corrupt(self.name, WrongPlace { what: what(), offset, pack }));
-            }
+    /// Of an extent that is one block, nothing more is to be known than that it is there.
+    async fn extent(&self, extent: &Extent, what: impl Fn() -> String + Send + Sync) -> Result<()> {
+        for layer in &extent.layers {
+            self.block(&layer.block, &what).await?;
         }
-        Ok(())
-    }
-
-    async fn index(&mut self, pack: u32) -> Result<Option<Arc<Index>>> {
-        let found = self.indexes.iter().rposition(|(known, _)| *known == pack);
-        let index = match found.and_then(|place| self.indexes.remove(place)) {
-            Some((_, index)) => index,
-            None => self.read_index(pack).await?,
-        };
-        if self.indexes.len() >= INDEXES_REMEMBERED {
-            self.indexes.pop_front();
+        if extent.as_whole().is_some() {
+            return Ok(());
         }
-        self.indexes.push_back((pack, index.clone()));
-        Ok(index)
+        let pages: Option<Vec<_>> = self.packs.page_digests(extent).await?.into_iter().collect();
+        let digest = extent.digest;
+        if pages.is_none_or(|pages| self.verification.server.vault.digests.of_pages(&pages) == digest) {
+            return Ok(());
+        }
+        Err(Error::corrupt(self.name, WrongExtent { what: what(), digest }))
     }
 
-    async fn read_index(&self, pack: u32) -> Result<Option<Arc<Index>>> {
-        let read = blame(self.packs.key(pack), self.packs.index(pack).await)?;
-        Ok(read.ok().map(|index| Arc::new(index.blocks().map(|(offset, entry)| (offset, *entry)).collect())))
+    async fn block(&self, block: &BlockRef, what: impl Fn() -> String + Send) -> Result<()> {
+        let Some(index) = self.packs.index(block.pack).await? else { return Ok(()) };
+        let found = index.find(block.offset).map(|entry| self.packs.block(block.pack, &index, entry));
+        if found == Some(*block) {
+            return Ok(());
+        }
+        let (offset, pack) = (block.offset, self.packs.key(block.pack));
+        Err(Error::corrupt(self.name, WrongPlace { what: what(), offset, pack }))
     }
-}
-
-fn has(index: &Index, block: &BlockRef) -> bool {
-    index.get(&block.offset).is_some_and(|entry| BlockRef::of_entry(block.pack, block.offset, entry) == *block)
 }

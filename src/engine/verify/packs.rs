@@ -11,7 +11,7 @@ use super::{Examined, Place, Verification, VerifyDepth};
 use crate::engine::error::Result;
 use crate::engine::packs::{Packs, runs};
 use crate::format::layout::{DataPart, ServerLayout};
-use crate::format::manifest::{BlockRef, Manifest, PackId, PackTable};
+use crate::format::manifest::{Manifest, PackId, PackTable};
 use crate::model::{ObjectKey, Snapshot, StoredObject};
 
 /// How many runs of blocks of one pack are read at a time.
@@ -98,8 +98,8 @@ impl Verification {
 
 /// Reads the whole pack, by its own index: of that it is known that it is as long as the pack.
 async fn check_blocks(packs: &Packs, place: u32) -> Result<()> {
-    let index = packs.index(place).await?;
-    let blocks: Vec<_> = index.blocks().map(|(offset, entry)| BlockRef::of_entry(place, offset, entry)).collect();
+    let index = packs.read_index(place).await?;
+    let blocks: Vec<_> = index.entries().iter().map(|entry| packs.block(place, &index, entry)).collect();
     let fetched = stream::iter(runs(&blocks)).map(|run| packs.fetch(run)).buffer_unordered(RUNS_IN_FLIGHT);
     fetched.try_for_each(|_| future::ready(Ok(()))).await
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use zstd::Compression;
 
 /// The longest block, in bytes before compression.
-pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 
 /// How a block is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

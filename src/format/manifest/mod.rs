@@ -4,14 +4,18 @@
 //! packs. A part that is the same as in the snapshot before is not stored again. The [manifest](Manifest) itself, an object of its own,
 //! says where the parts are and which packs the snapshot uses, and so what must be kept for it.
 
+mod extent;
 mod lines;
 mod packs;
+mod page_set;
 mod part;
 mod root;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::extent::{EXTENT_BYTES, Extent, LAYERS_MAX, Layer, PageSource};
 pub use self::packs::{PackId, PackTable, PackUse};
+pub use self::page_set::PageSet;
 pub use self::part::{Entry, ManifestFile, PartWriter, parse_part};
 pub use self::root::{Manifest, ManifestHead, ManifestReader};
 use super::block::{BLOCK_BYTES_MAX, Codec};
@@ -54,10 +58,10 @@ impl BlockRef {
         Self { pack, offset, stored_bytes, plain_bytes, codec, digest }
     }
 
-    /// The block at `offset` of `pack`, whose index has `entry` for it.
+    /// The block of `pack` of which the pack's index says `entry`, and that it has this `digest`.
     #[must_use]
-    pub const fn of_entry(pack: u32, offset: u64, entry: &PackEntry) -> Self {
-        let PackEntry { plain_bytes, stored_bytes, codec, digest, .. } = *entry;
+    pub const fn of_entry(pack: u32, entry: &PackEntry, digest: Digest) -> Self {
+        let PackEntry { offset, plain_bytes, stored_bytes, codec, .. } = *entry;
         Self { pack, offset, stored_bytes, plain_bytes, codec, digest }
     }
 
@@ -81,7 +85,7 @@ impl BlockRef {
 
     /// Whether a writer makes such blocks. Whoever fetches one reserves what is claimed here.
     const fn is_possible(&self) -> bool {
-        self.plain_bytes as usize <= BLOCK_BYTES_MAX && self.stored_bytes <= self.plain_bytes
+        self.plain_bytes as usize <= BLOCK_BYTES_MAX && 0 < self.stored_bytes && self.stored_bytes <= self.plain_bytes
     }
 }
 
@@ -165,20 +169,28 @@ pub enum ManifestError {
         /// The length that is claimed in the pack.
         stored_bytes: u32,
     },
+    /// An extent that no writer makes: too long, or of layers that do not have all of its pages.
+    #[error("the layers of an extent of {path:?} do not make up its {bytes} bytes")]
+    Extent {
+        /// The file.
+        path: String,
+        /// The extent's length.
+        bytes: u32,
+    },
     /// A block in a pack that is not listed.
     #[error("a block of {what} is in a pack that the snapshot manifest does not list")]
     UnknownPack {
         /// What it is a block of.
         what: String,
     },
-    /// The blocks of a file do not add up to it.
-    #[error("the blocks of {path:?} hold {found} bytes, the file has {expected}")]
-    Blocks {
+    /// The extents of a file do not add up to it.
+    #[error("the extents of {path:?} hold {found} bytes, the file has {expected}")]
+    Extents {
         /// The file.
         path: String,
         /// The file's length.
         expected: u64,
-        /// That of its blocks.
+        /// That of its extents.
         found: u64,
     },
     /// The counts are not those of what is listed.
@@ -198,12 +210,21 @@ pub enum ManifestError {
 }
 
 /// Whether `blocks`, of `what`, are such as a writer makes, in packs that a table of `packs` has.
-fn check_blocks(blocks: &[BlockRef], packs: usize, what: impl Fn() -> String) -> Result<(), ManifestError> {
-    if let Some(&BlockRef { plain_bytes, stored_bytes, .. }) = blocks.iter().find(|block| !block.is_possible()) {
-        return Err(ManifestError::Block { what: what(), plain_bytes, stored_bytes });
+fn check_blocks<'a>(
+    blocks: impl IntoIterator<Item = &'a BlockRef>,
+    packs: usize,
+    what: impl Fn() -> String,
+) -> Result<(), ManifestError> {
+    for block in blocks {
+        if !block.is_possible() {
+            let BlockRef { plain_bytes, stored_bytes, .. } = *block;
+            return Err(ManifestError::Block { what: what(), plain_bytes, stored_bytes });
+        }
+        if block.pack as usize >= packs {
+            return Err(ManifestError::UnknownPack { what: what() });
+        }
     }
-    let listed = blocks.iter().all(|block| (block.pack as usize) < packs);
-    if listed { Ok(()) } else { Err(ManifestError::UnknownPack { what: what() }) }
+    Ok(())
 }
 
 #[cfg(test)]

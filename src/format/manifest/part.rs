@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Lines};
 use super::packs::{PackId, PackTable};
-use super::{BlockRef, ManifestCounts, ManifestError, check_blocks};
+use super::{Extent, ManifestCounts, ManifestError, check_blocks};
 use crate::model::FileEntry;
 
 /// How long parts are on average.
@@ -28,26 +28,37 @@ pub struct ManifestFile {
     #[serde(flatten)]
     pub entry: FileEntry,
     /// Its content, in order.
-    pub blocks: Vec<BlockRef>,
+    pub extents: Vec<Extent>,
 }
 
 impl ManifestFile {
-    /// The file `entry`, made of `blocks`.
+    /// The file `entry`, made of `extents`.
     #[must_use]
-    pub const fn new(entry: FileEntry, blocks: Vec<BlockRef>) -> Self {
-        Self { entry, blocks }
+    pub const fn new(entry: FileEntry, extents: Vec<Extent>) -> Self {
+        Self { entry, extents }
     }
 
     fn name(&self) -> String {
         format!("{:?}", self.entry.path)
     }
 
-    /// Whether its blocks are possible, in packs that are listed, and add up to it.
+    /// Whether its extents are possible, in packs that are listed, and add up to it.
     fn check(&self, packs: usize) -> Result<(), ManifestError> {
-        check_blocks(&self.blocks, packs, || self.name())?;
-        let (path, expected) = (&self.entry.path, self.entry.bytes);
-        let found = self.blocks.iter().map(|block| u64::from(block.plain_bytes)).sum();
-        if found == expected { Ok(()) } else { Err(ManifestError::Blocks { path: path.clone(), expected, found }) }
+        check_blocks(self.extents.iter().flat_map(Extent::blocks), packs, || self.name())?;
+        let path = || self.entry.path.clone();
+        if let Some(Extent { bytes, .. }) = self.extents.iter().find(|extent| !extent.is_possible()) {
+            return Err(ManifestError::Extent { path: path(), bytes: *bytes });
+        }
+        let expected = self.entry.bytes;
+        let found = self.extents.iter().map(|extent| u64::from(extent.bytes)).sum();
+        if found == expected { Ok(()) } else { Err(ManifestError::Extents { path: path(), expected, found }) }
+    }
+
+    /// The same in other packs.
+    fn place(&mut self, mut place: impl FnMut(u32) -> u32) {
+        for extent in &mut self.extents {
+            extent.place(&mut place);
+        }
     }
 }
 
@@ -139,9 +150,7 @@ impl PartWriter {
     }
 
     fn file(&mut self, mut file: ManifestFile) -> Result<String, ManifestError> {
-        for block in &mut file.blocks {
-            *block = block.of_pack(self.place(block.pack));
-        }
+        file.place(|pack| self.place(pack));
         let path = file.entry.path.clone();
         lines::print(&mut self.text, &Line::File(file), || format!("{path:?}"))?;
         Ok(path)
@@ -192,8 +201,6 @@ fn places(ids: &[PackId], table: &PackTable) -> Result<Vec<u32>, ManifestError> 
 
 fn resolve(mut file: ManifestFile, packs: &[u32]) -> Result<ManifestFile, ManifestError> {
     file.check(packs.len())?;
-    for block in &mut file.blocks {
-        *block = block.of_pack(packs[block.pack as usize]);
-    }
+    file.place(|pack| packs[pack as usize]);
     Ok(file)
 }

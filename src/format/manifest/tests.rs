@@ -35,9 +35,15 @@ fn directory() -> Entry {
     Entry::Directory(FileEntry::new("base/1", 0, 0o700, 1_700_000_000))
 }
 
+/// One of a block, one of two layers, of which the upper one has the last page and the one before it.
 fn file() -> ManifestFile {
-    let blocks = vec![block(2, 300, 70, 1 << 20, Codec::Zstd), block(0, 0, 24, 24, Codec::Stored)];
-    ManifestFile::new(FileEntry::new("base/1/1259", (1 << 20) + 24, 0o600, -1), blocks)
+    let layers = vec![
+        Layer::new(PageSet::first(3), block(2, 370, 90, 3 * 8192, Codec::Zstd)),
+        Layer::new([2, 3].into_iter().collect(), block(0, 0, 60, 8192 + 24, Codec::Zstd)),
+    ];
+    let layered = Extent::new(3 * 8192 + 24, DIGEST.parse().unwrap(), layers);
+    let extents = vec![Extent::whole(block(2, 300, 70, 1 << 20, Codec::Zstd)), layered];
+    ManifestFile::new(FileEntry::new("base/1/1259", (1 << 20) + 3 * 8192 + 24, 0o600, -1), extents)
 }
 
 fn entries() -> Vec<Entry> {
@@ -94,7 +100,7 @@ fn the_text_of_a_manifest_is_the_one_that_is_documented() {
         r#"{"packs":{"snapshot":"b","first":2,"used":[24]}}"#,
         &format!(r#"{{"part":[[0,0,300,1000,1,"{DIGEST}"]]}}"#),
         &format!(r#"{{"part":[[2,0,24,24,0,"{DIGEST}"]]}}"#),
-        r#"{"end":{"directories":1,"files":2,"bytes":1048600,"parts":2}}"#,
+        r#"{"end":{"directories":1,"files":2,"bytes":1073176,"parts":2}}"#,
     ];
     let text = lines.map(|line| format!("{line}\n")).concat();
     assert_eq!(String::from_utf8(print(&manifest())).unwrap(), text);
@@ -106,9 +112,9 @@ fn the_text_of_a_part_is_the_one_that_is_documented() {
         r#"{"packs":[["a",9],["b",0]]}"#,
         r#"{"directory":{"path":"base/1","bytes":0,"mode":448,"modified":1700000000}}"#,
         &format!(
-            r#"{{"file":{{"path":"base/1/1259","bytes":1048600,"mode":384,"modified":-1,"blocks":[[0,300,70,1048576,1,"{DIGEST}"],[1,0,24,24,0,"{DIGEST}"]]}}}}"#
+            r#"{{"file":{{"path":"base/1/1259","bytes":1073176,"mode":384,"modified":-1,"extents":[[0,300,70,1048576,1,"{DIGEST}"],{{"bytes":24600,"digest":"{DIGEST}","layers":[["7",0,370,90,24576,1,"{DIGEST}"],["c",1,0,60,8216,1,"{DIGEST}"]]}}]}}}}"#
         ),
-        r#"{"file":{"path":"empty","bytes":0,"mode":384,"modified":0,"blocks":[]}}"#,
+        r#"{"file":{"path":"empty","bytes":0,"mode":384,"modified":0,"extents":[]}}"#,
     ];
     let text = lines.map(|line| format!("{line}\n")).concat();
     assert_eq!(String::from_utf8(part()).unwrap(), text);
@@ -176,7 +182,17 @@ fn what_contradicts_itself_is_refused() {
 fn a_part_that_contradicts_itself_is_refused() {
     let text = String::from_utf8(part()).unwrap();
     let line = |number: usize| format!("{}\n", text.lines().nth(number).unwrap());
-    assert!(part_reason(&text.replace(",70,1048576,", ",70,1048575,")).contains("hold 1048599 bytes"));
+    assert!(part_reason(&text.replace(",70,1048576,", ",70,1048575,")).contains("hold 1073175 bytes"));
+    for (now, then) in [
+        ("[\"7\",", "[\"3\","),
+        ("[\"7\",", "[\"f\","),
+        ("[\"c\",", "[\"5\","),
+        ("24600,", "24599,"),
+        (",8216,", ",8217,"),
+    ] {
+        let reason = part_reason(&text.replace(now, then));
+        assert!(reason.contains("do not make up its 2"), "{then} for {now}: {reason}");
+    }
     assert!(part_reason(&text.replace("[[0,300,", "[[2,300,")).contains("does not list"));
     assert!(part_reason(&text.replace("[\"a\",9]", "[\"a\",8]")).contains("does not list"));
     assert!(part_reason(&text.replace(&line(0), "")).contains("line 1"));
@@ -189,15 +205,15 @@ fn a_part_that_contradicts_itself_is_refused() {
 #[test]
 fn a_block_that_no_writer_makes_is_refused() {
     let (root, text) = (String::from_utf8(print(&manifest())).unwrap(), String::from_utf8(part()).unwrap());
-    for (stored_bytes, plain_bytes) in [(70, 4_194_305), (1_048_577, 1_048_576), (u32::MAX, 24)] {
+    for (stored_bytes, plain_bytes) in [(70, 1_048_577), (1_048_577, 1_048_576), (u32::MAX, 24), (0, 24)] {
         let (claim, what) = (format!(",{stored_bytes},{plain_bytes},"), "\"base/1/1259\"".to_owned());
         let expected = Err(ManifestError::Block { what, plain_bytes, stored_bytes });
         assert_eq!(parse_part(text.replace(",70,1048576,", &claim).as_bytes(), &table()), expected);
         let expected = Err(ManifestError::Block { what: "part 0".to_owned(), plain_bytes, stored_bytes });
         assert_eq!(read(root.replace(",300,1000,", &claim).as_bytes(), 64), expected);
     }
-    let wrong = Entry::File(ManifestFile::new(FileEntry::new("base/1/1259", 25, 0o600, -1), file().blocks));
-    assert!(matches!(PartWriter::default().write(wrong, &table()), Err(ManifestError::Blocks { expected: 25, .. })));
+    let wrong = Entry::File(ManifestFile::new(FileEntry::new("base/1/1259", 25, 0o600, -1), file().extents));
+    assert!(matches!(PartWriter::default().write(wrong, &table()), Err(ManifestError::Extents { expected: 25, .. })));
 }
 
 #[test]
@@ -230,9 +246,9 @@ fn a_line_without_end_is_given_up() {
 fn parts(files: u32, without: &[u32]) -> Vec<Vec<u8>> {
     let (mut writer, mut parts) = (PartWriter::default(), Vec::new());
     for number in (0..files).filter(|number| !without.contains(number)) {
-        let blocks = vec![block(0, number.into(), 1, 1, Codec::Stored)];
+        let extents = vec![Extent::whole(block(0, number.into(), 1, 1, Codec::Stored))];
         let entry = FileEntry::new(format!("base/16384/{number}"), 1, 0o600, 0);
-        writer.write(Entry::File(ManifestFile::new(entry, blocks)), &table()).unwrap();
+        writer.write(Entry::File(ManifestFile::new(entry, extents)), &table()).unwrap();
         if writer.is_complete() {
             parts.push(writer.take(&table()).unwrap().unwrap().to_vec());
         }
@@ -261,11 +277,11 @@ proptest! {
         path in "\\PC*",
         modified: i64,
         mode: u32,
-        plain in prop::collection::vec((0..3_u32, 1..=4_194_304_u32), 0..5),
+        plain in prop::collection::vec((0..3_u32, 1..=1_048_576_u32), 0..5),
     ) {
         let bytes = plain.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
-        let blocks = plain.iter().map(|(pack, bytes)| block(*pack, u64::from(*bytes), 1, *bytes, Codec::Stored));
-        let file = ManifestFile::new(FileEntry::new(path, bytes, mode, modified), blocks.collect());
+        let extents = plain.iter().map(|(pack, bytes)| Extent::whole(block(*pack, u64::from(*bytes), 1, *bytes, Codec::Stored)));
+        let file = ManifestFile::new(FileEntry::new(path, bytes, mode, modified), extents.collect());
         let mut writer = PartWriter::default();
         writer.write(Entry::File(file.clone()), &table()).unwrap();
         let text = writer.take(&table()).unwrap().unwrap();

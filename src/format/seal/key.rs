@@ -21,6 +21,7 @@ pub(super) enum Label {
     Header,
     Frames,
     Wrap,
+    PageDigests,
     Digests,
 }
 
@@ -32,7 +33,8 @@ impl Label {
             Self::Header => b"pitr seal v1 header",
             Self::Frames => b"pitr seal v1 frames",
             Self::Wrap => b"pitr wrap v1",
-            Self::Digests => b"pitr block digests v1",
+            Self::PageDigests => b"pitr page digests v1",
+            Self::Digests => b"pitr digests v1",
         }
     }
 }
@@ -67,10 +69,10 @@ impl ServerKey {
         &self.secret.0
     }
 
-    /// The key of the digests of the server's blocks.
+    /// The keys of the digests of the server's files.
     #[must_use]
     pub fn digest_key(&self) -> DigestKey {
-        DigestKey::new(self.derive(Label::Digests, &[]))
+        DigestKey::new(self.derive(Label::PageDigests, &[]), self.derive(Label::Digests, &[]))
     }
 
     pub(super) fn derive(&self, label: Label, context: &[u8]) -> Zeroizing<[u8; 32]> {

@@ -1,4 +1,7 @@
-//! Reading blocks from packs.
+//! Reading blocks from packs, and extents that consist of them.
+
+mod extents;
+mod indexes;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -7,21 +10,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+pub(super) use self::extents::batches;
+use self::indexes::Indexes;
 use super::error::{Error, Result};
 use super::repository::ServerRepository;
 use super::vault::VaultReader;
 use crate::format::block::{self, BlockError};
-use crate::format::digest::{Digest, DigestKey};
+use crate::format::digest::{Digest, DigestKey, PageDigest};
 use crate::format::manifest::{BlockRef, PackTable};
-use crate::format::pack::{self, PackIndex};
 use crate::model::ObjectKey;
 
 /// The most that one request fetches, in bytes before compression.
 const RUN_BYTES: u64 = 8 << 20;
 /// How many packs stay open. What changes little is spread over several, which are read in turn.
 const PACKS_OPEN: usize = 64;
-/// The end of a pack that is read first: the index of all but those with very many blocks.
-const TAIL_BYTES: u64 = 64 << 10;
+
+/// A block as it was before compression.
+#[derive(Clone, Debug)]
+pub(super) struct DecodedBlock {
+    plain: Bytes,
+    /// The digests of its pages.
+    pages: Vec<PageDigest>,
+}
 
 /// Blocks that stand next to each other in a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +79,13 @@ pub(super) struct Packs {
     table: Arc<PackTable>,
     /// The one that was read last comes last.
     open: Arc<Mutex<VecDeque<(u32, VaultReader)>>>,
+    indexes: Arc<Indexes>,
 }
 
 impl Packs {
     /// The packs of `table`, of which blocks are read that name no others.
     pub(super) fn new(server: ServerRepository, table: Arc<PackTable>) -> Self {
-        Self { server, table, open: Arc::default() }
+        Self { server, table, open: Arc::default(), indexes: Arc::default() }
     }
 
     pub(super) fn table(&self) -> &PackTable {
@@ -88,7 +99,7 @@ impl Packs {
     }
 
     /// Reads the blocks of `run`: opened, decompressed, and compared with their digests.
-    pub(super) async fn fetch(&self, run: Run) -> Result<Vec<Bytes>> {
+    pub(super) async fn fetch(&self, run: Run) -> Result<Vec<DecodedBlock>> {
         let Run { pack, range, blocks, .. } = run;
         let (start, key) = (range.start, self.server.vault.digests.clone());
         let decoded = self.open(pack).await?.read(range, move |stored| decode(&key, &stored, start, &blocks)).await?;
@@ -100,22 +111,10 @@ impl Packs {
         let fetched = stream::iter(runs(blocks)).map(|run| self.fetch(run)).buffered(2);
         let blocks = fetched.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok::<_, Error>))).try_flatten();
         let whole = blocks.try_fold(BytesMut::new(), async |mut whole, block| {
-            whole.extend_from_slice(&block);
+            whole.extend_from_slice(&block.plain);
             Ok(whole)
         });
         Ok(whole.await?.freeze())
-    }
-
-    /// The blocks that the pack at `place` has, by its own index.
-    pub(super) async fn index(&self, place: u32) -> Result<PackIndex> {
-        let reader = self.open(place).await?;
-        let bytes = reader.bytes();
-        let tail = |length: u64| bytes.saturating_sub(length)..bytes;
-        let damaged = |error| Error::corrupt(self.key(place), error);
-        let end = reader.read(tail(TAIL_BYTES), |end| end).await?;
-        let length = pack::index_bytes(&end).map_err(damaged)?;
-        let end = if length <= end.len() as u64 { end } else { reader.read(tail(length), |end| end).await? };
-        PackIndex::parse(bytes, &end).map_err(damaged)
     }
 
     async fn open(&self, place: u32) -> Result<VaultReader> {
@@ -152,15 +151,20 @@ enum DecodeError {
 }
 
 /// The blocks of a run that begins at `start` of its pack, each checked.
-fn decode(key: &DigestKey, stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<Bytes>, DecodeError> {
+fn decode(key: &DigestKey, stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<DecodedBlock>, DecodeError> {
     let one = |block: &BlockRef| {
         let offset = block.offset;
         let begin = usize::try_from(offset - start).unwrap_or(usize::MAX);
         let bytes = stored.slice(begin..begin + block.stored_bytes as usize);
         let plain = block::decode(block.codec, block.plain_bytes.into(), bytes)
             .map_err(|source| DecodeError::Block { offset, source })?;
-        let (expected, found) = (block.digest, key.digest(&plain));
-        if found == expected { Ok(plain) } else { Err(DecodeError::Digest { offset, expected, found }) }
+        let pages = key.pages(&plain);
+        let (expected, found) = (block.digest, key.of_pages(&pages));
+        if found == expected {
+            Ok(DecodedBlock { plain, pages })
+        } else {
+            Err(DecodeError::Digest { offset, expected, found })
+        }
     };
     blocks.iter().map(one).collect()
 }
