@@ -17,6 +17,7 @@ mod delta;
 mod interrupted;
 mod key_rotation;
 mod keys;
+mod layers;
 mod sharing;
 mod stamps;
 mod stand;

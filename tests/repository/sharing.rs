@@ -34,7 +34,7 @@ pub(crate) fn day(world: &World, one_in: u64) -> Snapshot {
     taken
 }
 
-fn verify(world: &World) -> VerifyReport {
+pub(crate) fn verify(world: &World) -> VerifyReport {
     world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap()
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn assert_sound(world: &World) {
     assert!(report.is_sound(), "{:?}", report.faults);
 }
 
-fn sweep(world: &World, settings: SweepSettings) -> SweepReport {
+pub(crate) fn sweep(world: &World, settings: SweepSettings) -> SweepReport {
     let policy = RetentionPolicy::new(RetentionDays::MIN);
     let plan = plan_retention(&world.catalog(), &policy, &Protections::none(), world.now());
     world.finish(Sweeper::new(&world.server).settings(settings).run(&plan)).unwrap()
@@ -57,7 +57,7 @@ pub(crate) fn assert_restores(world: &World, id: &SnapshotId, files: &ServerFile
     assert!(restored == files.files, "snapshot {id} is not what was there");
 }
 
-fn pack(world: &World, snapshot: &Snapshot) -> ObjectKey {
+pub(crate) fn pack(world: &World, snapshot: &Snapshot) -> ObjectKey {
     layout(world).pack(&snapshot.id, 0)
 }
 
@@ -224,7 +224,7 @@ fn a_snapshot_that_was_swept_away_is_not_recorded() {
     assert!(refused > 10, "{refused}");
 }
 
-fn faults(report: &VerifyReport) -> Vec<&ObjectKey> {
+pub(crate) fn faults(report: &VerifyReport) -> Vec<&ObjectKey> {
     report.faults.iter().map(|fault| &fault.object).collect()
 }
 

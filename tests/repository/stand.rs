@@ -138,12 +138,12 @@ impl Stand {
     }
 }
 
-fn read(world: &World, key: &ObjectKey) -> Bytes {
+pub(crate) fn read(world: &World, key: &ObjectKey) -> Bytes {
     let (bytes, _) = world.finish(world.storage.find(key, usize::MAX)).unwrap().unwrap();
     bytes
 }
 
-fn write(world: &World, key: &ObjectKey, bytes: Bytes) {
+pub(crate) fn write(world: &World, key: &ObjectKey, bytes: Bytes) {
     world.finish(world.storage.put(key, bytes, PutMode::Overwrite)).unwrap();
 }
 

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use ::zstd::bulk::{Compressor, Decompressor};
-use ::zstd::zstd_safe::CParameter;
 
 use super::BlockError;
 
@@ -12,10 +11,6 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
-
-/// The levels of which Zstandard's strategies are the fast ones, and their window: 128 KiB.
-const FAST_LEVEL_MAX: i32 = 4;
-const FAST_WINDOW_LOG: u32 = 17;
 
 /// How blocks are compressed: by default with Zstandard at level 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +36,11 @@ impl Compression {
         COMPRESSOR.with_borrow_mut(|compressor| {
             // A failure of the compressor costs only space: the block is stored as it is.
             if compressor.as_ref().is_none_or(|(known, _)| *known != level) {
-                *compressor = Some((level, new_compressor(level).ok()?));
+                *compressor = Some((level, Compressor::new(level).ok()?));
             }
             compressor.as_mut()?.1.compress(plain).ok()
         })
     }
-}
-
-/// A compressor at `level`; at the levels that are fast because they look no further, with a window that fits a core's second-level
-/// cache together with its tables: measured, blocks of 1 MiB are then as small and compressed 10 % faster.
-fn new_compressor(level: i32) -> std::io::Result<Compressor<'static>> {
-    let mut compressor = Compressor::new(level)?;
-    if level <= FAST_LEVEL_MAX {
-        compressor.set_parameter(CParameter::WindowLog(FAST_WINDOW_LOG))?;
-    }
-    Ok(compressor)
 }
 
 impl Default for Compression {

@@ -115,6 +115,16 @@ impl ServerFiles {
         self.damaged.insert((path.to_owned(), block));
     }
 
+    /// Writes these pages of the file `path` anew.
+    pub(super) fn change_pages(&mut self, path: &str, pages: &[usize]) {
+        let Some((_, content)) = self.files.get(path) else { return };
+        let mut bytes = content.to_vec();
+        for page in pages {
+            bytes.iter_mut().skip(page * PAGE_BYTES).take(PAGE_BYTES).for_each(|byte| *byte = byte.wrapping_add(1));
+        }
+        self.set(path, bytes.into());
+    }
+
     /// Changes one file in `one_in`, as PostgreSQL does: pages are written, files grow, are truncated, come and go.
     pub(super) fn change(&mut self, random: &mut SplitMix64, one_in: u64) {
         for path in self.files.keys().cloned().collect::<Vec<_>>() {

@@ -127,6 +127,11 @@ impl SimulatedServer {
         files.change(random, one_in.max(1));
     }
 
+    /// Changes these pages of the file `path`, counted from 0, if it has them.
+    pub fn change_pages(&self, path: &str, pages: &[usize]) {
+        self.state().files.change_pages(path, pages);
+    }
+
     /// From now on, snapshots read its files where they lie, and files have stamps, which change with their content.
     pub fn stamp_files(&self) {
         self.state().files.stamp();
