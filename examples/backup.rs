@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! backup archive REPOSITORY KEY CONNECTION           archives the log that there is
-//! backup take    REPOSITORY KEY CONNECTION [DATA]    takes a snapshot, and archives the log that it needs
+//! backup take    REPOSITORY KEY CONNECTION [DATA [SECONDS]]
+//!                                                    takes a snapshot, and archives the log that it needs
 //! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
 //! backup delta   REPOSITORY KEY DIRECTORY            the same, over what is left of the server in the directory
 //! ```
 //!
 //! REPOSITORY is a directory, KEY a file; both are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
-//! needs `REPLICATION`. DATA is the server's data directory, if it is on this machine: then it is read there.
+//! needs `REPLICATION`. DATA is the server's data directory, if it is on this machine: then it is read there. What has
+//! not changed for SECONDS, 300 unless given, is not read again next time.
 #![allow(clippy::print_stdout, reason = "a command speaks")]
 
 use std::path::Path;
@@ -25,7 +27,7 @@ use pitr::port::SnapshotSource;
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: backup archive REPOSITORY KEY CONNECTION\n       \
-    backup take REPOSITORY KEY CONNECTION [DATA]\n       backup restore|delta REPOSITORY KEY DIRECTORY";
+    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -34,7 +36,13 @@ async fn main() -> Result<()> {
         ["archive", repository, key, connection] => archive(&open(repository, key).await?, connection).await,
         ["take", repository, key, connection] => take(&open(repository, key).await?, connection, None).await,
         ["take", repository, key, connection, data] => {
-            take(&open(repository, key).await?, connection, Some(data)).await
+            let source = DataDirectorySource::new(connection.parse()?, data);
+            take(&open(repository, key).await?, connection, Some(source)).await
+        }
+        ["take", repository, key, connection, data, seconds] => {
+            let settle_time = Duration::from_secs(seconds.parse()?);
+            let source = DataDirectorySource::new(connection.parse()?, data).with_settle_time(settle_time);
+            take(&open(repository, key).await?, connection, Some(source)).await
         }
         ["restore", repository, key, directory] => {
             restore(&open(repository, key).await?, DataDirectory::new(directory)).await
@@ -83,11 +91,11 @@ async fn archive(repository: &Repository, connection: &str) -> Result<()> {
     archiving(&server, source, wait_until(&server, is_stored)).await
 }
 
-async fn take(repository: &Repository, connection: &str, data: Option<&str>) -> Result<()> {
+async fn take(repository: &Repository, connection: &str, data: Option<DataDirectorySource>) -> Result<()> {
     let source = source(connection)?;
     let server = server(repository, &source).await?;
     let files: Arc<dyn SnapshotSource> = match data {
-        Some(data) => Arc::new(DataDirectorySource::new(connection.parse()?, data)),
+        Some(data) => Arc::new(data),
         None => Arc::new(source.clone()),
     };
     let snapshot = async {

@@ -187,9 +187,10 @@ impl Cluster {
         format!("host=localhost hostaddr=127.0.0.1 port={} user={user}", self.port)
     }
 
-    /// The server as one whose files are at hand.
+    /// The server as one whose files are at hand, and settle soon.
     pub(crate) fn directory_source(&self) -> DataDirectorySource {
-        DataDirectorySource::new(self.local("postgres").parse().unwrap(), self.data())
+        let source = DataDirectorySource::new(self.local("postgres").parse().unwrap(), self.data());
+        source.with_settle_time(Duration::ZERO)
     }
 
     pub(crate) fn source(&self) -> PostgresServer {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use super::DataDirectorySource;
 use super::control;
 use super::pace::Pace;
 use super::readable::PageSettings;
-use super::stamp;
+use super::stamp::Stamper;
 use super::walk::Walk;
 use crate::format::backup_label::BackupLabel;
 use crate::format::control_file::ControlFile;
@@ -52,7 +51,7 @@ pub(super) async fn begin(source: &DataDirectorySource, label: &str) -> Result<B
     let fast = source.settings.checkpoint == Checkpoint::Fast;
     let begin = format!("SELECT pg_backup_start({}, fast => {fast})", literal(label));
     let role = if connection.is_primary() { ServerRole::Primary } else { ServerRole::Standby };
-    let settled_before = stamp::settled_before(SystemTime::now(), role);
+    let stamper = Stamper::new(source.settle_time);
     let row = connection.patient_row(&begin).await?;
     let lsn = connection.field(&row, 0)?;
     let control = control::of_server(&source.directory, identity.incarnation.system_id, role, lsn).await?;
@@ -64,7 +63,7 @@ pub(super) async fn begin(source: &DataDirectorySource, label: &str) -> Result<B
     let pages = connection.page_settings(lsn).await?;
     let pace = Arc::new(Pace::new(source.settings.bytes_per_second_max));
     let (directory, version) = (source.directory.clone(), version_directory(major, &control));
-    let walk = blocking(move || Walk::begin(directory, version, settled_before, pages, pace)).await?;
+    let walk = blocking(move || Walk::begin(directory, version, stamper, pages, pace)).await?;
     start.tablespaces = walk.tablespaces().to_vec();
     let (directory, events) = (source.directory.clone(), VecDeque::new());
     Ok(Box::new(Backup { connection, directory, start, walk: Some(walk), events, skipped: Vec::new() }))

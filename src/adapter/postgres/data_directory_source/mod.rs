@@ -12,6 +12,7 @@ mod stamp;
 mod walk;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -39,8 +40,7 @@ use crate::port::{PortError, SnapshotSource, SnapshotStream, SourceIdentity};
 ///
 /// # What counts as unchanged
 /// A file that has the same inode, length, and times of its last change (`st_mtim`, `st_ctim`) as before. A file that changed less than
-/// 2 seconds before the backup was asked for, or since, gets no stamp and is read again next time, as the system's clock may be too coarse to show the
-/// next change. On a standby, these are 10 minutes: no checkpoint waits for what is just being written. Whoever sets the clock of the machine back can, with luck, hide a change:
+/// [5 minutes](Self::with_settle_time) before the backup was asked for, or since, gets no stamp and is read again next time: it may just be written to. Whoever sets the clock of the machine back can, with luck, hide a change:
 /// [`read_all`](crate::engine::SnapshotSettings::read_all) finds that, as it finds file systems that do not keep times.
 ///
 /// # Page checksums
@@ -51,19 +51,30 @@ pub struct DataDirectorySource {
     config: Config,
     directory: PathBuf,
     settings: SnapshotSettings,
+    settle_time: Duration,
 }
 
 impl DataDirectorySource {
     /// The server that `config` leads to, whose data directory this process finds at `directory`.
     #[must_use]
     pub fn new(config: Config, directory: impl Into<PathBuf>) -> Self {
-        Self { config: config.with_sql(), directory: directory.into(), settings: SnapshotSettings::default() }
+        let (directory, settings) = (directory.into(), SnapshotSettings::default());
+        Self { config: config.with_sql(), directory, settings, settle_time: stamp::SETTLE_TIME }
     }
 
     /// The same server, with snapshots taken in another way.
     #[must_use]
     pub fn with_settings(self, settings: SnapshotSettings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// The same server, whose files count as written to for so long after their last change; 5 minutes unless set, 2 seconds at least.
+    ///
+    /// It must be longer than any single write takes from its beginning until all of it can be read, however long the machine makes the writer
+    /// wait for memory or for the disk. Where a write takes longer, the next snapshot may have half of it in the page that it changed.
+    #[must_use]
+    pub fn with_settle_time(self, settle_time: Duration) -> Self {
+        Self { settle_time, ..self }
     }
 }
 

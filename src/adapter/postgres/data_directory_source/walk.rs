@@ -7,13 +7,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::super::data_directory::LOG;
 use super::names::{self, Place, RelationFile};
 use super::pace::Pace;
 use super::readable::{PageSettings, Pages, ReadableFile};
-use super::stamp;
+use super::stamp::Stamper;
 use crate::model::{FileEntry, Tablespace};
 use crate::port::{PortError, PortErrorKind, SnapshotEvent};
 
@@ -35,7 +34,7 @@ pub(super) struct Walk {
     tablespaces: Vec<Tablespace>,
     /// The only directory in a tablespace that is this server's.
     version: String,
-    settled_before: SystemTime,
+    stamper: Stamper,
     pages: Option<PageSettings>,
     pace: Arc<Pace>,
     /// The directories that it is in, each in the one before it.
@@ -56,17 +55,17 @@ struct Listing {
 }
 
 impl Walk {
-    /// Begins at `root`, in whose tablespaces this server has the directory `version`. What changed since `settled_before` gets no stamp. Blocks.
+    /// Begins at `root`, in whose tablespaces this server has the directory `version`. Blocks.
     pub(super) fn begin(
         root: PathBuf,
         version: String,
-        settled_before: SystemTime,
+        stamper: Stamper,
         pages: Option<PageSettings>,
         pace: Arc<Pace>,
     ) -> Result<Self, PortError> {
         let (open, events, skipped) = (Vec::new(), VecDeque::new(), Vec::new());
         let tablespaces = tablespaces(&root)?;
-        let mut walk = Self { root, tablespaces, version, settled_before, pages, pace, open, events, skipped };
+        let mut walk = Self { root, tablespaces, version, stamper, pages, pace, open, events, skipped };
         walk.enter(String::new())?;
         Ok(walk)
     }
@@ -118,7 +117,7 @@ impl Walk {
     fn file(&mut self, path: String, name: &str, metadata: Metadata) -> Result<(), PortError> {
         let Some((file, metadata)) = self.open_file(&path, metadata)? else { return Ok(()) };
         let mut entry = entry(path.clone(), &metadata);
-        entry.stamp = stamp::of(&metadata, self.settled_before);
+        entry.stamp = self.stamper.stamp(&metadata);
         let has_relations = self.open.last().is_some_and(|listing| listing.place.has_relations());
         let relation = RelationFile::parse(name).filter(|_| has_relations);
         let pages = self.pages.zip(relation).and_then(|(pages, file)| Pages::of_segment(pages, file.segment));
