@@ -2,8 +2,8 @@
 //!
 //! A [`Repository`] holds the servers that are protected in one storage. Of each, an [`Archiver`] follows the log, a
 //! [`Snapshotter`] takes snapshots, and a [`Restore`] executes what the planner decided; [`ServerRepository::plan`] reads what
-//! the planner needs. A [`Verifier`] says what is damaged, and what that costs; a [`Sweeper`] deletes what has expired, and a
-//! [`Compactor`] merges small log backups.
+//! the planner needs. A [`Verifier`] says what is damaged, and what that costs; a [`Sweeper`] deletes what has expired, a
+//! [`Compactor`] merges small log backups, and a [`TestRestore`] proves that all that can be restored.
 
 mod archive;
 mod compact;
@@ -14,6 +14,7 @@ mod inventory;
 mod log_builder;
 mod log_stream;
 mod manifest;
+mod names;
 mod packs;
 mod planning;
 mod progress;
@@ -21,6 +22,7 @@ mod repository;
 mod restore;
 mod snapshot;
 mod sweep;
+mod test_restore;
 mod vault;
 mod verify;
 
@@ -33,4 +35,5 @@ pub use repository::{Repository, ServerRepository};
 pub use restore::{MissingDatabases, Restore, RestoreSettings, WalFeed};
 pub use snapshot::{DamagedPage, SnapshotReport, SnapshotSettings, Snapshotter};
 pub use sweep::{SweepReport, SweepSettings, Sweeper};
+pub use test_restore::{Proofs, TestRestore, TestRestoreSettings};
 pub use verify::{Cost, Fault, FaultKind, Verifier, VerifyDepth, VerifyProgress, VerifyReport, VerifySettings};

@@ -165,6 +165,21 @@ impl ServerLayout {
         below(&self.histories(incarnation), hex8(timeline))
     }
 
+    /// The directory of the records of test restores.
+    #[must_use]
+    pub fn proofs(&self) -> ObjectKey {
+        below(&self.root, "proofs")
+    }
+
+    /// The record of the test restore `name`, which begins with its time as the names of snapshots do.
+    ///
+    /// # Panics
+    /// If it is no part of a key.
+    #[must_use]
+    pub fn proof(&self, name: &str) -> ObjectKey {
+        below(&self.proofs(), name)
+    }
+
     /// The directory of the data of all snapshots.
     #[must_use]
     pub fn data(&self) -> ObjectKey {

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Incarnation, ServerSpec, Snapshot, SnapshotId};
+use crate::model::{Incarnation, RestoreProof, ServerSpec, Snapshot, SnapshotId};
 
 /// The version of every kind of record that this pitr writes.
 const VERSION: u32 = 1;
@@ -12,6 +12,10 @@ const VERSION: u32 = 1;
 pub trait Record: Serialize + DeserializeOwned {
     /// The kind's name in the encoding.
     const KIND: &'static str;
+}
+
+impl Record for RestoreProof {
+    const KIND: &'static str = "restore proof";
 }
 
 impl Record for Snapshot {

@@ -50,6 +50,30 @@ pub struct RecoveryWindow {
     pub next: NextRestorable,
 }
 
+impl RecoveryWindow {
+    /// One of its instants, each as likely as any other if `random` is uniformly so; `None` if there is none.
+    #[must_use]
+    pub fn instant(&self, random: u64) -> Option<Timestamp> {
+        let length =
+            |interval: &RestorableInterval| u128::from(micros(interval.until.duration_since(interval.from))) + 1;
+        let all: u128 = self.intervals.iter().map(length).sum();
+        let mut place = (u128::from(random) * all) >> 64;
+        for interval in &self.intervals {
+            if let Ok(micros) = u64::try_from(place)
+                && place < length(interval)
+            {
+                return Some(interval.from.saturating_add(Duration::from_micros(micros)));
+            }
+            place -= length(interval);
+        }
+        None
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// What it takes for instants to become restorable that are later than all that can be restored now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

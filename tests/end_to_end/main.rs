@@ -15,3 +15,4 @@ mod refusals;
 mod sharing;
 mod stand;
 mod timelines;
+mod trial;

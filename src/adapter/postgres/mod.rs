@@ -15,6 +15,7 @@ mod observe;
 mod os_user;
 mod passfile;
 mod replication;
+mod scratch_directory;
 mod server;
 mod server_error;
 mod tls;
@@ -31,5 +32,6 @@ pub use local_server::{
     InitOptions, LocalServer, LocalServerError, PgInstall, Recovered, RecoveryStop, RunningServer, StopMode,
 };
 pub use os_user::OsUser;
+pub use scratch_directory::ScratchDirectory;
 pub use server::{Checkpoint, PostgresServer, SlotName, SnapshotSettings, StreamSettings};
 pub use server_error::ServerError;

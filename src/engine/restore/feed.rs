@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::engine::error::{Context, Result};
+use crate::engine::error::{Context, Error, Result};
 use crate::engine::log_stream::LogStream;
 use crate::engine::progress::{Observer, Progress};
 use crate::engine::repository::ServerRepository;
@@ -43,32 +43,65 @@ impl WalFeed {
     ///
     /// # Errors
     /// If log cannot be fetched or staged. Recovery then fails too; it never takes the failure for the end of the log.
-    pub async fn run(mut self) -> Result<()> {
+    pub async fn run(self) -> Result<()> {
+        self.feed().await.map_err(FeedError::into_inner)
+    }
+
+    /// The same, but says on which side it failed.
+    pub(in crate::engine) async fn feed(mut self) -> Result<(), FeedError> {
         let logs = std::mem::take(&mut self.logs);
         self.stage(logs).await?;
         self.recovery.is_fed = true;
         Ok(())
     }
 
-    async fn stage(&self, logs: Vec<PlannedLog>) -> Result<()> {
+    /// Reads all log, which nobody recovers with.
+    pub(in crate::engine) async fn read(mut self) -> Result<()> {
+        let logs = std::mem::take(&mut self.logs);
+        let logs = stream::iter(logs).map(|planned| open(&self.server, planned)).buffered(LOGS_IN_FLIGHT);
+        let mut logs = std::pin::pin!(logs);
+        while let Some((mut log, ..)) = logs.try_next().await? {
+            while log.next().await?.is_some() {}
+            log.finish()?;
+        }
+        Ok(())
+    }
+
+    async fn stage(&self, logs: Vec<PlannedLog>) -> Result<(), FeedError> {
         let Self { server, recovery, segments, observer, .. } = self;
         let bytes_total = logs.iter().map(|log| log.needed.bytes()).sum();
         let mut progress = Progress { bytes_total, ..Progress::default() };
         let logs = stream::iter(logs).map(|planned| open(server, planned)).buffered(LOGS_IN_FLIGHT);
         let mut logs = std::pin::pin!(logs);
         let mut stage = Stage { target: &*recovery.target, segments, open: None };
-        while let Some((mut log, needed, mut lsn)) = logs.try_next().await? {
-            while let Some(bytes) = log.next().await? {
+        while let Some((mut log, needed, mut lsn)) = logs.try_next().await.map_err(FeedError::Log)? {
+            while let Some(bytes) = log.next().await.map_err(FeedError::Log)? {
                 let (start, part) = clip(bytes, &mut lsn, needed);
                 progress.bytes += part.len() as u64;
-                if !stage.write(start, part, &mut progress).await? {
+                if !stage.write(start, part, &mut progress).await.map_err(FeedError::Target)? {
                     return Ok(());
                 }
                 observer.tell(&progress);
             }
-            log.finish()?;
+            log.finish().map_err(FeedError::Log)?;
         }
-        stage.end().await
+        stage.end().await.map_err(FeedError::Target)
+    }
+}
+
+/// Why a server was not fed.
+#[derive(Debug)]
+pub(in crate::engine) enum FeedError {
+    /// The log could not be fetched.
+    Log(Error),
+    /// It could not be staged: often because the server is there no more.
+    Target(Error),
+}
+
+impl FeedError {
+    pub(in crate::engine) fn into_inner(self) -> Error {
+        let (Self::Log(error) | Self::Target(error)) = self;
+        error
     }
 }
 

@@ -14,6 +14,7 @@ use futures::{TryStreamExt, stream};
 use self::databases::Databases;
 pub use self::databases::MissingDatabases;
 use self::fate::Fates;
+pub(super) use self::feed::FeedError;
 pub use self::feed::WalFeed;
 use self::feed::{Recovery, Segments};
 use self::files::FileRestore;

@@ -20,11 +20,12 @@ use self::findings::Noticed;
 use self::running::RunningNote;
 use self::writing::{Writing, Written};
 use super::error::{Context, Error, ErrorKind, Result};
+use super::names;
 use super::progress::{Observer, Progress};
 use super::repository::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::manifest::ManifestError;
-use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId, Timestamp};
+use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId};
 use crate::port::{PutMode, SnapshotSource, SnapshotStart};
 
 /// How snapshots are taken.
@@ -128,7 +129,8 @@ impl Snapshotter {
     pub async fn take(&self) -> Result<SnapshotReport> {
         let incarnation = self.source.identify().await.context(|| "identifying the server")?.incarnation;
         self.server.admit(incarnation).await?;
-        let id = self.new_id()?;
+        let name = names::draw(&self.server, self.server.clock.now())?;
+        let id: SnapshotId = name.parse().expect("digits and letters joined by a dash are a snapshot ID");
         let mut note = RunningNote::new(&self.server, &id);
         let report = self.take_noted(id, incarnation, &mut note).await?;
         note.remove().await;
@@ -177,22 +179,6 @@ impl Snapshotter {
         self.server.write_record(&name, &snapshot, PutMode::Create).await?;
         Ok(SnapshotReport { snapshot, damaged_pages, contradicted, skipped: end.skipped })
     }
-
-    /// A name that begins with the time, so that names sort by age, and ends at random.
-    fn new_id(&self) -> Result<SnapshotId> {
-        let mut random = [0; 4];
-        self.server.vault.entropy.fill(&mut random).context(|| "drawing a name")?;
-        let time = compact(self.server.clock.now());
-        let text = format!("{time}-{:08x}", u32::from_be_bytes(random));
-        Ok(text.parse().expect("digits and letters joined by a dash are a snapshot ID"))
-    }
-}
-
-/// `2026-11-23T21:09:08.000001Z` as `20261123T210908Z`.
-fn compact(time: Timestamp) -> String {
-    let text = time.to_string();
-    let whole = text.split('.').next().unwrap_or_default();
-    format!("{}Z", whole.replace(['-', ':'], ""))
 }
 
 /// That the base backup is of the server that was asked first: the connections may lead to different ones.

@@ -10,15 +10,18 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::error::{Context, Error, ErrorKind, Result};
 use super::inventory::{Inventory, READS_IN_FLIGHT};
+use super::names;
 use super::progress::Observer;
 use super::repository::ServerRepository;
 use crate::format::layout::DataPart;
-use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject};
+use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, Timestamp};
 use crate::plan::retention::RetentionPlan;
-use crate::port::{PortErrorKind, PutMode};
+use crate::port::{PortErrorKind, PutMode, StorageExt};
 
 /// A snapshot that was interrupted is built on for half as long.
 const GRACE_MIN: Duration = Duration::from_secs(12 * 60 * 60);
+/// Records of test restores are kept for a year and a month, as auditors ask for a year.
+const PROOF_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// How a repository is swept.
 #[derive(Clone, Debug)]
@@ -97,7 +100,7 @@ impl Sweeper {
     }
 
     /// Deletes what `plan` lists, which must have been made just now, with all protections that are in force; then those packs of
-    /// expired snapshots that no other snapshot uses, and what snapshots left behind that were interrupted.
+    /// expired snapshots that no other snapshot uses, what snapshots left behind that were interrupted, and the records of test restores after 400 days.
     ///
     /// Before anything is deleted, the catalog is read anew, and the plan proved on it ([`RetentionPlan::check`]). An archiver, a
     /// snapshot, or another sweep may go on meanwhile. Interrupted at any moment, it leaves a repository that is as good as
@@ -113,6 +116,7 @@ impl Sweeper {
         let mut sweep = Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new() };
         sweep.delete_expired(plan).await?;
         sweep.delete_data(plan.horizon).await?;
+        sweep.delete_proofs(plan.horizon).await?;
         Ok(sweep.report)
     }
 
@@ -140,6 +144,18 @@ struct Sweep<'a> {
 type Deletion = (StoredObject, Option<Error>);
 
 impl Sweep<'_> {
+    /// Deletes the records of old test restores. Others that a clock ahead of ours has made, stay.
+    async fn delete_proofs(&mut self, horizon: Option<Timestamp>) -> Result<()> {
+        let Some(horizon) = horizon else { return Ok(()) };
+        let (server, first) = (&self.sweeper.server, names::prefix(horizon.saturating_sub(PROOF_AGE_MAX)));
+        let directory = server.layout.proofs();
+        let listed = server.vault.storage.list_all(Some(&directory)).await;
+        let mut old = listed.context(|| format!("listing {directory}"))?;
+        old.retain(|object| object.key.parts().next_back().is_some_and(|name| *name < *first));
+        let old = old.into_iter().map(|object| StoredObject::new(object.key, object.bytes)).collect();
+        self.delete(old).await.map(drop)
+    }
+
     /// In the order of the plan. Log of one branch goes at once, but for its end, which goes last. Of a branch of which something stays,
     /// so does everything that is to go after that.
     async fn delete_expired(&mut self, plan: &RetentionPlan) -> Result<()> {

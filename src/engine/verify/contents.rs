@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use crate::engine::error::{Error, Result};
 use crate::engine::inventory::Inventory;
 use crate::engine::repository::ServerRepository;
-use crate::format::layout::{DataEntry, DataPart};
+use crate::format::layout::{DataEntry, DataPart, ServerLayout};
 use crate::model::{ObjectKey, SnapshotId};
 use crate::port::{ObjectMeta, PortError};
 
@@ -42,7 +42,9 @@ impl Contents {
             }
         }
         drop(listing);
-        Ok(Self { inventory: server.inventory().await?, data, foreign })
+        let mut inventory = server.inventory().await?;
+        inventory.unreadable.extend(server.proofs().await?.unreadable);
+        Ok(Self { inventory, data, foreign })
     }
 
     /// What was listed of the data of the snapshot `id`.
@@ -64,8 +66,13 @@ impl Found {
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
             None if *key == layout.key() || *key == layout.record() => Self::Known,
-            None if key.is_below(&layout.catalog()) || key.is_below(&layout.all_retired_keys()) => Self::Known,
+            None if known_elsewhere(layout).iter().any(|directory| key.is_below(directory)) => Self::Known,
             None => Self::Foreign,
         }
     }
+}
+
+/// Directories that are read otherwise.
+fn known_elsewhere(layout: &ServerLayout) -> [ObjectKey; 3] {
+    [layout.catalog(), layout.all_retired_keys(), layout.proofs()]
 }

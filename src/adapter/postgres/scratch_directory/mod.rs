@@ -1,0 +1,176 @@
+//! Where servers are restored on trial, on this machine.
+
+mod look;
+mod place;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use self::place::Place;
+use super::data_directory::DataDirectory;
+use super::local_server::{LocalServer, LocalServerError, PgInstall, Recovered, RunningServer, StopMode};
+use super::os_user::OsUser;
+use crate::format::history;
+use crate::format::wal_name::WalFileName;
+use crate::model::{Lsn, SegmentSize, TimelineId, Trial};
+use crate::port::{PortError, PortErrorKind, RestoreTarget, Scratch};
+
+/// A directory of this machine for test restores, and a PostgreSQL to start what was restored.
+///
+/// The server listens on a Unix socket only, archives nothing, connects to nobody, and starts with settings of its own: those of the source (`postgresql.conf`)
+/// may not fit this machine, and are not tried out; [`setting`](Self::setting) sets what it needs, such as `shared_preload_libraries`. Anyone who may reach the socket may
+/// connect. It runs as the user `postgres` if this process runs as root.
+///
+/// # What is looked at
+/// In every database that allows connections, as the superuser `postgres`: every table, materialized view and TOAST table is read, and by `amcheck`, where that extension is
+/// at hand, checked together with its B-tree indexes (`verify_heapam`, `bt_index_check`). Pages with wrong checksums are noticed where they are read. Not looked at
+/// are other kinds of indexes and of table access methods.
+#[derive(Debug)]
+pub struct ScratchDirectory {
+    path: PathBuf,
+    install: Option<PgInstall>,
+    user: Option<OsUser>,
+    role: String,
+    settings: Vec<(String, String)>,
+    taken: Mutex<Option<Place>>,
+}
+
+impl ScratchDirectory {
+    /// The directory `path`, which must be empty, absent, or have been one before: whatever is in it is removed then. Its parent must be there, and open to the
+    /// user who runs the server. Without [`postgres`](Self::postgres), nothing is started in it.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let (role, settings, taken) = ("postgres".to_owned(), Vec::new(), Mutex::new(None));
+        Self { path: path.into(), install: None, user: None, role, settings, taken }
+    }
+
+    /// Starts servers with `install`, which must be of their major version.
+    #[must_use]
+    pub fn postgres(self, install: PgInstall) -> Self {
+        Self { install: Some(install), ..self }
+    }
+
+    /// Runs servers as `user`, to whom everything belongs. Only root can.
+    #[must_use]
+    pub fn user(self, user: OsUser) -> Self {
+        Self { user: Some(user), ..self }
+    }
+
+    /// Looks through servers as the superuser `role`.
+    #[must_use]
+    pub fn role(self, role: impl Into<String>) -> Self {
+        Self { role: role.into(), ..self }
+    }
+
+    /// Sets a configuration parameter of the servers.
+    #[must_use]
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    fn runs_as(&self) -> Result<Option<OsUser>, PortError> {
+        match self.user {
+            Some(user) => Ok(Some(user)),
+            None => OsUser::for_servers()
+                .map_err(|error| PortError::io("find the user postgres to run the server as", error)),
+        }
+    }
+
+    fn server(&self, install: &PgInstall) -> Result<LocalServer, PortError> {
+        let mut server = LocalServer::new(install.clone(), self.path.join(place::DATA));
+        if let Some(user) = self.runs_as()? {
+            server = server.user(user);
+        }
+        let [config, hba] = [place::CONFIG, place::HBA].map(|name| self.path.join(name).display().to_string());
+        let ours = [
+            ("config_file", config.as_str()),
+            ("hba_file", &hba),
+            ("autovacuum", "off"),
+            ("fsync", "off"),
+            ("max_prepared_transactions", PREPARED_TRANSACTIONS),
+        ];
+        let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let server = server.log(self.path.join(place::SERVER_LOG));
+        Ok(ours.into_iter().chain(given).fold(server, |server, (name, value)| server.setting(name, value)))
+    }
+
+    fn taken(&self) -> std::sync::MutexGuard<'_, Option<Place>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Recovery fails where more transactions are prepared than this.
+const PREPARED_TRANSACTIONS: &str = "1000";
+
+#[async_trait]
+impl Scratch for ScratchDirectory {
+    async fn prepare(&self) -> Result<Arc<dyn RestoreTarget>, PortError> {
+        let (path, user) = (self.path.clone(), self.runs_as()?);
+        let place = blocking(move || Place::take(&path, user)).await?;
+        *self.taken() = Some(place);
+        let target = DataDirectory::new(self.path.join(place::DATA));
+        Ok(Arc::new(match user {
+            Some(user) => target.owner(user),
+            None => target,
+        }))
+    }
+
+    fn has_postgres(&self) -> bool {
+        self.install.is_some()
+    }
+
+    async fn try_out(&self) -> Result<Trial, PortError> {
+        let none = || PortError::new(PortErrorKind::Invalid, "no PostgreSQL was given to start the server with");
+        let server = self.server(self.install.as_ref().ok_or_else(none)?)?;
+        let begun = Instant::now();
+        let running = server.start().await.map_err(down)?;
+        let took = begun.elapsed();
+        let unrecovered = || PortError::new(PortErrorKind::Invalid, "the server came up without having recovered");
+        let Recovered { last_commit, timeline, .. } = running.recovered().map_err(down)?.ok_or_else(unrecovered)?;
+        let reached = reached(&running, timeline).await?;
+        let mut trial = look::through(&running, &self.role, Trial::new("", timeline, reached)).await?;
+        trial.recovery_millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        trial.last_commit = last_commit;
+        running.stop(StopMode::Immediate).await.map_err(down)?;
+        Ok(trial)
+    }
+
+    async fn clear(&self) -> Result<(), PortError> {
+        let place = self.taken().take();
+        match place {
+            Some(place) => blocking(move || place.clear()).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the timeline begins that the server chose when recovery ended: at the end of the last record that was replayed.
+async fn reached(server: &RunningServer, timeline: TimelineId) -> Result<Lsn, PortError> {
+    // Its name does not depend on the size of segments.
+    let name = WalFileName::History { timeline }.display(SegmentSize::DEFAULT).to_string();
+    let path = server.data_directory().join("pg_wal").join(name);
+    let file = path.clone();
+    let read = blocking(move || std::fs::read(&file).map_err(|error| PortError::io("read the new history", error)));
+    let unfit =
+        |error| PortError::new(PortErrorKind::Invalid, format!("{} is no history", path.display())).caused_by(error);
+    Ok(history::parse(timeline, &read.await?).map_err(unfit)?.begin())
+}
+
+/// What keeps the server from coming up is not the machine's fault.
+fn down(error: LocalServerError) -> PortError {
+    match error {
+        LocalServerError::Io { context, source } => PortError::io(context, source),
+        error => PortError::new(PortErrorKind::Invalid, "the restored server did not come up").caused_by(error),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
+) -> Result<T, PortError> {
+    let given_up = |error| PortError::new(PortErrorKind::Unavailable, "a piece of work was given up").caused_by(error);
+    tokio::task::spawn_blocking(work).await.map_err(given_up)?
+}

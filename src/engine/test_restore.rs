@@ -1,0 +1,224 @@
+//! Test restores: proofs that backups can be restored.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, future, stream};
+
+use super::error::{Context, Error, ErrorKind, Result};
+use super::inventory::{READS_IN_FLIGHT, blame};
+use super::names;
+use super::progress::{Observer, Progress};
+use super::repository::ServerRepository;
+use super::restore::{FeedError, Restore, RestoreSettings};
+use crate::model::{ObjectKey, RestoreProof, Timestamp, Trial};
+use crate::plan::{RestorePlan, RestoreRequest, Target, recovery_window};
+use crate::port::{PutMode, RestoreTarget, Scratch, StorageExt};
+
+/// How a test restore is made.
+#[derive(Clone, Debug, Default)]
+pub struct TestRestoreSettings {
+    instant: Option<Timestamp>,
+    keeps_failed: bool,
+    observer: Observer<Progress>,
+}
+
+impl TestRestoreSettings {
+    /// Restores this instant. Unless set, one at random, of all instants that can be restored on the current timeline each as likely as any other.
+    #[must_use]
+    pub fn at(self, instant: Timestamp) -> Self {
+        Self { instant: Some(instant), ..self }
+    }
+
+    /// Leaves in the scratch place what could not be restored, or is not sound, for somebody to look at. The next test restore clears it.
+    #[must_use]
+    pub fn keep_failed(self) -> Self {
+        Self { keeps_failed: true, ..self }
+    }
+
+    /// Who is told of progress: first of the files', then of the log's.
+    #[must_use]
+    pub fn observer(self, observer: Observer<Progress>) -> Self {
+        Self { observer, ..self }
+    }
+}
+
+/// Restores a server on trial, and records what that has shown.
+///
+/// It proves what an operator would rely on: the files and the log are there, open, and are what was stored; PostgreSQL recovers with them to
+/// where the plan said, and reads all of its tables and indexes. The server that is protected is not asked for anything, nor is anything written to
+/// its backups but the record.
+#[derive(Debug)]
+pub struct TestRestore {
+    server: ServerRepository,
+    scratch: Arc<dyn Scratch>,
+    settings: TestRestoreSettings,
+}
+
+/// What was found, as far as it went.
+#[derive(Default)]
+struct Found {
+    files_millis: Option<u64>,
+    trial: Option<Trial>,
+}
+
+impl TestRestore {
+    /// Restores `server` in `scratch`.
+    #[must_use]
+    pub fn new(server: &ServerRepository, scratch: Arc<dyn Scratch>) -> Self {
+        Self { server: server.clone(), scratch, settings: TestRestoreSettings::default() }
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn settings(self, settings: TestRestoreSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Restores, looks, and records. What cannot be restored is no error, but a proof that [says so](RestoreProof::failure): it is recorded too.
+    ///
+    /// It takes as long as a restore and reading everything; whoever has not as much time drops the future, which leaves no server behind, and no
+    /// record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if there is nothing to restore, or not the instant that was asked for; [`ErrorKind::Conflict`] if the scratch place is taken. And if
+    /// the storage cannot be asked, or does not take the record: then nothing is known.
+    pub async fn run(self) -> Result<RestoreProof> {
+        let begun = self.server.clock.now();
+        let (instant, plan) = self.plan().await?;
+        let target = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
+        let mut found = Found::default();
+        let failure = match self.try_out(&plan, target, &mut found).await {
+            Ok(()) => found.trial.as_ref().and_then(|trial| fault(instant, &plan, trial)),
+            Err(error) if error.is_of_object() => Some(explain(&error)),
+            Err(error) => {
+                self.clear().await?;
+                return Err(error);
+            }
+        };
+        if failure.is_none() || !self.settings.keeps_failed {
+            self.clear().await?;
+        }
+        let proof = self.proof((begun, instant), &plan, found, failure);
+        let name = self.server.layout.proof(&names::draw(&self.server, begun)?);
+        self.server.write_record(&name, &proof, PutMode::Create).await?;
+        Ok(proof)
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.scratch.clear().await.context(|| "clearing the scratch place")
+    }
+
+    /// The instant, and how to restore it.
+    async fn plan(&self) -> Result<(Timestamp, RestorePlan)> {
+        let mut catalog = self.server.inventory().await?.catalog;
+        let instant = match (self.settings.instant, catalog.current()) {
+            (Some(instant), _) => Some(instant),
+            (None, Some(branch)) => recovery_window(&catalog, branch).instant(self.random()?),
+            (None, None) => None,
+        };
+        let nothing = || Error::new(ErrorKind::InvalidInput, "no instant can be restored: take a snapshot first");
+        let instant = instant.ok_or_else(nothing)?;
+        let planned = self.server.plan(&mut catalog, &RestoreRequest::new(Target::time(instant))).await?;
+        let refused = |error| Error::new(ErrorKind::InvalidInput, "the instant cannot be restored").caused_by(error);
+        Ok((instant, planned.map_err(refused)?))
+    }
+
+    fn random(&self) -> Result<u64> {
+        let mut random = [0; 8];
+        self.server.vault.entropy.fill(&mut random).context(|| "choosing an instant")?;
+        Ok(u64::from_be_bytes(random))
+    }
+
+    /// Restores and starts the server, if there is something to start it with; else reads its log to the end.
+    async fn try_out(&self, plan: &RestorePlan, target: Arc<dyn RestoreTarget>, found: &mut Found) -> Result<()> {
+        let begun = self.server.clock.elapsed();
+        let settings = RestoreSettings::default().observer(self.settings.observer.clone());
+        let feed = Restore::new(&self.server, plan.clone(), target).settings(settings).run().await?;
+        let took = self.server.clock.elapsed().saturating_sub(begun);
+        found.files_millis = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        if !self.scratch.has_postgres() {
+            return feed.read().await;
+        }
+        let (fed, tried) = future::join(feed.feed(), self.scratch.try_out()).await;
+        let tried = tried.context(|| "trying out the restored server");
+        match (fed, tried) {
+            // Without its log the server did not come up. Otherwise it was the server that went.
+            (Err(FeedError::Log(error)), _) | (_, Err(error)) => Err(error),
+            (Err(FeedError::Target(error)), Ok(_)) => Err(error),
+            (Ok(()), Ok(trial)) => {
+                found.trial = Some(trial);
+                Ok(())
+            }
+        }
+    }
+
+    fn proof(
+        &self,
+        (begun, instant): (Timestamp, Timestamp),
+        plan: &RestorePlan,
+        Found { files_millis, trial }: Found,
+        failure: Option<String>,
+    ) -> RestoreProof {
+        let mut proof = RestoreProof::new(begun, plan.incarnation(), instant, plan.snapshot().id.clone());
+        (proof.ended, proof.timeline) = (self.server.clock.now(), plan.timeline());
+        proof.file_bytes = plan.snapshot().logical_bytes;
+        proof.log_bytes = plan.logs().iter().map(|log| log.needed.bytes()).sum();
+        (proof.files_millis, proof.trial, proof.failure) = (files_millis, trial, failure);
+        proof
+    }
+}
+
+/// What is wrong with a server that came up, if anything is: it did not recover to where `plan` says, or not all of it can be read.
+fn fault(instant: Timestamp, plan: &RestorePlan, trial: &Trial) -> Option<String> {
+    let (reached, first, last) = (trial.reached, plan.snapshot().wal.end, plan.stop().end);
+    if reached < first || reached > last {
+        return Some(format!("recovery ended at {reached}, but should have between {first} and {last}"));
+    }
+    if let Some(commit) = trial.last_commit.filter(|commit| *commit > instant) {
+        return Some(format!("a transaction was replayed that ended at {commit}, after {instant}"));
+    }
+    let more = if trial.faults.len() > 1 { format!(", and {} more", trial.faults.len() - 1) } else { String::new() };
+    trial.faults.first().map(|fault| format!("{fault}{more}"))
+}
+
+fn explain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// What test restores of a server have shown.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Proofs {
+    /// Their records, oldest first.
+    pub proofs: Vec<RestoreProof>,
+    /// Those that cannot be read, and why.
+    pub unreadable: Vec<(ObjectKey, Error)>,
+}
+
+impl ServerRepository {
+    /// The records of all [test restores](TestRestore), of which a [sweep](super::Sweeper) deletes those that are older than 400 days.
+    ///
+    /// # Errors
+    /// If the storage cannot be read.
+    pub async fn proofs(&self) -> Result<Proofs> {
+        let directory = self.layout.proofs();
+        let listed = self.vault.storage.list_all(Some(&directory)).await.context(|| format!("listing {directory}"))?;
+        let read = stream::iter(listed).map(async |object| {
+            let read = self.read_record::<RestoreProof>(&object.key).await;
+            blame(object.key, read)
+        });
+        let mut read = std::pin::pin!(read.buffered(READS_IN_FLIGHT));
+        let mut proofs = Proofs::default();
+        while let Some(read) = read.try_next().await? {
+            match read {
+                Ok(proof) => proofs.proofs.push(proof),
+                // It was deleted since it was listed.
+                Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
+                Err(unreadable) => proofs.unreadable.push(unreadable),
+            }
+        }
+        proofs.proofs.sort_by_key(|proof| proof.begun);
+        Ok(proofs)
+    }
+}

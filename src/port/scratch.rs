@@ -1,0 +1,38 @@
+//! Where servers are restored on trial.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{PortError, RestoreTarget};
+use crate::model::Trial;
+
+/// A place where a server can be restored, started, looked through and forgotten: one at a time.
+///
+/// Called in this order: [`prepare`](Self::prepare); what the [`RestoreTarget`] needs; [`try_out`](Self::try_out) while the log is fed;
+/// [`clear`](Self::clear).
+#[async_trait]
+pub trait Scratch: Debug + Send + Sync + 'static {
+    /// Takes possession of the place, clears it of what an earlier test restore may have left, and says where to restore.
+    ///
+    /// # Errors
+    /// [`Conflict`](super::PortErrorKind::Conflict) if something else stands there: it was not touched.
+    async fn prepare(&self) -> Result<Arc<dyn RestoreTarget>, PortError>;
+
+    /// Whether there is a PostgreSQL to start what was restored: then [`try_out`](Self::try_out) is called.
+    fn has_postgres(&self) -> bool;
+
+    /// Starts the server, waits until it has recovered, looks through everything that it has, and stops it. What it finds wrong is no error, but among
+    /// [`Trial::faults`]. Nothing of it outlives the future, if that is dropped.
+    ///
+    /// # Errors
+    /// If the server does not come up, or goes down before all was looked at.
+    async fn try_out(&self) -> Result<Trial, PortError>;
+
+    /// Forgets the server.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    async fn clear(&self) -> Result<(), PortError>;
+}
