@@ -144,7 +144,7 @@ fn malformed<R: Record>(error: serde_json::Error) -> RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PostgresMajor;
+    use crate::model::{PostgresMajor, TimelineId, Trial};
 
     fn record() -> ServerRecord {
         ServerRecord::new(ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN))
@@ -155,6 +155,31 @@ mod tests {
         let bytes = encode(&record()).unwrap();
         assert!(bytes.starts_with(br#"{"kind":"server","version":1,"#));
         assert_eq!(decode(&bytes), Ok(record()));
+    }
+
+    /// The text of version 1: it must stay readable for ever.
+    #[test]
+    fn the_record_of_a_test_restore_is_the_one_that_is_documented() {
+        let (begun, instant) = ("2026-11-24T03:00:00.000001Z", "2026-11-23T21:30:00Z");
+        let [begun, instant] = [begun, instant].map(|time| time.parse().unwrap());
+        let incarnation = "7301234567890123456-18".parse().unwrap();
+        let mut proof = RestoreProof::new(begun, incarnation, instant, "20261123T210908Z-0a1b2c3d".parse().unwrap());
+        let text = concat!(
+            r#"{"kind":"restore proof","version":1,"record":{"incarnation":"7301234567890123456-18","#,
+            r#""begun":"2026-11-24T03:00:00.000001Z","ended":"2026-11-24T03:00:00.000001Z","instant":"2026-11-23T21:30:00.000000Z","#,
+            r#""snapshot":"20261123T210908Z-0a1b2c3d","timeline":1,"file_bytes":0,"log_bytes":0}}"#
+        );
+        assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);
+        assert_eq!(decode(text.as_bytes()), Ok(proof.clone()));
+        let mut trial = Trial::new("18.1", TimelineId::new(2).unwrap(), "0/30000F8".parse().unwrap());
+        (trial.last_commit, trial.faults) = (Some(instant), vec!["a fault".to_owned()]);
+        (proof.files_millis, proof.trial, proof.failure) = (Some(1500), Some(trial), Some("a fault".to_owned()));
+        let text = text.replace("}}", concat!(
+            r#","files_millis":1500,"trial":{"postgres":"18.1","recovery_millis":0,"timeline":2,"reached":"0/30000F8","#,
+            r#""last_commit":"2026-11-23T21:30:00.000000Z","databases":0,"relations":0,"faults":["a fault"]},"failure":"a fault"}}"#
+        ));
+        assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);
+        assert_eq!(decode(text.as_bytes()), Ok(proof));
     }
 
     #[test]

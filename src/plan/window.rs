@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn every_instant_is_as_likely_as_any_other() {
+        let window = of(&[(10, 10), (20, 20)]);
+        assert_eq!(
+            [0, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX].map(|random| window.instant(random)),
+            [Some(at(10)), Some(at(10)), Some(at(20)), Some(at(20))]
+        );
+        let window = of(&[(10, 20), (30, 60)]);
+        assert_eq!((window.instant(0), window.instant(u64::MAX)), (Some(at(10)), Some(at(60))));
+        let early = (0..1000).filter(|part| window.instant(u64::MAX / 1000 * part) <= Some(at(20))).count();
+        assert!((245..=255).contains(&early), "a quarter of all instants, {early} of 1000");
+        assert_eq!(of(&[]).instant(7), None);
+    }
+
+    #[test]
     fn intervals_are_parts_of_others_up_to_their_ends() {
         let intervals = of(&[(10, 20), (30, 40)]).intervals;
         for (part, covered) in

@@ -22,6 +22,7 @@ mod sharing;
 mod stamps;
 mod stand;
 mod sweep;
+mod trial;
 mod verify;
 #[path = "../simulation/world.rs"]
 #[allow(dead_code, reason = "shared with the simulation")]
