@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::{DecodedBlock, Packs, RUN_BYTES, runs};
+use super::buffers::{Buffer, Buffers};
+use super::{DecodeError, Packs, RUN_BYTES, runs, stored_block};
 use crate::engine::error::{Error, Result};
-use crate::format::digest::{Digest, DigestKey, PageDigest, page_range};
-use crate::format::manifest::{BlockRef, Extent, PageSource};
+use crate::format::block;
+use crate::format::digest::{Digest, DigestKey, page_range};
+use crate::format::manifest::{BlockRef, Extent};
 use crate::port::ExecutorExt;
 
 /// How many runs of blocks are fetched at a time for one batch of extents.
@@ -44,58 +46,106 @@ const fn place(block: &BlockRef) -> (u32, u64) {
     (block.pack, block.offset)
 }
 
-/// An extent that is not what the manifest says, though its blocks are.
+/// Why extents cannot be put together.
 #[derive(Debug, thiserror::Error)]
-#[error("an extent of {bytes} bytes should have the digest {expected}, its layers have {found}")]
-struct WrongExtent {
-    bytes: u32,
-    expected: Digest,
-    found: Digest,
+enum AssemblyError {
+    /// The block of this pack is not what it should be.
+    #[error("a block is damaged")]
+    Block(u32, #[source] DecodeError),
+    /// An extent is not what the manifest says, though its blocks are.
+    #[error("an extent of {bytes} bytes should have the digest {expected}, its layers have {found}")]
+    Extent { bytes: u32, expected: Digest, found: Digest },
 }
 
 impl Packs {
     /// Reads `extents`, in order: opened, decompressed, put together, and compared with their digests.
     pub(in crate::engine) async fn fetch_extents(&self, extents: Vec<Extent>) -> Result<Vec<Bytes>> {
-        let blocks = self.fetch_blocks(&extents).await?;
-        let whole = |extent: &Extent| Some(blocks.get(&place(extent.as_whole()?))?.plain.clone());
-        if let Some(whole) = extents.iter().map(whole).collect() {
-            return Ok(whole);
-        }
-        let key = self.server.vault.digests.clone();
-        let assemble = move || extents.iter().map(|extent| assemble(&key, extent, &blocks)).collect();
-        let assembled: Result<_, WrongExtent> = self.server.vault.executor.run(assemble).await?;
-        assembled.map_err(|error| Error::corrupt("the manifest of the snapshot", error))
+        let stored = self.fetch_stored(&extents).await?;
+        let assembly = Assembly { key: self.server.vault.digests.clone(), buffers: self.buffers.clone(), stored };
+        let assemble = move || extents.iter().map(|extent| assembly.extent(extent)).collect();
+        let assembled: Result<_, AssemblyError> = self.server.vault.executor.run(assemble).await?;
+        assembled.map_err(|error| match error {
+            AssemblyError::Block(pack, error) => Error::corrupt(self.key(pack), error),
+            error => Error::corrupt("the manifest of the snapshot", error),
+        })
     }
 
-    /// Reads the blocks that `extents` need, each once.
-    async fn fetch_blocks(&self, extents: &[Extent]) -> Result<Blocks<DecodedBlock>> {
+    /// Reads what is stored of the blocks that `extents` need, each once.
+    async fn fetch_stored(&self, extents: &[Extent]) -> Result<Blocks<Bytes>> {
         let needed: Blocks<_> = extents.iter().flat_map(needed).map(|block| (place(block), block)).collect();
-        let places: Vec<_> = needed.keys().copied().collect();
-        let fetched = stream::iter(runs(needed.into_values())).map(|run| self.fetch(run)).buffered(RUNS_IN_FLIGHT);
-        let blocks: Vec<_> = fetched.try_collect().await?;
-        Ok(places.into_iter().zip(blocks.into_iter().flatten()).collect())
+        let fetched = stream::iter(runs(needed.into_values())).map(async |run| {
+            let stored = self.open(run.pack).await?.read(run.range.clone(), |stored| stored).await?;
+            let block = |block| (place(block), stored_block(&stored, run.range.start, block));
+            Ok::<_, Error>(run.blocks.iter().map(block).collect::<Vec<_>>())
+        });
+        let blocks: Vec<_> = fetched.buffered(RUNS_IN_FLIGHT).try_collect().await?;
+        Ok(blocks.into_iter().flatten().collect())
     }
 }
 
-impl DecodedBlock {
-    /// The page at this place, and its digest.
-    fn page(&self, place: usize) -> Option<(&[u8], PageDigest)> {
-        let bytes = u32::try_from(self.plain.len()).ok()?;
-        Some((self.plain.get(page_range(place, bytes))?, *self.pages.get(place)?))
-    }
+/// Puts extents together.
+struct Assembly {
+    key: DigestKey,
+    buffers: Buffers,
+    stored: Blocks<Bytes>,
 }
 
-/// Puts `extent` together.
-fn assemble(key: &DigestKey, extent: &Extent, blocks: &Blocks<DecodedBlock>) -> Result<Bytes, WrongExtent> {
-    let layers: Vec<_> = extent.blocks().map(|block| blocks.get(&place(block))).collect();
-    let page = |source: PageSource| layers.get(source.layer).copied().flatten()?.page(source.place);
-    let (mut plain, mut pages) = (BytesMut::with_capacity(extent.bytes as usize), Vec::new());
-    for (page, digest) in extent.sources().into_iter().flatten().filter_map(page) {
-        plain.extend_from_slice(page);
-        pages.push(digest);
+impl Assembly {
+    fn extent(&self, extent: &Extent) -> Result<Bytes, AssemblyError> {
+        let mut plain = self.buffers.take();
+        match extent.as_whole() {
+            Some(block) => self.decode(block, &mut plain)?,
+            None => self.lay(extent, &mut plain)?,
+        }
+        let (bytes, expected, found) = (extent.bytes, extent.digest, self.key.digest(&plain.bytes));
+        if found == expected {
+            return Ok(plain.freeze());
+        }
+        self.blame(extent)?;
+        Err(AssemblyError::Extent { bytes, expected, found })
     }
-    let (bytes, expected, found) = (extent.bytes, extent.digest, key.of_pages(&pages));
-    if found == expected { Ok(plain.freeze()) } else { Err(WrongExtent { bytes, expected, found }) }
+
+    /// Lays the pages of all layers over each other: of each, those that count.
+    fn lay(&self, extent: &Extent, plain: &mut Buffer) -> Result<(), AssemblyError> {
+        plain.bytes.resize(extent.bytes as usize, 0);
+        let mut decoded = self.buffers.take();
+        for (number, layer) in extent.layers.iter().enumerate() {
+            let sources = (0..extent.pages()).filter_map(|page| Some((page, extent.source(page)?)));
+            let mut shown = sources.filter(|(_, source)| source.layer == number).peekable();
+            if shown.peek().is_some() {
+                self.decode(&layer.block, &mut decoded)?;
+            }
+            for (page, source) in shown {
+                let from = decoded.bytes.get(page_range(source.place, layer.block.plain_bytes));
+                let to = plain.bytes.get_mut(page_range(page, extent.bytes));
+                // What does not fit has no digest that does.
+                if let (Some(from), Some(to)) = (from, to)
+                    && from.len() == to.len()
+                {
+                    to.copy_from_slice(from);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, block: &BlockRef, into: &mut Buffer) -> Result<(), AssemblyError> {
+        let BlockRef { pack, offset, codec, plain_bytes, .. } = *block;
+        let stored = self.stored.get(&place(block)).map_or(&[][..], |stored| stored);
+        let decoded = block::decode_into(codec, plain_bytes.into(), stored, &mut into.bytes);
+        decoded.map_err(|source| AssemblyError::Block(pack, DecodeError::Block { offset, source }))
+    }
+
+    /// Says which block is to blame for an extent that is not what it should be, if one is.
+    fn blame(&self, extent: &Extent) -> Result<(), AssemblyError> {
+        let mut decoded = self.buffers.take();
+        for block in needed(extent) {
+            self.decode(block, &mut decoded)?;
+            let sound = DecodeError::of(&self.key, block, &decoded.bytes);
+            sound.map_err(|error| AssemblyError::Block(block.pack, error))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -114,12 +164,12 @@ mod tests {
     }
 
     /// A block at `offset` that holds these pages, of which each is full of its number; the last one has only `rest` bytes.
-    fn block(offset: u64, pages: &[u8], rest: usize) -> (BlockRef, DecodedBlock) {
+    fn block(offset: u64, pages: &[u8], rest: usize) -> (BlockRef, Bytes) {
         let mut plain: Vec<_> = pages.iter().flat_map(|page| [*page; PAGE_BYTES]).collect();
         plain.truncate(plain.len() - PAGE_BYTES + rest);
         let (bytes, pages) = (u32::try_from(plain.len()).unwrap(), key().pages(&plain));
         let block = BlockRef::new(0, offset, bytes, bytes, Codec::Stored, key().of_pages(&pages));
-        (block, DecodedBlock { plain: plain.into(), pages })
+        (block, plain.into())
     }
 
     fn extent(content: &[u8], layers: Vec<Layer>) -> Extent {
@@ -137,9 +187,13 @@ mod tests {
         let content = [vec![1; PAGE_BYTES], vec![7; PAGE_BYTES], vec![8; PAGE_BYTES], vec![9; 5]].concat();
         let (extent, wrong) = (extent(&content, layers.clone()), extent(&content[1..], layers));
         assert_eq!(needed(&extent).count(), 3);
-        let blocks = blocks.into_iter().map(|(block, decoded)| (place(&block), decoded)).collect();
-        assert_eq!(assemble(&key(), &extent, &blocks).unwrap(), content);
-        assert!(assemble(&key(), &wrong, &blocks).is_err());
+        let stored = blocks.into_iter().map(|(block, stored)| (place(&block), stored)).collect();
+        let mut assembly = Assembly { key: key(), buffers: Buffers::default(), stored };
+        assert_eq!(assembly.extent(&extent).unwrap(), content);
+        assert!(matches!(assembly.extent(&wrong), Err(AssemblyError::Extent { .. })), "the manifest is to blame");
+        assembly.stored.insert((0, 20), Bytes::from_static(b"wrong"));
+        let error = assembly.extent(&extent).unwrap_err();
+        assert!(matches!(error, AssemblyError::Block(0, DecodeError::Digest { offset: 20, .. })), "{error:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading blocks from packs, and extents that consist of them.
 
+mod buffers;
 mod extents;
 mod indexes;
 
@@ -10,13 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use self::buffers::Buffers;
 pub(super) use self::extents::batches;
 use self::indexes::Indexes;
 use super::error::{Error, Result};
 use super::repository::ServerRepository;
 use super::vault::VaultReader;
 use crate::format::block::{self, BlockError};
-use crate::format::digest::{Digest, DigestKey, PageDigest};
+use crate::format::digest::{Digest, DigestKey};
 use crate::format::manifest::{BlockRef, PackTable};
 use crate::model::ObjectKey;
 
@@ -24,14 +26,6 @@ use crate::model::ObjectKey;
 const RUN_BYTES: u64 = 8 << 20;
 /// How many packs stay open. What changes little is spread over several, which are read in turn.
 const PACKS_OPEN: usize = 64;
-
-/// A block as it was before compression.
-#[derive(Clone, Debug)]
-pub(super) struct DecodedBlock {
-    plain: Bytes,
-    /// The digests of its pages.
-    pages: Vec<PageDigest>,
-}
 
 /// Blocks that stand next to each other in a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +74,13 @@ pub(super) struct Packs {
     /// The one that was read last comes last.
     open: Arc<Mutex<VecDeque<(u32, VaultReader)>>>,
     indexes: Arc<Indexes>,
+    buffers: Buffers,
 }
 
 impl Packs {
     /// The packs of `table`, of which blocks are read that name no others.
     pub(super) fn new(server: ServerRepository, table: Arc<PackTable>) -> Self {
-        Self { server, table, open: Arc::default(), indexes: Arc::default() }
+        Self { server, table, open: Arc::default(), indexes: Arc::default(), buffers: Buffers::default() }
     }
 
     pub(super) fn table(&self) -> &PackTable {
@@ -99,7 +94,7 @@ impl Packs {
     }
 
     /// Reads the blocks of `run`: opened, decompressed, and compared with their digests.
-    pub(super) async fn fetch(&self, run: Run) -> Result<Vec<DecodedBlock>> {
+    pub(super) async fn fetch(&self, run: Run) -> Result<Vec<Bytes>> {
         let Run { pack, range, blocks, .. } = run;
         let (start, key) = (range.start, self.server.vault.digests.clone());
         let decoded = self.open(pack).await?.read(range, move |stored| decode(&key, &stored, start, &blocks)).await?;
@@ -111,7 +106,7 @@ impl Packs {
         let fetched = stream::iter(runs(blocks)).map(|run| self.fetch(run)).buffered(2);
         let blocks = fetched.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok::<_, Error>))).try_flatten();
         let whole = blocks.try_fold(BytesMut::new(), async |mut whole, block| {
-            whole.extend_from_slice(&block.plain);
+            whole.extend_from_slice(&block);
             Ok(whole)
         });
         Ok(whole.await?.freeze())
@@ -150,23 +145,29 @@ enum DecodeError {
     Digest { offset: u64, expected: Digest, found: Digest },
 }
 
+impl DecodeError {
+    /// What is wrong with `block`, which reads `plain`: nothing, if that has its digest.
+    fn of(key: &DigestKey, block: &BlockRef, plain: &[u8]) -> Result<(), Self> {
+        let BlockRef { offset, digest: expected, .. } = *block;
+        let found = key.digest(plain);
+        if found == expected { Ok(()) } else { Err(Self::Digest { offset, expected, found }) }
+    }
+}
+
 /// The blocks of a run that begins at `start` of its pack, each checked.
-fn decode(key: &DigestKey, stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<DecodedBlock>, DecodeError> {
+fn decode(key: &DigestKey, stored: &Bytes, start: u64, blocks: &[BlockRef]) -> Result<Vec<Bytes>, DecodeError> {
     let one = |block: &BlockRef| {
-        let offset = block.offset;
-        let begin = usize::try_from(offset - start).unwrap_or(usize::MAX);
-        let bytes = stored.slice(begin..begin + block.stored_bytes as usize);
-        let plain = block::decode(block.codec, block.plain_bytes.into(), bytes)
-            .map_err(|source| DecodeError::Block { offset, source })?;
-        let pages = key.pages(&plain);
-        let (expected, found) = (block.digest, key.of_pages(&pages));
-        if found == expected {
-            Ok(DecodedBlock { plain, pages })
-        } else {
-            Err(DecodeError::Digest { offset, expected, found })
-        }
+        let plain = block::decode(block.codec, block.plain_bytes.into(), stored_block(stored, start, block))
+            .map_err(|source| DecodeError::Block { offset: block.offset, source })?;
+        DecodeError::of(key, block, &plain).map(|()| plain)
     };
     blocks.iter().map(one).collect()
+}
+
+/// What is stored of `block`, in the bytes of a run that begins at `start` of its pack.
+fn stored_block(run: &Bytes, start: u64, block: &BlockRef) -> Bytes {
+    let begin = usize::try_from(block.offset - start).unwrap_or(usize::MAX);
+    run.slice(begin..begin + block.stored_bytes as usize)
 }
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ impl Compression {
     }
 }
 
+pub(super) fn decompress_into(_stored: &[u8], _plain_bytes: usize, _plain: &mut Vec<u8>) -> Result<(), BlockError> {
+    Err(BlockError::ZstdMissing)
+}
+
 pub(super) fn decompress(_stored: &[u8], _plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
     Err(BlockError::ZstdMissing)
 }

@@ -50,12 +50,19 @@ impl Default for Compression {
 }
 
 pub(super) fn decompress(stored: &[u8], plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
+    let mut plain = Vec::new();
+    decompress_into(stored, plain_bytes, &mut plain).map(|()| plain)
+}
+
+/// Decompresses into `plain`, which is empty, as much as should be there at most.
+pub(super) fn decompress_into(stored: &[u8], plain_bytes: usize, plain: &mut Vec<u8>) -> Result<(), BlockError> {
+    plain.reserve_exact(plain_bytes);
     let decompressed = DECOMPRESSOR.with_borrow_mut(|kept| {
         let decompressor = match kept {
             Some(decompressor) => decompressor,
             None => kept.insert(Decompressor::new()?),
         };
-        decompressor.decompress(stored, plain_bytes)
+        decompressor.decompress_to_buffer(stored, plain)
     });
-    decompressed.map_err(|_| BlockError::Corrupt { bytes: plain_bytes as u64 })
+    decompressed.map(drop).map_err(|_| BlockError::Corrupt { bytes: plain_bytes as u64 })
 }

@@ -113,6 +113,20 @@ pub fn decode(codec: Codec, plain_bytes: u64, stored: Bytes) -> Result<Bytes, Bl
     if plain.len() == length { Ok(plain) } else { Err(BlockError::Corrupt { bytes: plain_bytes }) }
 }
 
+/// The same, into `plain` in place of what is in it: for memory that is used again and again.
+///
+/// # Errors
+/// As [`decode`]. What is in `plain` then, says nothing.
+pub fn decode_into(codec: Codec, plain_bytes: u64, stored: &[u8], plain: &mut Vec<u8>) -> Result<(), BlockError> {
+    let length = checked_length(plain_bytes)? as usize;
+    plain.clear();
+    match codec {
+        Codec::Stored => plain.extend_from_slice(stored),
+        Codec::Zstd => zstd::decompress_into(stored, length, plain)?,
+    }
+    if plain.len() == length { Ok(()) } else { Err(BlockError::Corrupt { bytes: plain_bytes }) }
+}
+
 fn checked_length(bytes: u64) -> Result<u32, BlockError> {
     let allowed = u32::try_from(bytes).ok().filter(|length| *length as usize <= BLOCK_BYTES_MAX);
     allowed.ok_or(BlockError::TooLong { bytes })
@@ -127,6 +141,9 @@ mod tests {
         for plain in [Bytes::new(), Bytes::from_static(b"x"), Bytes::from(vec![7; 100_000])] {
             let block = encode(plain.clone(), Compression::default()).unwrap();
             assert!(block.stored.len() <= plain.len());
+            let mut decoded = vec![9; 7];
+            decode_into(block.codec, block.plain_bytes.into(), &block.stored, &mut decoded).unwrap();
+            assert_eq!(decoded, plain);
             assert_eq!(decode(block.codec, block.plain_bytes.into(), block.stored), Ok(plain));
         }
     }
@@ -135,7 +152,11 @@ mod tests {
     fn a_wrong_length_is_noticed_without_allocating_it() {
         let block = encode(Bytes::from(vec![7; 100_000]), Compression::default()).unwrap();
         for bytes in [0, 99_999, 100_001, BLOCK_BYTES_MAX as u64] {
-            assert_eq!(decode(block.codec, bytes, block.stored.clone()), Err(BlockError::Corrupt { bytes }));
+            let corrupt = BlockError::Corrupt { bytes };
+            let mut into = Vec::new();
+            assert_eq!(decode_into(block.codec, bytes, &block.stored, &mut into), Err(corrupt.clone()));
+            assert!(into.capacity() <= BLOCK_BYTES_MAX);
+            assert_eq!(decode(block.codec, bytes, block.stored.clone()), Err(corrupt));
         }
         let bytes = u64::MAX;
         assert_eq!(decode(block.codec, bytes, block.stored), Err(BlockError::TooLong { bytes }));
