@@ -12,7 +12,7 @@ use super::repository::ServerRepository;
 use super::restore::{FeedError, Restore, RestoreSettings};
 use crate::model::{ObjectKey, RestoreProof, Timestamp, Trial};
 use crate::plan::{RestorePlan, RestoreRequest, Target, recovery_window};
-use crate::port::{PutMode, RestoreTarget, Scratch, StorageExt};
+use crate::port::{PutMode, Scratch, ScratchPlace, StorageExt, explain};
 
 /// How a test restore is made.
 #[derive(Clone, Debug, Default)]
@@ -85,27 +85,24 @@ impl TestRestore {
     pub async fn run(self) -> Result<RestoreProof> {
         let begun = self.server.clock.now();
         let (instant, plan) = self.plan().await?;
-        let target = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
+        let place = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
         let mut found = Found::default();
-        let failure = match self.try_out(&plan, target, &mut found).await {
+        let tried = self.try_out(&plan, &*place, &mut found).await;
+        let failure = match &tried {
             Ok(()) => found.trial.as_ref().and_then(|trial| fault(instant, &plan, trial)),
-            Err(error) if error.is_of_object() => Some(explain(&error)),
-            Err(error) => {
-                self.clear().await?;
-                return Err(error);
-            }
+            Err(error) => Some(explain(error)),
         };
         if failure.is_none() || !self.settings.keeps_failed {
-            self.clear().await?;
+            place.clear().await.context(|| "clearing the scratch place")?;
+        }
+        match tried {
+            Err(error) if !error.is_of_object() => return Err(error),
+            _ => {}
         }
         let proof = self.proof((begun, instant), &plan, found, failure);
         let name = self.server.layout.proof(&names::draw(&self.server, begun)?);
         self.server.write_record(&name, &proof, PutMode::Create).await?;
         Ok(proof)
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.scratch.clear().await.context(|| "clearing the scratch place")
     }
 
     /// The instant, and how to restore it.
@@ -130,16 +127,16 @@ impl TestRestore {
     }
 
     /// Restores and starts the server, if there is something to start it with; else reads its log to the end.
-    async fn try_out(&self, plan: &RestorePlan, target: Arc<dyn RestoreTarget>, found: &mut Found) -> Result<()> {
+    async fn try_out(&self, plan: &RestorePlan, place: &dyn ScratchPlace, found: &mut Found) -> Result<()> {
         let begun = self.server.clock.elapsed();
         let settings = RestoreSettings::default().observer(self.settings.observer.clone());
-        let feed = Restore::new(&self.server, plan.clone(), target).settings(settings).run().await?;
+        let feed = Restore::new(&self.server, plan.clone(), place.target()).settings(settings).run().await?;
         let took = self.server.clock.elapsed().saturating_sub(begun);
         found.files_millis = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        if !self.scratch.has_postgres() {
+        if !place.has_postgres() {
             return feed.read().await;
         }
-        let (fed, tried) = future::join(feed.feed(), self.scratch.try_out()).await;
+        let (fed, tried) = future::join(feed.feed(), place.try_out()).await;
         let tried = tried.context(|| "trying out the restored server");
         match (fed, tried) {
             // Without its log the server did not come up. Otherwise it was the server that went.
@@ -179,11 +176,6 @@ fn fault(instant: Timestamp, plan: &RestorePlan, trial: &Trial) -> Option<String
     }
     let more = if trial.faults.len() > 1 { format!(", and {} more", trial.faults.len() - 1) } else { String::new() };
     trial.faults.first().map(|fault| format!("{fault}{more}"))
-}
-
-fn explain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What test restores of a server have shown.

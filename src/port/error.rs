@@ -69,6 +69,12 @@ fn kind_of(kind: std::io::ErrorKind) -> PortErrorKind {
     }
 }
 
+/// `error` with all of its causes, as one line.
+pub(crate) fn explain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl fmt::Display for PortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.context)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::MemoryTarget;
 use crate::model::Trial;
-use crate::port::{PortError, PortErrorKind, RestoreTarget, Scratch};
+use crate::port::{PortError, PortErrorKind, RestoreTarget, Scratch, ScratchPlace};
 
 /// A scratch place in memory. There is no PostgreSQL, unless it is said what one would find.
 #[derive(Clone, Debug, Default)]
@@ -41,24 +41,37 @@ impl MemoryScratch {
 
 #[async_trait]
 impl Scratch for MemoryScratch {
-    async fn prepare(&self) -> Result<Arc<dyn RestoreTarget>, PortError> {
+    async fn prepare(&self) -> Result<Box<dyn ScratchPlace>, PortError> {
         let target = MemoryTarget::new();
         self.set(Some(target.clone()));
-        Ok(Arc::new(target))
+        Ok(Box::new(MemoryPlace { scratch: self.clone(), target }))
+    }
+}
+
+#[derive(Debug)]
+struct MemoryPlace {
+    scratch: MemoryScratch,
+    target: MemoryTarget,
+}
+
+#[async_trait]
+impl ScratchPlace for MemoryPlace {
+    fn target(&self) -> Arc<dyn RestoreTarget> {
+        Arc::new(self.target.clone())
     }
 
     fn has_postgres(&self) -> bool {
-        self.trial.is_some()
+        self.scratch.trial.is_some()
     }
 
     async fn try_out(&self) -> Result<Trial, PortError> {
         let missing = Err("there is no PostgreSQL".to_owned());
-        let trial = self.trial.clone().unwrap_or(missing);
+        let trial = self.scratch.trial.clone().unwrap_or(missing);
         trial.map_err(|reason| PortError::new(PortErrorKind::Invalid, reason))
     }
 
-    async fn clear(&self) -> Result<(), PortError> {
-        self.set(None);
+    async fn clear(self: Box<Self>) -> Result<(), PortError> {
+        self.scratch.set(None);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pitr::adapter::postgres::{DataDirectorySource, InitOptions, ScratchDirectory};
+use pitr::adapter::postgres::{DataDirectorySource, InitOptions, ScratchDirectory, StopMode};
 use pitr::engine::{ErrorKind, Snapshotter, TestRestore, TestRestoreSettings};
 use pitr::model::{Proven, RestoreProof};
 use tokio_postgres::Client;
@@ -16,12 +16,18 @@ use crate::stand::{Stand, chain, connect, directory_for_servers, now};
 /// A server that is archived, with a table in a tablespace, one in another database that has a setting of its own that would stand in the way, and a transaction that is prepared.
 async fn protected(major: u32) -> (Stand, Client) {
     let mut stand = Stand::new(major, &InitOptions::default()).await;
+    // A standby would have to allow as many, and nobody can start with what comes in postgresql.auto.conf.
+    stand.source.take().unwrap().stop(StopMode::Fast).await.unwrap();
+    stand.local = stand.local.clone().setting("max_connections", "300").setting("max_locks_per_transaction", "200");
+    stand.source = Some(stand.local.start().await.unwrap());
     let client = stand.client().await;
     let space = directory_for_servers(&stand.scratch.path().join("space"));
     for sql in [
         &format!("CREATE TABLESPACE space LOCATION '{space}'"),
         "CREATE TABLE far TABLESPACE space AS SELECT n, repeat(md5(n::text), 200) AS long FROM generate_series(1, 500) n",
         "CREATE INDEX ON far (n)",
+        "ALTER SYSTEM SET shared_preload_libraries = 'not_there'",
+        "ALTER SYSTEM SET ssl = on",
         "CREATE DATABASE other",
         "ALTER DATABASE other SET session_preload_libraries = 'not_there'",
         "ALTER DATABASE other SET default_transaction_read_only = on",
@@ -58,10 +64,7 @@ async fn test_restore(stand: &Stand, settings: TestRestoreSettings) -> RestorePr
 async fn every_proof(major: u32) {
     let (mut stand, client) = protected(major).await;
     client.batch_execute("CREATE TABLE waits (n int)").await.unwrap();
-    let can_prepare: String = client.query_one("SHOW max_prepared_transactions", &[]).await.unwrap().get(0);
-    if can_prepare != "0" {
-        client.batch_execute("BEGIN; INSERT INTO waits VALUES (1); PREPARE TRANSACTION 'one'").await.unwrap();
-    }
+    client.batch_execute("BEGIN; INSERT INTO waits VALUES (1); PREPARE TRANSACTION 'one'").await.unwrap();
     let snapshots = [stand.snapshot().await, stand.snapshot_of_directory().await];
     writes(&stand, &client).await;
     for _ in 0..3 {
@@ -119,7 +122,14 @@ async fn every_damage(major: u32) {
     assert_eq!(proof.trial.as_ref().unwrap().faults.len(), 1, "{proof:?}");
     assert!(place(&stand).join("data/PG_VERSION").exists(), "it is kept, as was asked for");
     assert_eq!(stand.server.proofs().await.unwrap().proofs, [proof]);
-    let again = test_restore(&stand, TestRestoreSettings::default()).await;
+    // What was kept is given up for the next one, also by the same value, and by one that is dropped in the middle.
+    let same = Arc::new(scratch(&stand));
+    for _ in 0..2 {
+        let settings = TestRestoreSettings::default().keep_failed();
+        let restore = TestRestore::new(&stand.server, same.clone()).settings(settings);
+        assert!(tokio::time::timeout(Duration::from_millis(300), restore.run()).await.is_err());
+    }
+    let again = TestRestore::new(&stand.server, same).run().await.unwrap();
     assert!(again.failure.is_some() && !place(&stand).join("data").exists());
     stand.stop_archiving().await;
 }

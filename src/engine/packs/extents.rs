@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::buffers::{Buffer, Buffers};
 use super::{DecodeError, Packs, RUN_BYTES, runs, stored_block};
 use crate::engine::error::{Error, Result};
-use crate::format::block;
+use crate::format::block::{self, Codec};
 use crate::format::digest::{Digest, DigestKey, page_range};
 use crate::format::manifest::{BlockRef, Extent};
 use crate::port::ExecutorExt;
@@ -92,23 +92,32 @@ struct Assembly {
 
 impl Assembly {
     fn extent(&self, extent: &Extent) -> Result<Bytes, AssemblyError> {
-        let mut plain = self.buffers.take();
-        match extent.as_whole() {
-            Some(block) => self.decode(block, &mut plain)?,
-            None => self.lay(extent, &mut plain)?,
-        }
-        let (bytes, expected, found) = (extent.bytes, extent.digest, self.key.digest(&plain.bytes));
+        let plain = match extent.as_whole() {
+            Some(block) => self.whole(block)?,
+            None => self.layered(extent)?,
+        };
+        let (bytes, expected, found) = (extent.bytes, extent.digest, self.key.digest(&plain));
         if found == expected {
-            return Ok(plain.freeze());
+            return Ok(plain);
         }
         self.blame(extent)?;
         Err(AssemblyError::Extent { bytes, expected, found })
     }
 
+    /// What is stored as it is, is not copied.
+    fn whole(&self, block: &BlockRef) -> Result<Bytes, AssemblyError> {
+        if block.codec == Codec::Stored && block.stored_bytes == block.plain_bytes {
+            return Ok(self.stored.get(&place(block)).cloned().unwrap_or_default());
+        }
+        let mut plain = self.buffers.take();
+        self.decode(block, &mut plain)?;
+        Ok(plain.freeze())
+    }
+
     /// Lays the pages of all layers over each other: of each, those that count.
-    fn lay(&self, extent: &Extent, plain: &mut Buffer) -> Result<(), AssemblyError> {
+    fn layered(&self, extent: &Extent) -> Result<Bytes, AssemblyError> {
+        let (mut plain, mut decoded) = (self.buffers.take(), self.buffers.take());
         plain.bytes.resize(extent.bytes as usize, 0);
-        let mut decoded = self.buffers.take();
         for (number, layer) in extent.layers.iter().enumerate() {
             let sources = (0..extent.pages()).filter_map(|page| Some((page, extent.source(page)?)));
             let mut shown = sources.filter(|(_, source)| source.layer == number).peekable();
@@ -126,7 +135,7 @@ impl Assembly {
                 }
             }
         }
-        Ok(())
+        Ok(plain.freeze())
     }
 
     fn decode(&self, block: &BlockRef, into: &mut Buffer) -> Result<(), AssemblyError> {
@@ -153,7 +162,6 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::format::block::Codec;
     use crate::format::digest::PAGE_BYTES;
     use crate::format::manifest::{Layer, PageSet};
 

@@ -28,6 +28,9 @@ use crate::model::{Snapshot, SnapshotKind, StoredObject, TimelineId};
 use crate::plan::RestorePlan;
 use crate::port::{RecoverySettings, RestoreTarget, StorageExt};
 
+/// How many groups of files are written at a time, however many threads there are: each has up to 32 MiB in memory.
+const GROUPS_IN_FLIGHT_MAX: usize = 8;
+
 /// How a restore is executed.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreSettings {
@@ -135,7 +138,7 @@ impl Restore {
         let (target, observer) = (Arc::clone(&self.target), self.settings.observer.clone());
         let fates = Fates::new(self.server.vault.clone(), Arc::clone(&target), databases.clone());
         let files = FileRestore::new(packs.clone(), fates, target, observer, snapshot.logical_bytes);
-        let in_flight = self.server.vault.executor.parallelism().get() * 2;
+        let in_flight = (self.server.vault.executor.parallelism().get() * 2).min(GROUPS_IN_FLIGHT_MAX);
         let groups = stream::try_unfold(entries(), |entries| self.next_group(entries));
         let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);
         written.try_collect::<()>().await?;

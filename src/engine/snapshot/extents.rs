@@ -7,15 +7,13 @@ use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
 
 use super::SnapshotSettings;
-use super::base::{Base, BasePacks};
+use super::base::Base;
 use super::cutter::Cutter;
 use super::findings::Findings;
-use super::layers::{KnownExtent, Layering};
+use super::workshop::{ReadExtent, Workshop};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::vault::Vault;
-use crate::format::block::{self, BlockError, Compression, EncodedBlock};
-use crate::format::digest::{Digest, DigestKey, PageDigest};
-use crate::format::manifest::{BlockRef, EXTENT_BYTES, Extent, Layer, PageSet};
+use crate::format::manifest::{EXTENT_BYTES, Extent};
 use crate::model::FileEntry;
 use crate::port::{ExecutorExt, FileReader, PortError, SnapshotEnd, SnapshotEvent, SnapshotStream};
 
@@ -35,42 +33,6 @@ pub(super) enum Piece {
     /// The file of all extents since the last one.
     File(FileEntry),
     End(SnapshotEnd),
-}
-
-/// An extent of a file.
-pub(super) struct ReadExtent {
-    pub(super) bytes: u32,
-    pub(super) digest: Digest,
-    /// The layers that it has in the packs of earlier snapshots.
-    pub(super) kept: Vec<Layer>,
-    /// The one that comes on top.
-    pub(super) top: Option<(PageSet, Block)>,
-}
-
-/// What is to be at some place in a pack.
-pub(super) enum Block {
-    New(NewBlock),
-    /// What is at this place in the packs of earlier snapshots.
-    Known(BlockRef),
-}
-
-/// A block that is to be stored.
-pub(super) struct NewBlock {
-    pub(super) encoded: EncodedBlock,
-    pub(super) digest: Digest,
-    pub(super) pages: Vec<PageDigest>,
-}
-
-impl NewBlock {
-    /// The block that reads `plain` and has these `pages`, of this `digest`.
-    pub(super) fn new(
-        plain: Bytes,
-        digest: Digest,
-        pages: Vec<PageDigest>,
-        compression: Compression,
-    ) -> Result<Self, BlockError> {
-        Ok(Self { encoded: block::encode(plain, compression)?, digest, pages })
-    }
 }
 
 /// What PostgreSQL calls the list of files and checksums that it makes of a base backup.
@@ -322,11 +284,7 @@ impl ExtentReader {
             Some(extent) => Some(self.base.known(extent).await?),
             None => None,
         };
-        let workshop = Workshop {
-            digests: self.vault.digests.clone(),
-            compression: self.settings.compression,
-            packs: Arc::clone(&self.base.packs),
-        };
+        let workshop = Workshop::new(&self.vault, &self.settings, &self.base.packs);
         let job = self.vault.executor.run(move || {
             let (plain, damaged_pages) = read().context(|| "reading a file of the server")?;
             let bytes = plain.len();
@@ -337,39 +295,6 @@ impl ExtentReader {
         self.bytes_ahead += bytes;
         self.slots.push_back((bytes, Slot::Working(job.boxed())));
         Ok(())
-    }
-}
-
-/// Makes of bytes what is to be stored of them.
-struct Workshop {
-    digests: DigestKey,
-    compression: Compression,
-    packs: Arc<BasePacks>,
-}
-
-impl Workshop {
-    /// The extent that reads `plain`, and may still be `known`.
-    fn extent(&self, plain: Bytes, known: Option<&KnownExtent>) -> Result<ReadExtent, BlockError> {
-        let (pages, bytes) = (self.digests.pages(&plain), u32::try_from(plain.len()).unwrap_or(u32::MAX));
-        let layering = known.map_or_else(|| Layering::whole(bytes), |known| known.layering(bytes, &pages));
-        let digest = self.digests.of_pages(&pages);
-        let top = match layering.pages.is_empty() {
-            true => None,
-            false => Some((
-                layering.pages,
-                self.block(layering.pick(plain), layering.pages.iter().map(|page| pages[page]).collect())?,
-            )),
-        };
-        Ok(ReadExtent { bytes, digest, kept: layering.kept, top })
-    }
-
-    /// The block that reads `plain`, if it is not there yet.
-    fn block(&self, plain: Bytes, pages: Vec<PageDigest>) -> Result<Block, BlockError> {
-        let digest = self.digests.of_pages(&pages);
-        match self.packs.find(digest, plain.len()) {
-            Some(known) => Ok(Block::Known(known)),
-            None => NewBlock::new(plain, digest, pages, self.compression).map(Block::New),
-        }
     }
 }
 

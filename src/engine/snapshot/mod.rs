@@ -8,6 +8,7 @@ mod findings;
 mod layers;
 mod pack_writer;
 mod running;
+mod workshop;
 mod writing;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use futures::stream::{FuturesUnordered, TryStreamExt};
 
-use super::extents::NewBlock;
+use super::workshop::NewBlock;
 use crate::engine::error::Result;
 use crate::engine::repository::ServerRepository;
 use crate::engine::vault::VaultWriter;

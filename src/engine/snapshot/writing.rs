@@ -7,10 +7,11 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::BasePacks;
-use super::extents::{Block, ExtentReader, NewBlock, Piece, ReadExtent};
+use super::extents::{ExtentReader, Piece};
 use super::findings::{Findings, Noticed};
 use super::pack_writer::PackWriter;
 use super::running::RunningNote;
+use super::workshop::{Block, ReadExtent, Workshop};
 use super::{SnapshotSettings, unlisted};
 use crate::engine::error::{Error, ErrorKind, Result};
 use crate::engine::progress::Progress;
@@ -173,19 +174,8 @@ impl<'a> Writing<'a> {
     }
 
     fn part_blocks(&self, pieces: Vec<Bytes>) -> impl Future<Output = Result<Vec<Block>>> + Send + use<> {
-        let (vault, compression) = (&self.server.vault, self.settings.compression);
-        let (digests, base) = (vault.digests.clone(), Arc::clone(&self.base));
-        let job = vault.executor.run(move || {
-            let find = |piece: &Bytes| base.find(digests.digest(piece), piece.len()).map(Block::Known);
-            if let Some(known) = pieces.iter().map(find).collect::<Option<Vec<_>>>() {
-                return Ok(known);
-            }
-            let new = |piece: Bytes| {
-                let pages = digests.pages(&piece);
-                NewBlock::new(piece, digests.of_pages(&pages), pages, compression).map(Block::New)
-            };
-            pieces.into_iter().map(new).collect()
-        });
+        let workshop = Workshop::new(&self.server.vault, self.settings, &self.base);
+        let job = self.server.vault.executor.run(move || workshop.part(pieces));
         async move { job.await?.map_err(|error| Error::corrupt("a block", error)) }
     }
 

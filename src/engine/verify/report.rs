@@ -1,7 +1,6 @@
 //! What a verification found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::fmt;
 
 use super::VerifyDepth;
@@ -9,6 +8,7 @@ use crate::engine::error::{Error, ErrorKind};
 use crate::format::layout::{CatalogEntry, DataPart, ServerLayout};
 use crate::model::{Catalog, ObjectKey, StoredObject, Timestamp};
 use crate::plan::{Loss, RestorableInterval, loss};
+use crate::port::explain;
 
 /// What a verification found.
 #[derive(Debug)]
@@ -176,12 +176,6 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error)?;
-        let mut cause = self.error.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        f.write_str(&explain(&self.error))
     }
 }

@@ -1,12 +1,13 @@
 //! Looking through a server: everything that it has can be read.
 
+use super::super::config::Config;
 use super::super::connect::connect;
 use super::super::connection::Connection;
 use super::super::local_server::RunningServer;
 use super::super::message::Row;
 use super::super::replication::literal;
 use crate::model::Trial;
-use crate::port::PortError;
+use crate::port::{PortError, PortErrorKind, explain};
 
 const DOING: &str = "looking through the restored server";
 /// How many faults are named.
@@ -128,9 +129,8 @@ async fn connect_to(server: &RunningServer, role: &str, database: &str) -> Resul
         quoted(database),
         quoted(&options.join(" "))
     );
-    let unfit =
-        |error| PortError::new(crate::port::PortErrorKind::Invalid, "no connection can be described").caused_by(error);
-    let config: super::super::Config = config.parse().map_err(unfit)?;
+    let unfit = |error| PortError::new(PortErrorKind::Invalid, "no connection can be described").caused_by(error);
+    let config: Config = config.parse().map_err(unfit)?;
     connect(&config.with_sql()).await
 }
 
@@ -150,9 +150,4 @@ fn note(trial: &mut Trial, database: &str, fault: &str) {
     if trial.faults.len() < FAULTS_MAX {
         trial.faults.push(format!("database {database:?}, {fault}"));
     }
-}
-
-fn explain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

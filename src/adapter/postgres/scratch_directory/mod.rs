@@ -4,7 +4,7 @@ mod look;
 mod place;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -16,11 +16,11 @@ use super::os_user::OsUser;
 use crate::format::history;
 use crate::format::wal_name::WalFileName;
 use crate::model::{Lsn, SegmentSize, TimelineId, Trial};
-use crate::port::{PortError, PortErrorKind, RestoreTarget, Scratch};
+use crate::port::{PortError, PortErrorKind, RestoreTarget, Scratch, ScratchPlace};
 
 /// A directory of this machine for test restores, and a PostgreSQL to start what was restored.
 ///
-/// The server listens on a Unix socket only, archives nothing, connects to nobody, and starts with settings of its own: those of the source (`postgresql.conf`)
+/// The server listens on a Unix socket only, archives nothing, connects to nobody, and starts with settings of its own: those of the source
 /// may not fit this machine, and are not tried out; [`setting`](Self::setting) sets what it needs, such as `shared_preload_libraries`. Anyone who may reach the socket may
 /// connect. It runs as the user `postgres` if this process runs as root.
 ///
@@ -28,14 +28,22 @@ use crate::port::{PortError, PortErrorKind, RestoreTarget, Scratch};
 /// In every database that allows connections, as the superuser `postgres`: every table, materialized view and TOAST table is read, and by `amcheck`, where that extension is
 /// at hand, checked together with its B-tree indexes (`verify_heapam`, `bt_index_check`). Pages with wrong checksums are noticed where they are read. Not looked at
 /// are other kinds of indexes and of table access methods.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ScratchDirectory {
     path: PathBuf,
     install: Option<PgInstall>,
     user: Option<OsUser>,
     role: String,
     settings: Vec<(String, String)>,
-    taken: Mutex<Option<Place>>,
+}
+
+/// A directory that was taken.
+#[derive(Debug)]
+struct Taken {
+    directory: ScratchDirectory,
+    user: Option<OsUser>,
+    target: Arc<DataDirectory>,
+    place: Place,
 }
 
 impl ScratchDirectory {
@@ -43,8 +51,8 @@ impl ScratchDirectory {
     /// user who runs the server. Without [`postgres`](Self::postgres), nothing is started in it.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let (role, settings, taken) = ("postgres".to_owned(), Vec::new(), Mutex::new(None));
-        Self { path: path.into(), install: None, user: None, role, settings, taken }
+        let (role, settings) = ("postgres".to_owned(), Vec::new());
+        Self { path: path.into(), install: None, user: None, role, settings }
     }
 
     /// Starts servers with `install`, which must be of their major version.
@@ -79,72 +87,82 @@ impl ScratchDirectory {
                 .map_err(|error| PortError::io("find the user postgres to run the server as", error)),
         }
     }
-
-    fn server(&self, install: &PgInstall) -> Result<LocalServer, PortError> {
-        let mut server = LocalServer::new(install.clone(), self.path.join(place::DATA));
-        if let Some(user) = self.runs_as()? {
-            server = server.user(user);
-        }
-        let [config, hba] = [place::CONFIG, place::HBA].map(|name| self.path.join(name).display().to_string());
-        let ours = [
-            ("config_file", config.as_str()),
-            ("hba_file", &hba),
-            ("autovacuum", "off"),
-            ("fsync", "off"),
-            ("max_prepared_transactions", PREPARED_TRANSACTIONS),
-        ];
-        let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let server = server.log(self.path.join(place::SERVER_LOG));
-        Ok(ours.into_iter().chain(given).fold(server, |server, (name, value)| server.setting(name, value)))
-    }
-
-    fn taken(&self) -> std::sync::MutexGuard<'_, Option<Place>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Recovery fails where more transactions are prepared than this.
-const PREPARED_TRANSACTIONS: &str = "1000";
+/// What the source set by `ALTER SYSTEM` comes with its data. So all is set here that could keep a server from coming up on another machine, or that costs more than it needs.
+const SETTINGS: [(&str, &str); 12] = [
+    ("autovacuum", "off"),
+    ("fsync", "off"),
+    // Else no fewer connections, workers and locks would do than the source has.
+    ("hot_standby", "off"),
+    ("huge_pages", "off"),
+    ("jit", "off"),
+    ("max_connections", "100"),
+    // Recovery fails where more are prepared.
+    ("max_prepared_transactions", "1000"),
+    ("max_wal_senders", "10"),
+    ("shared_buffers", "128MB"),
+    ("shared_preload_libraries", ""),
+    ("ssl", "off"),
+    ("superuser_reserved_connections", "3"),
+];
 
 #[async_trait]
 impl Scratch for ScratchDirectory {
-    async fn prepare(&self) -> Result<Arc<dyn RestoreTarget>, PortError> {
+    async fn prepare(&self) -> Result<Box<dyn ScratchPlace>, PortError> {
         let (path, user) = (self.path.clone(), self.runs_as()?);
         let place = blocking(move || Place::take(&path, user)).await?;
-        *self.taken() = Some(place);
         let target = DataDirectory::new(self.path.join(place::DATA));
-        Ok(Arc::new(match user {
+        let target = Arc::new(match user {
             Some(user) => target.owner(user),
             None => target,
-        }))
+        });
+        Ok(Box::new(Taken { directory: self.clone(), user, target, place }))
+    }
+}
+
+impl Taken {
+    fn server(&self, install: &PgInstall) -> LocalServer {
+        let ScratchDirectory { path, settings, .. } = &self.directory;
+        let mut server = LocalServer::new(install.clone(), path.join(place::DATA)).log(path.join(place::SERVER_LOG));
+        if let Some(user) = self.user {
+            server = server.user(user);
+        }
+        let [config, hba] = [place::CONFIG, place::HBA].map(|name| path.join(name).display().to_string());
+        let files = [("config_file", config.as_str()), ("hba_file", &hba)];
+        let given = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        files.into_iter().chain(SETTINGS).chain(given).fold(server, |server, (name, value)| server.setting(name, value))
+    }
+}
+
+#[async_trait]
+impl ScratchPlace for Taken {
+    fn target(&self) -> Arc<dyn RestoreTarget> {
+        Arc::clone(&self.target) as Arc<dyn RestoreTarget>
     }
 
     fn has_postgres(&self) -> bool {
-        self.install.is_some()
+        self.directory.install.is_some()
     }
 
     async fn try_out(&self) -> Result<Trial, PortError> {
         let none = || PortError::new(PortErrorKind::Invalid, "no PostgreSQL was given to start the server with");
-        let server = self.server(self.install.as_ref().ok_or_else(none)?)?;
+        let server = self.server(self.directory.install.as_ref().ok_or_else(none)?);
         let begun = Instant::now();
         let running = server.start().await.map_err(down)?;
         let took = begun.elapsed();
         let unrecovered = || PortError::new(PortErrorKind::Invalid, "the server came up without having recovered");
         let Recovered { last_commit, timeline, .. } = running.recovered().map_err(down)?.ok_or_else(unrecovered)?;
         let reached = reached(&running, timeline).await?;
-        let mut trial = look::through(&running, &self.role, Trial::new("", timeline, reached)).await?;
+        let mut trial = look::through(&running, &self.directory.role, Trial::new("", timeline, reached)).await?;
         trial.recovery_millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         trial.last_commit = last_commit;
         running.stop(StopMode::Immediate).await.map_err(down)?;
         Ok(trial)
     }
 
-    async fn clear(&self) -> Result<(), PortError> {
-        let place = self.taken().take();
-        match place {
-            Some(place) => blocking(move || place.clear()).await,
-            None => Ok(()),
-        }
+    async fn clear(self: Box<Self>) -> Result<(), PortError> {
+        blocking(move || self.place.clear()).await
     }
 }
 
