@@ -6,6 +6,7 @@
 //!                                                    takes a snapshot, and archives the log that it needs
 //! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
 //! backup delta   REPOSITORY KEY DIRECTORY            the same, over what is left of the server in the directory
+//! backup recover REPOSITORY KEY DIRECTORY            restores the end of the log, and lets PostgreSQL recover until it accepts writes
 //! backup prove   REPOSITORY KEY DIRECTORY            restores an instant at random on trial, there, and records what that shows
 //! ```
 //!
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pitr::adapter::postgres::{
-    Config, DataDirectory, DataDirectorySource, PgInstall, PostgresServer, ScratchDirectory,
+    Config, DataDirectory, DataDirectorySource, LocalServer, PgInstall, PostgresServer, ScratchDirectory, StopMode,
 };
 use pitr::adapter::{KeyFile, LocalStorage, system};
 use pitr::engine::{
@@ -32,7 +33,7 @@ use pitr::port::SnapshotSource;
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: backup archive REPOSITORY KEY CONNECTION\n       \
-    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|prove REPOSITORY KEY DIRECTORY";
+    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -55,6 +56,7 @@ async fn main() -> Result<()> {
         ["delta", repository, key, directory] => {
             restore(&open(repository, key).await?, DataDirectory::new(directory).delta()).await
         }
+        ["recover", repository, key, directory] => recover(&open(repository, key).await?, directory).await,
         ["prove", repository, key, directory] => prove(&open(repository, key).await?, directory).await,
         _ => Err(USAGE.into()),
     }
@@ -156,6 +158,23 @@ async fn restore(repository: &Repository, directory: DataDirectory) -> Result<()
     drop(Restore::new(&server, plan, target).run().await?);
     println!("{}: {:.2?}", snapshot.id, begun.elapsed());
     Ok(())
+}
+
+async fn recover(repository: &Repository, directory: &str) -> Result<()> {
+    let server = repository.server(&"server".parse()?).await?;
+    let catalog = server.inventory().await?.catalog;
+    let plan = plan_restore(&catalog, &RestoreRequest::new(Target::Latest))?;
+    let local = LocalServer::new(PgInstall::discover(Some(server.spec().await?.postgres))?, directory);
+    let target = Arc::new(DataDirectory::new(directory));
+    let begun = Instant::now();
+    let feed = Restore::new(&server, plan, target.clone()).run().await?;
+    let files = begun.elapsed();
+    let (fed, running) = tokio::join!(feed.run(), local.start());
+    let running = running?;
+    fed?;
+    println!("it accepts writes after {:.2?}, of which the files took {files:.2?}", begun.elapsed());
+    target.finish_recovery().await?;
+    Ok(running.stop(StopMode::Immediate).await?)
 }
 
 async fn prove(repository: &Repository, directory: &str) -> Result<()> {

@@ -81,7 +81,8 @@ impl TestRestore {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if there is nothing to restore, or not the instant that was asked for; [`ErrorKind::Conflict`] if the scratch place is taken. And if
-    /// the storage cannot be asked, or does not take the record: then nothing is known.
+    /// the storage cannot be asked, or does not take the record: then nothing is known. An object that is damaged and without which the restore cannot even be planned
+    /// is named by the error; there is no record of that.
     pub async fn run(self) -> Result<RestoreProof> {
         let begun = self.server.clock.now();
         let (instant, plan) = self.plan().await?;
@@ -92,15 +93,19 @@ impl TestRestore {
             Ok(()) => found.trial.as_ref().and_then(|trial| fault(instant, &plan, trial)),
             Err(error) => Some(explain(error)),
         };
-        if failure.is_none() || !self.settings.keeps_failed {
+        let is_kept = failure.is_some() && self.settings.keeps_failed;
+        let recorded = match tried {
+            Err(error) if !error.is_of_object() => Err(error),
+            _ => self.record(self.proof((begun, instant), &plan, found, failure)).await,
+        };
+        if !is_kept {
             place.clear().await.context(|| "clearing the scratch place")?;
         }
-        match tried {
-            Err(error) if !error.is_of_object() => return Err(error),
-            _ => {}
-        }
-        let proof = self.proof((begun, instant), &plan, found, failure);
-        let name = self.server.layout.proof(&names::draw(&self.server, begun)?);
+        recorded
+    }
+
+    async fn record(&self, proof: RestoreProof) -> Result<RestoreProof> {
+        let name = self.server.layout.proof(&names::draw(&self.server, proof.begun)?);
         self.server.write_record(&name, &proof, PutMode::Create).await?;
         Ok(proof)
     }

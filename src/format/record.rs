@@ -176,7 +176,7 @@ mod tests {
         (proof.files_millis, proof.trial, proof.failure) = (Some(1500), Some(trial), Some("a fault".to_owned()));
         let text = text.replace("}}", concat!(
             r#","files_millis":1500,"trial":{"postgres":"18.1","recovery_millis":0,"timeline":2,"reached":"0/30000F8","#,
-            r#""last_commit":"2026-11-23T21:30:00.000000Z","databases":0,"relations":0,"faults":["a fault"]},"failure":"a fault"}}"#
+            r#""last_commit":"2026-11-23T21:30:00.000000Z","databases":0,"relations":0,"amcheck":false,"faults":["a fault"]},"failure":"a fault"}}"#
         ));
         assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);
         assert_eq!(decode(text.as_bytes()), Ok(proof));

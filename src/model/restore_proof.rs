@@ -57,6 +57,8 @@ pub struct Trial {
     pub databases: u64,
     /// How many tables, materialized views, TOAST tables and indexes were read.
     pub relations: u64,
+    /// Whether they were also checked by `amcheck`, in all databases. Indexes were not looked at otherwise.
+    pub amcheck: bool,
     /// What is wrong with them: the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
@@ -70,7 +72,7 @@ pub enum Proven {
     Nothing,
     /// All files and all log can be fetched, and are what was stored.
     Files,
-    /// PostgreSQL recovers with them to where the plan says, and its tables and indexes can be read.
+    /// PostgreSQL recovers with them to where the plan says, and its tables can be read; and its indexes, if [`Trial::amcheck`] says so.
     Server,
 }
 
@@ -116,9 +118,9 @@ impl Trial {
     /// A server of this version that came up on `timeline`, after the log was replayed up to `reached`.
     #[must_use]
     pub fn new(postgres: impl Into<String>, timeline: TimelineId, reached: Lsn) -> Self {
-        let (recovery_millis, last_commit, databases, relations) = (0, None, 0, 0);
+        let (recovery_millis, last_commit, databases, relations, amcheck) = (0, None, 0, 0, false);
         let (postgres, faults) = (postgres.into(), Vec::new());
-        Self { postgres, recovery_millis, timeline, reached, last_commit, databases, relations, faults }
+        Self { postgres, recovery_millis, timeline, reached, last_commit, databases, relations, amcheck, faults }
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use pitr::adapter::postgres::{DataDirectorySource, SnapshotSettings};
+use pitr::adapter::postgres::{Checkpoint, DataDirectorySource, SnapshotSettings};
 use pitr::format::backup_label::{BackupLabel, BackupOrigin};
 use pitr::model::ServerRole;
 use pitr::port::{PortErrorKind, SnapshotEvent, SnapshotSource};
@@ -240,6 +240,46 @@ async fn whoever_may_not_back_up_is_refused() {
     assert_eq!(source("plain").begin("refused").await.unwrap_err().kind(), PortErrorKind::Denied);
     cluster.sql("grant execute on function pg_backup_start, pg_backup_stop to plain");
     assert!(take(&source("plain")).await.files.len() > 900);
+}
+
+/// What a role may not exceed in its own sessions, a backup may: also with its checkpoint, spread over seconds, in a transaction of its own.
+#[tokio::test]
+async fn a_backup_may_take_its_time() {
+    for bin in versions() {
+        let cluster = Cluster::start(&bin, &["checkpoint_timeout = 30s", "checkpoint_completion_target = 0.1"]);
+        let known = "select name from pg_settings where name in ('statement_timeout', 'lock_timeout', \
+            'idle_session_timeout', 'transaction_timeout')";
+        let limits = cluster.sql(known);
+        for limit in limits.lines() {
+            cluster.sql(&format!("alter role postgres set {limit} = '1s'"));
+        }
+        cluster.sql("checkpoint");
+        cluster.sql("create table t as select generate_series(1, 50000) i");
+        let mut settings = SnapshotSettings::default();
+        settings.checkpoint = Checkpoint::Spread;
+        let begun = Instant::now();
+        let mut stream = cluster.directory_source().with_settings(settings).begin("slow").await.unwrap();
+        assert!(begun.elapsed() > Duration::from_millis(1500), "the checkpoint was too fast: {:?}", begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        while stream.next().await.unwrap().is_some() {}
+        stream.end().await.unwrap();
+    }
+}
+
+/// What was read is of a standby, and how far it must be replayed is no longer known.
+#[tokio::test]
+async fn a_promotion_ends_a_backup() {
+    for bin in versions() {
+        let cluster = Cluster::standby(&bin);
+        let mut stream = cluster.directory_source().begin("promoted").await.unwrap();
+        assert!(stream.next().await.unwrap().is_some());
+        cluster.promote();
+        while stream.next().await.unwrap().is_some() {}
+        let error = stream.end().await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("the standby was promoted during online backup"), "{error}: {cause}");
+        assert!(take(&cluster.directory_source()).await.start.role == ServerRole::Primary, "the next one is taken");
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub(super) async fn through(server: &RunningServer, role: &str, mut trial: Trial
     trial.postgres = connection.show("server_version").await?;
     let databases = ask(&mut connection, DATABASES).await?;
     connection.close().await;
+    trial.amcheck = true;
     for database in databases.iter().filter_map(|row| text(row, 0)) {
         trial.databases += 1;
         // One that cannot be looked through is no reason not to look at the others.
@@ -76,6 +77,7 @@ async fn look_at(server: &RunningServer, role: &str, database: &str, trial: &mut
     let mut connection = connect_to(server, role, database).await?;
     ask(&mut connection, NEWER_OPTIONS).await?;
     let amcheck = amcheck(&mut connection).await?;
+    trial.amcheck &= amcheck.is_some();
     ask(&mut connection, LOOK).await?;
     for row in ask(&mut connection, &look_at_all(amcheck.as_deref())).await? {
         trial.relations += connection.field::<u64>(&row, 0)?;
