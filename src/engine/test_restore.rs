@@ -45,7 +45,7 @@ impl TestRestoreSettings {
 /// Restores a server on trial, and records what that has shown.
 ///
 /// It proves what an operator would rely on: the files and the log are there, open, and are what was stored; PostgreSQL recovers with them to
-/// where the plan said, and reads all of its tables and indexes. The server that is protected is not asked for anything, nor is anything written to
+/// where the plan said, and reads all of its tables; where `amcheck` is at hand, it checks them and their B-tree indexes. The server that is protected is not asked for anything, nor is anything written to
 /// its backups but the record.
 #[derive(Debug)]
 pub struct TestRestore {

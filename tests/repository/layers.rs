@@ -9,7 +9,7 @@ use pitr::plan::Target;
 use pitr::port::KeyProvider;
 use pitr::testing::{MemoryTarget, ServerFiles};
 
-use crate::sharing::{assert_restores, assert_sound, day, faults, pack, sweep, verify};
+use crate::sharing::{DAY, assert_restores, assert_sound, day, faults, pack, sweep, verify};
 use crate::stand::{Damage, inflict, read, write};
 use crate::world::World;
 
@@ -34,7 +34,7 @@ fn change(world: &World, pages: &[usize]) -> (Snapshot, ServerFiles) {
     let files = world.source.files();
     world.source.write(1_000);
     world.archive(|| u64::MAX);
-    world.clock.advance(std::time::Duration::from_secs(24 * 60 * 60));
+    world.clock.advance(DAY);
     (taken, files)
 }
 

@@ -16,7 +16,7 @@ use pitr::testing::{MemoryTarget, ServerFiles};
 use crate::stand::{Damage, inflict};
 use crate::world::{Outcome, World, explain, run};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn layout(world: &World) -> ServerLayout {
     ServerLayout::new(world.server.name())

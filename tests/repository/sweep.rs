@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,9 +18,8 @@ use pitr::port::{
 };
 use pitr::testing::{Fault, FaultyStorage, MemoryTarget, Operation, SeededEntropy};
 
+use crate::sharing::DAY;
 use crate::world::{Outcome, World, explain, run};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A server of so many days: one snapshot each, and a promotion in the middle.
 fn aged(days: u32) -> World {

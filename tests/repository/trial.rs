@@ -10,11 +10,9 @@ use pitr::plan::{RecoveryWindow, Target, recovery_window};
 use pitr::port::StorageExt;
 use pitr::testing::MemoryScratch;
 
-use crate::sharing::{day, faults, pack, sweep, verify};
+use crate::sharing::{DAY, day, faults, pack, sweep, verify};
 use crate::stand::{Damage, inflict};
 use crate::world::{World, explain};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A server with three days of backups.
 fn protected(seed: u64) -> (World, Vec<Snapshot>) {

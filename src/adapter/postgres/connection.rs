@@ -165,14 +165,16 @@ impl Connection {
 
     /// Sends `command` and returns the rows of its answer. `doing` says what for.
     pub(super) async fn query(&mut self, doing: &str, command: &str) -> Result<Vec<Row>, PortError> {
-        let answer = async {
-            self.start(command).await?;
-            let rows = self.rows(doing).await?;
-            self.ready(doing).await?;
-            Ok(rows)
-        };
-        let answer = timeout(RESPONSE_TIME_MAX, answer).await;
+        let answer = timeout(RESPONSE_TIME_MAX, self.patient_query(doing, command)).await;
         answer.unwrap_or_else(|_| Err(self.silent(doing)))
+    }
+
+    /// The same, however long the answer takes: a connection that is lost is noticed.
+    pub(super) async fn patient_query(&mut self, doing: &str, command: &str) -> Result<Vec<Row>, PortError> {
+        self.start(command).await?;
+        let rows = self.rows(doing).await?;
+        self.ready(doing).await?;
+        Ok(rows)
     }
 
     /// The rows of one result, to its end.

@@ -9,6 +9,7 @@ mod conninfo;
 mod copy_data;
 mod data_directory;
 mod data_directory_source;
+mod disk;
 mod local_server;
 mod message;
 mod observe;

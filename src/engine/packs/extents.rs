@@ -118,9 +118,9 @@ impl Assembly {
     fn layered(&self, extent: &Extent) -> Result<Bytes, AssemblyError> {
         let (mut plain, mut decoded) = (self.buffers.take(), self.buffers.take());
         plain.bytes.resize(extent.bytes as usize, 0);
+        let sources = extent.sources().unwrap_or_default();
         for (number, layer) in extent.layers.iter().enumerate() {
-            let sources = (0..extent.pages()).filter_map(|page| Some((page, extent.source(page)?)));
-            let mut shown = sources.filter(|(_, source)| source.layer == number).peekable();
+            let mut shown = sources.iter().enumerate().filter(|(_, source)| source.layer == number).peekable();
             if shown.peek().is_some() {
                 self.decode(&layer.block, &mut decoded)?;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::engine::error::{Context, Error, Result};
 use crate::engine::log_stream::LogStream;
@@ -58,8 +58,7 @@ impl WalFeed {
     /// Reads all log, which nobody recovers with.
     pub(in crate::engine) async fn read(mut self) -> Result<()> {
         let logs = std::mem::take(&mut self.logs);
-        let logs = stream::iter(logs).map(|planned| open(&self.server, planned)).buffered(LOGS_IN_FLIGHT);
-        let mut logs = std::pin::pin!(logs);
+        let mut logs = std::pin::pin!(open_all(&self.server, logs));
         while let Some((mut log, ..)) = logs.try_next().await? {
             while log.next().await?.is_some() {}
             log.finish()?;
@@ -71,8 +70,7 @@ impl WalFeed {
         let Self { server, recovery, segments, observer, .. } = self;
         let bytes_total = logs.iter().map(|log| log.needed.bytes()).sum();
         let mut progress = Progress { bytes_total, ..Progress::default() };
-        let logs = stream::iter(logs).map(|planned| open(server, planned)).buffered(LOGS_IN_FLIGHT);
-        let mut logs = std::pin::pin!(logs);
+        let mut logs = std::pin::pin!(open_all(server, logs));
         let mut stage = Stage { target: &*recovery.target, segments, open: None };
         while let Some((mut log, needed, mut lsn)) = logs.try_next().await.map_err(FeedError::Log)? {
             while let Some(bytes) = log.next().await.map_err(FeedError::Log)? {
@@ -127,7 +125,14 @@ impl Drop for Recovery {
 }
 
 /// A log backup, what of it is needed, and where it begins.
-async fn open(server: &ServerRepository, planned: PlannedLog) -> Result<(LogStream, WalRange, Lsn)> {
+type OpenLog = (LogStream, WalRange, Lsn);
+
+/// Opens log backups, some ahead.
+fn open_all(server: &ServerRepository, logs: Vec<PlannedLog>) -> impl Stream<Item = Result<OpenLog>> + '_ {
+    stream::iter(logs).map(|planned| open(server, planned)).buffered(LOGS_IN_FLIGHT)
+}
+
+async fn open(server: &ServerRepository, planned: PlannedLog) -> Result<OpenLog> {
     let PlannedLog { backup, needed, .. } = planned;
     let (start, bytes) = (backup.wal.start, backup.wal.bytes());
     let mut log = LogStream::open(server, backup).await?;

@@ -90,7 +90,7 @@ impl Restore {
     /// recovers.
     ///
     /// Every byte is authenticated and checked against the snapshot's manifest before it is written. What the target
-    /// [has already](RestoreTarget::standing), is compared with the manifest; only blocks that differ are fetched and written. Memory is
+    /// [has already](RestoreTarget::standing), is compared with the manifest; only extents of 1 MiB that differ are fetched and written. Memory is
     /// bounded, whatever the server's size.
     ///
     /// # Errors

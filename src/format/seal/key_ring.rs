@@ -49,7 +49,7 @@ impl KeyRing {
         std::iter::once(&self.current).chain(&self.retired).find(|key| key.id() == id)
     }
 
-    /// The key of the digests of the server's blocks: that of the oldest key, for ever. Otherwise no snapshot could build on one before
+    /// The keys of the digests of the server's files: those of the oldest key, for ever. Otherwise no snapshot could build on one before
     /// a rotation.
     #[must_use]
     pub fn digest_key(&self) -> DigestKey {

@@ -3,12 +3,12 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::super::OsUser;
-use super::disk::{blocking, failed};
+use super::super::disk::{self, blocking, failed};
 use crate::port::PortError;
 
 /// What is gathered before it is written at once: few jumps to another thread, and large writes.
@@ -170,6 +170,15 @@ fn skip(file: &mut File, bytes: u64) -> io::Result<()> {
     file.seek(SeekFrom::Current(bytes)).map(drop)
 }
 
+/// Writes a whole small file under a temporary name, syncs it and puts it in place.
+pub(super) fn replace_file(path: &Path, content: &[u8], owner: Option<OsUser>) -> Result<(), PortError> {
+    let mut waiting = path.as_os_str().to_owned();
+    waiting.push(".pitr");
+    let waiting = PathBuf::from(waiting);
+    Draft::new(waiting.clone(), 0o600, owner, Opening::Anew).with(Bytes::copy_from_slice(content)).close(None)?;
+    disk::rename(&waiting, path)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -177,7 +186,7 @@ mod tests {
     use super::*;
 
     /// Writes `pieces` over what stands at `path`, and says how many bytes the disk has for it.
-    fn over(path: &std::path::Path, length: u64, pieces: impl FnOnce(Draft) -> Draft) -> Result<u64, PortError> {
+    fn over(path: &Path, length: u64, pieces: impl FnOnce(Draft) -> Draft) -> Result<u64, PortError> {
         pieces(Draft::new(path.to_owned(), 0o600, None, Opening::Over)).close(Some(length))?;
         Ok(fs::metadata(path).unwrap().blocks() * 512)
     }

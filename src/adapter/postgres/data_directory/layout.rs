@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::disk;
+use super::super::disk;
 use crate::port::{PortError, PortErrorKind};
 
 /// The directory in which log is staged, inside the data directory: so it is on the same file system as `pg_wal` and a

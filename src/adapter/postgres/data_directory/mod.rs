@@ -1,6 +1,5 @@
 //! A data directory as the target of a restore.
 
-mod disk;
 mod draft;
 mod layout;
 mod possession;
@@ -19,15 +18,14 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub(super) use self::disk::read_at;
-use self::disk::{blocking, failed};
-use self::draft::{Draft, Opening};
+use self::draft::{Draft, Opening, replace_file};
 pub(super) use self::layout::{CONTROL, LOG, MARKER, STAGING};
 use self::layout::{CONTROL_WAITING, Layout, Place};
 use self::staging::{Expected, Staging};
 use self::standing::{Standing, StandingFile};
 use self::writer::RestoredFile;
 use super::OsUser;
+use super::disk::{self, blocking, failed};
 use crate::model::{FileEntry, Incarnation, Tablespace, TimelineId};
 use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
 
@@ -305,7 +303,7 @@ impl Prepared {
         for (name, content) in CONFIGURATION {
             let path = root.join(name);
             if !path.try_exists().map_err(failed("look for", &path))? {
-                disk::replace_file(&path, content.as_bytes(), self.owner)?;
+                replace_file(&path, content.as_bytes(), self.owner)?;
             }
         }
         let auto_conf = root.join("postgresql.auto.conf");
@@ -313,8 +311,8 @@ impl Prepared {
             settings::own_access_files(&disk::read_if_any(&root.join("postgresql.conf"))?.unwrap_or_default(), root)?;
         let content =
             settings::with_recovery(&disk::read_if_any(&auto_conf)?.unwrap_or_default(), &own_files, recovery);
-        disk::replace_file(&auto_conf, &content, self.owner)?;
-        disk::replace_file(&root.join("recovery.signal"), b"", self.owner)
+        replace_file(&auto_conf, &content, self.owner)?;
+        replace_file(&root.join("recovery.signal"), b"", self.owner)
     }
 }
 
@@ -333,7 +331,7 @@ fn finish_recovery(root: &Path) -> Result<(), PortError> {
     }
     let auto_conf = root.join("postgresql.auto.conf");
     let owner = OsUser::owning(root).map_err(failed("look at", root))?;
-    disk::replace_file(
+    replace_file(
         &auto_conf,
         &settings::without_recovery(&disk::read_if_any(&auto_conf)?.unwrap_or_default()),
         Some(owner),

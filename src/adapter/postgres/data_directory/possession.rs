@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::disk::{self, failed};
+use super::super::disk::{self, failed};
 use super::layout::{CONTROL, CONTROL_WAITING, Layout, MARKER};
 use super::staging;
 use crate::format::control_file::ControlFile;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::OsUser;
-use super::disk::{self, blocking, failed};
-use super::draft::{Draft, Opening};
+use super::super::disk::{self, blocking, failed};
+use super::draft::{Draft, Opening, replace_file};
 use super::layout::STAGING;
 use super::postmaster;
 use super::writer::StagedSegment;
@@ -74,7 +74,7 @@ impl Staging {
     pub(super) async fn history(&self, timeline: TimelineId, content: Bytes) -> Result<(), PortError> {
         let path = self.directory.join("history").join(format!("{:08X}.history", timeline.as_u32()));
         let owner = self.owner;
-        blocking(move || disk::replace_file(&path, &content, owner)).await
+        blocking(move || replace_file(&path, &content, owner)).await
     }
 
     /// Writes the command and the list of the segments that it waits for.
@@ -84,8 +84,8 @@ impl Staging {
             return Err(PortError::new(PortErrorKind::Invalid, format!("{name:?} is no name of a WAL segment")));
         }
         let list: String = names.iter().map(|name| format!("{name}\n")).collect();
-        disk::replace_file(&self.directory.join("segments"), list.as_bytes(), self.owner)?;
-        disk::replace_file(&self.directory.join("restore_command"), RESTORE_COMMAND.as_bytes(), self.owner)?;
+        replace_file(&self.directory.join("segments"), list.as_bytes(), self.owner)?;
+        replace_file(&self.directory.join("restore_command"), RESTORE_COMMAND.as_bytes(), self.owner)?;
         Ok(Expected { names, segment_size: recovery.segment_size })
     }
 
@@ -104,7 +104,7 @@ impl Staging {
     /// Says that nothing more is staged.
     pub(super) async fn end(&self) -> Result<(), PortError> {
         let (path, owner) = (self.directory.join("end"), self.owner);
-        blocking(move || disk::replace_file(&path, b"", owner)).await
+        blocking(move || replace_file(&path, b"", owner)).await
     }
 
     /// Lets go of the lock: recovery fails when it asks for what is not staged, unless the end was said.

@@ -1,13 +1,13 @@
 //! A server that stands in the data directory already, over which another state of it is restored.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::disk::{self, failed};
+use super::super::disk::{self, failed};
 use super::layout::{CONTROL_WAITING, LOG, Layout, MARKER, STAGING};
 use super::{possession, staging};
 use crate::model::{Incarnation, PostgresMajor};
@@ -40,7 +40,7 @@ impl Standing {
                 .try_for_each(|path| unlink(path))?;
         }
         standing.directories(layout)?.iter().try_for_each(|directory| remove_links(directory, &kept))?;
-        layout.links().filter(|(link, _)| !kept.contains(link)).try_for_each(|(link, _)| make_way(&link))?;
+        layout.links().filter(|(link, _)| !kept.contains(link)).try_for_each(|(link, _)| disk::make_way(&link))?;
         Ok(standing)
     }
 
@@ -48,7 +48,7 @@ impl Standing {
     pub(super) fn file(&self, path: &Path) -> Result<(), PortError> {
         self.note(path);
         match fs::symlink_metadata(path) {
-            Ok(found) if !disk::is_own_file(&found) => remove(path, found.is_dir()),
+            Ok(found) if !disk::is_own_file(&found) => disk::remove(path, found.is_dir()),
             _ => Ok(()),
         }
     }
@@ -57,7 +57,7 @@ impl Standing {
     pub(super) fn directory(&self, path: &Path) -> Result<(), PortError> {
         self.note(path);
         match fs::metadata(path) {
-            Ok(found) if !found.is_dir() => remove(path, false),
+            Ok(found) if !found.is_dir() => disk::remove(path, false),
             _ => Ok(()),
         }
     }
@@ -98,9 +98,9 @@ impl Standing {
 
     fn remove_rest_of(&self, directory: &Path, root: &Path) -> Result<(), PortError> {
         for path in disk::list(directory)? {
-            let is_directory = symlink_metadata(&path)?.is_dir();
+            let is_directory = disk::symlink_metadata(&path)?.is_dir();
             if !self.is_restored(&path) {
-                remove(&path, is_directory)?;
+                disk::remove(&path, is_directory)?;
             } else if path != root.join(STAGING) && is_directory {
                 self.remove_rest_of(&path, root)?;
             }
@@ -122,7 +122,7 @@ impl Standing {
 /// Removes all symbolic links but those that are `kept`: where they lead to is not of the restored server.
 fn remove_links(directory: &Path, kept: &BTreeSet<PathBuf>) -> Result<(), PortError> {
     for path in disk::list(directory)? {
-        if symlink_metadata(&path)?.is_dir() {
+        if disk::symlink_metadata(&path)?.is_dir() {
             remove_links(&path, kept)?;
         } else if !kept.contains(&path) {
             unlink(&path)?;
@@ -131,26 +131,9 @@ fn remove_links(directory: &Path, kept: &BTreeSet<PathBuf>) -> Result<(), PortEr
     Ok(())
 }
 
-/// Removes what is at `path`, if anything is.
-fn make_way(path: &Path) -> Result<(), PortError> {
-    match fs::symlink_metadata(path) {
-        Ok(found) => remove(path, found.is_dir()),
-        Err(_) => Ok(()),
-    }
-}
-
 /// Removes `path` if it is a symbolic link.
 fn unlink(path: &Path) -> Result<(), PortError> {
-    if symlink_metadata(path)?.is_symlink() { remove(path, false) } else { Ok(()) }
-}
-
-fn symlink_metadata(path: &Path) -> Result<Metadata, PortError> {
-    fs::symlink_metadata(path).map_err(failed("look at", path))
-}
-
-fn remove(path: &Path, is_directory: bool) -> Result<(), PortError> {
-    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.map_err(failed("remove", path))
+    if disk::symlink_metadata(path)?.is_symlink() { disk::remove(path, false) } else { Ok(()) }
 }
 
 /// A file that is compared with what is to be restored.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::disk::{self, blocking};
+use super::super::disk::{self, blocking};
 use super::draft::Draft;
 use super::staging::Slot;
 use crate::port::{FileWriter, PortError, PortErrorKind};

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::super::connect::connect;
 use super::super::connection::Connection;
+use super::super::disk::blocking;
 use super::super::message::Row;
 use super::super::replication::{MemorySize, literal};
 use super::super::server::Checkpoint;
@@ -165,9 +166,7 @@ fn is_map_of(start: &SnapshotStart, map: &[u8]) -> Result<(), PortError> {
 impl Connection {
     /// The row that `sql` gives, however long that takes: a connection that is lost is noticed.
     async fn patient_row(&mut self, sql: &str) -> Result<Row, PortError> {
-        self.start(sql).await?;
-        let rows = self.rows(DOING).await?;
-        self.ready(DOING).await?;
+        let rows = self.patient_query(DOING, sql).await?;
         self.single(rows)
     }
 
@@ -178,12 +177,4 @@ impl Connection {
         let segment_bytes = self.show::<MemorySize>("segment_size").await?.0;
         Ok((checksums == "on").then_some(PageSettings { page_bytes, segment_bytes, begin }))
     }
-}
-
-/// Does `work` on a thread that may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
-) -> Result<T, PortError> {
-    let given_up = |error| PortError::new(PortErrorKind::Unavailable, "reading files was given up").caused_by(error);
-    tokio::task::spawn_blocking(work).await.map_err(given_up)?
 }

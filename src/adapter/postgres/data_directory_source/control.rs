@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::data_directory::CONTROL;
-use super::backup::blocking;
+use super::super::disk::blocking;
 use super::walk::entry;
 use crate::format::control_file::{ControlFile, ServerState};
 use crate::model::{FileEntry, Lsn, ServerRole, SystemId};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::super::data_directory::read_at;
+use super::super::disk::read_at;
 use super::pace::Pace;
 use crate::format::page;
 use crate::model::Lsn;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::model::FileStamp;
 
 /// Clocks of file systems are coarse: those of ext3 and of some network file systems show whole seconds.
-pub(super) const SETTLE_TIME_MIN: Duration = Duration::from_secs(2);
+const SETTLE_TIME_MIN: Duration = Duration::from_secs(2);
 /// A single write takes no longer, if a machine is in order.
 pub(super) const SETTLE_TIME: Duration = Duration::from_secs(300);
 

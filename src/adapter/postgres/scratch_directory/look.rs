@@ -3,6 +3,7 @@
 use super::super::config::Config;
 use super::super::connect::connect;
 use super::super::connection::Connection;
+use super::super::conninfo::{ConnInfo, ConnInfoError};
 use super::super::local_server::RunningServer;
 use super::super::message::Row;
 use super::super::replication::literal;
@@ -60,7 +61,7 @@ const LOOK: &str = "CREATE FUNCTION pg_temp.pitr_look(relation regclass, kind \"
 pub(super) async fn through(server: &RunningServer, role: &str, mut trial: Trial) -> Result<Trial, PortError> {
     let mut connection = connect_to(server, role, "template1").await?;
     trial.postgres = connection.show("server_version").await?;
-    let databases = ask(&mut connection, DATABASES).await?;
+    let databases = connection.patient_query(DOING, DATABASES).await?;
     connection.close().await;
     trial.amcheck = true;
     for database in databases.iter().filter_map(|row| text(row, 0)) {
@@ -75,11 +76,11 @@ pub(super) async fn through(server: &RunningServer, role: &str, mut trial: Trial
 
 async fn look_at(server: &RunningServer, role: &str, database: &str, trial: &mut Trial) -> Result<(), PortError> {
     let mut connection = connect_to(server, role, database).await?;
-    ask(&mut connection, NEWER_OPTIONS).await?;
+    connection.patient_query(DOING, NEWER_OPTIONS).await?;
     let amcheck = amcheck(&mut connection).await?;
     trial.amcheck &= amcheck.is_some();
-    ask(&mut connection, LOOK).await?;
-    for row in ask(&mut connection, &look_at_all(amcheck.as_deref())).await? {
+    connection.patient_query(DOING, LOOK).await?;
+    for row in connection.patient_query(DOING, &look_at_all(amcheck.as_deref())).await? {
         trial.relations += connection.field::<u64>(&row, 0)?;
         if let Some(fault) = text(&row, 1) {
             note(trial, database, &fault);
@@ -91,17 +92,17 @@ async fn look_at(server: &RunningServer, role: &str, database: &str, trial: &mut
 
 /// The schema in which `amcheck` is, which is made if it can be.
 async fn amcheck(connection: &mut Connection) -> Result<Option<String>, PortError> {
-    let rows = ask(connection, AMCHECK).await?;
+    let rows = connection.patient_query(DOING, AMCHECK).await?;
     let row = connection.single(rows)?;
     if let Some(schema) = text(&row, 0) {
-        ask(connection, UPDATE_AMCHECK).await?;
+        connection.patient_query(DOING, UPDATE_AMCHECK).await?;
         return Ok(Some(schema));
     }
     if connection.field::<u64>(&row, 1)? == 0 {
         return Ok(None);
     }
     for statement in CREATE_AMCHECK {
-        ask(connection, statement).await?;
+        connection.patient_query(DOING, statement).await?;
     }
     Ok(Some("pitr_amcheck".to_owned()))
 }
@@ -120,28 +121,19 @@ fn look_at_all(amcheck: Option<&str>) -> String {
 }
 
 async fn connect_to(server: &RunningServer, role: &str, database: &str) -> Result<Connection, PortError> {
-    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-    let option = |(name, value): &(&str, &str)| format!("-c {name}={value}");
-    let options: Vec<_> = OPTIONS.iter().map(option).collect();
-    let config = format!(
-        "host={} port={} user={} dbname={} options={}",
-        quoted(&server.socket_directory().display().to_string()),
-        server.port(),
-        quoted(role),
-        quoted(database),
-        quoted(&options.join(" "))
-    );
     let unfit = |error| PortError::new(PortErrorKind::Invalid, "no connection can be described").caused_by(error);
-    let config: Config = config.parse().map_err(unfit)?;
+    let config: Config = conninfo(server, role, database).and_then(TryInto::try_into).map_err(unfit)?;
     connect(&config.with_sql()).await
 }
 
-/// Asks, however long the answer takes.
-async fn ask(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, PortError> {
-    connection.start(sql).await?;
-    let rows = connection.rows(DOING).await?;
-    connection.ready(DOING).await?;
-    Ok(rows)
+fn conninfo(server: &RunningServer, role: &str, database: &str) -> Result<ConnInfo, ConnInfoError> {
+    let options = OPTIONS.map(|(name, value)| format!("-c {name}={value}")).join(" ");
+    ConnInfo::new()
+        .with("host", &server.socket_directory().display().to_string())?
+        .with("port", &server.port().to_string())?
+        .with("user", role)?
+        .with("dbname", database)?
+        .with("options", &options)
 }
 
 fn text(row: &Row, column: usize) -> Option<String> {

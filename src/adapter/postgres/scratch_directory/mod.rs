@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use self::place::Place;
 use super::data_directory::DataDirectory;
+use super::disk::{blocking, failed};
 use super::local_server::{LocalServer, LocalServerError, PgInstall, Recovered, RunningServer, StopMode};
 use super::os_user::OsUser;
 use crate::format::history;
@@ -171,10 +172,8 @@ async fn reached(server: &RunningServer, timeline: TimelineId) -> Result<Lsn, Po
     // Its name does not depend on the size of segments.
     let name = WalFileName::History { timeline }.display(SegmentSize::DEFAULT).to_string();
     let path = server.data_directory().join("pg_wal").join(name);
-    let file = path.clone();
-    let read = blocking(move || std::fs::read(&file).map_err(|error| PortError::io("read the new history", error)));
-    let unfit =
-        |error| PortError::new(PortErrorKind::Invalid, format!("{} is no history", path.display())).caused_by(error);
+    let read = blocking(move || std::fs::read(&path).map_err(failed("read", &path)));
+    let unfit = |error| PortError::new(PortErrorKind::Invalid, "the new timeline has no history").caused_by(error);
     Ok(history::parse(timeline, &read.await?).map_err(unfit)?.begin())
 }
 
@@ -184,11 +183,4 @@ fn down(error: LocalServerError) -> PortError {
         LocalServerError::Io { context, source } => PortError::io(context, source),
         error => PortError::new(PortErrorKind::Invalid, "the restored server did not come up").caused_by(error),
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
-) -> Result<T, PortError> {
-    let given_up = |error| PortError::new(PortErrorKind::Unavailable, "a piece of work was given up").caused_by(error);
-    tokio::task::spawn_blocking(work).await.map_err(given_up)?
 }

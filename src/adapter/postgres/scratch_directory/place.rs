@@ -2,9 +2,10 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::super::disk::{self, failed};
 use super::OsUser;
 use crate::port::{PortError, PortErrorKind};
 
@@ -35,7 +36,7 @@ impl Place {
             _ => {}
         }
         let marker = path.join(MARKER);
-        if !marker.exists() && fs::read_dir(path).map_err(failed("read", path))?.next().is_some() {
+        if !marker.exists() && !disk::is_empty_or_absent(path)? {
             let context =
                 format!("{} is neither empty nor a place of test restores: nothing was touched", path.display());
             return Err(PortError::new(PortErrorKind::Conflict, context));
@@ -57,18 +58,8 @@ impl Place {
 
     /// Removes all that is in it. Blocks.
     pub(super) fn clear(&self) -> Result<(), PortError> {
-        for entry in fs::read_dir(&self.path).map_err(failed("read", &self.path))? {
-            let entry = entry.map_err(failed("read", &self.path))?;
-            let path = entry.path();
-            let is_directory = entry.file_type().map_err(failed("look at", &path))?.is_dir();
-            let removed = match (is_directory, entry.file_name() == MARKER) {
-                (_, true) => Ok(()),
-                (true, _) => fs::remove_dir_all(&path),
-                (false, _) => fs::remove_file(&path),
-            };
-            removed.map_err(failed("remove", &path))?;
-        }
-        Ok(())
+        let marker = self.path.join(MARKER);
+        disk::list(&self.path)?.iter().filter(|path| **path != marker).try_for_each(|path| disk::make_way(path))
     }
 
     /// Writes the server's settings.
@@ -76,20 +67,10 @@ impl Place {
         for (name, content) in [(CONFIG, ""), (HBA, "local all all trust\n"), (SERVER_LOG, "")] {
             let path = self.path.join(name);
             fs::write(&path, content).map_err(failed("write", &path))?;
-            give(&path, user)?;
+            disk::own(&path, user)?;
         }
-        give(&self.path, user)
+        disk::own(&self.path, user)
     }
-}
-
-fn give(path: &Path, user: Option<OsUser>) -> Result<(), PortError> {
-    let Some(user) = user else { return Ok(()) };
-    chown(path, Some(user.uid()), Some(user.gid())).map_err(failed("give away", path))
-}
-
-fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> PortError {
-    let context = format!("{doing} {}", path.display());
-    move |error| PortError::io(context, error)
 }
 
 #[cfg(test)]

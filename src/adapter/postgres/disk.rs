@@ -5,11 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::super::OsUser;
-use super::draft::{Draft, Opening};
+use super::OsUser;
 use crate::port::{PortError, PortErrorKind};
 
 /// Runs `work` where it may block.
@@ -18,7 +16,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, PortError> {
     let unavailable = |context: &str| PortError::new(PortErrorKind::Unavailable, context);
     let runtime = Handle::try_current()
-        .map_err(|error| unavailable("a data directory is written inside a tokio runtime only").caused_by(error))?;
+        .map_err(|error| unavailable("files are read and written inside a tokio runtime only").caused_by(error))?;
     let job = runtime.spawn_blocking(work);
     job.await.map_err(|error| unavailable("the runtime gave up a piece of work").caused_by(error))?
 }
@@ -38,15 +36,6 @@ pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<OsUser>) -> R
         _ => fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("set mode of", path))?,
     }
     own(path, owner)
-}
-
-/// Writes a whole small file under a temporary name, syncs it and puts it in place.
-pub(super) fn replace_file(path: &Path, content: &[u8], owner: Option<OsUser>) -> Result<(), PortError> {
-    let mut waiting = path.as_os_str().to_owned();
-    waiting.push(".pitr");
-    let waiting = PathBuf::from(waiting);
-    Draft::new(waiting.clone(), 0o600, owner, Opening::Anew).with(Bytes::copy_from_slice(content)).close(None)?;
-    rename(&waiting, path)
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), PortError> {
@@ -97,6 +86,23 @@ pub(super) fn remove_if_any(path: &Path) -> Result<(), PortError> {
     }
 }
 
+/// Removes what is at `path`, if anything is.
+pub(super) fn make_way(path: &Path) -> Result<(), PortError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => remove(path, found.is_dir()),
+        Err(_) => Ok(()),
+    }
+}
+
+pub(super) fn symlink_metadata(path: &Path) -> Result<Metadata, PortError> {
+    fs::symlink_metadata(path).map_err(failed("look at", path))
+}
+
+pub(super) fn remove(path: &Path, is_directory: bool) -> Result<(), PortError> {
+    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.map_err(failed("remove", path))
+}
+
 /// Whether it is a file that no other directory has too, by a hard link, and that can be written in its place.
 pub(super) fn is_own_file(found: &Metadata) -> bool {
     found.is_file() && found.nlink() == 1
@@ -122,7 +128,7 @@ fn is_directory(path: &Path) -> bool {
 }
 
 /// Reads into `buffer` what stands at `offset`, and says how much that is: less only at the end of the file.
-pub(in crate::adapter::postgres) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], offset + done as u64) {
