@@ -30,7 +30,8 @@ pub trait ScratchPlace: Debug + Send + Sync {
     fn has_postgres(&self) -> bool;
 
     /// Starts the server, waits until it has recovered, looks through everything that it has, and stops it. What it finds wrong is no error, but among
-    /// [`Trial::faults`]. Nothing of it outlives the future, if that is dropped.
+    /// [`Trial::faults`]. If the future is dropped, so is the server, once the
+    /// piece of work is done that was just going on.
     ///
     /// # Errors
     /// If the server does not come up, or goes down before all was looked at.

@@ -113,7 +113,7 @@ impl Scratch for ScratchDirectory {
     async fn prepare(&self) -> Result<Box<dyn ScratchPlace>, PortError> {
         let (path, user) = (self.path.clone(), self.runs_as()?);
         let place = blocking(move || Place::take(&path, user)).await?;
-        let target = DataDirectory::new(self.path.join(place::DATA));
+        let target = DataDirectory::new(place.at(place::DATA));
         let target = Arc::new(match user {
             Some(user) => target.owner(user),
             None => target,
@@ -124,14 +124,14 @@ impl Scratch for ScratchDirectory {
 
 impl Taken {
     fn server(&self, install: &PgInstall) -> LocalServer {
-        let ScratchDirectory { path, settings, .. } = &self.directory;
-        let mut server = LocalServer::new(install.clone(), path.join(place::DATA)).log(path.join(place::SERVER_LOG));
+        let place = &self.place;
+        let mut server = LocalServer::new(install.clone(), place.at(place::DATA)).log(place.at(place::SERVER_LOG));
         if let Some(user) = self.user {
             server = server.user(user);
         }
-        let [config, hba] = [place::CONFIG, place::HBA].map(|name| path.join(name).display().to_string());
+        let [config, hba] = [place::CONFIG, place::HBA].map(|name| place.at(name).display().to_string());
         let files = [("config_file", config.as_str()), ("hba_file", &hba)];
-        let given = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let given = self.directory.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         files.into_iter().chain(SETTINGS).chain(given).fold(server, |server, (name, value)| server.setting(name, value))
     }
 }

@@ -4,10 +4,13 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::disk::{self, failed};
 use super::OsUser;
 use crate::port::{PortError, PortErrorKind};
+
+// What lies in the room of one test restore.
 
 /// The data directory. Tablespaces lie beside it.
 pub(super) const DATA: &str = "data";
@@ -20,10 +23,16 @@ pub(super) const HBA: &str = "pg_hba.conf";
 /// Says that the directory is one for test restores. Locked by whoever makes one.
 const MARKER: &str = "pitr_scratch";
 
+/// Whoever gives a test restore up leaves pieces of work behind that were just being done. Some are waited for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(50);
+
 /// A directory that was taken for one test restore.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
+    /// A directory in it, of a name that no other had: what is still written of a test restore that was given up, is not written here.
+    room: PathBuf,
     /// Locked.
     _marker: File,
 }
@@ -42,34 +51,57 @@ impl Place {
             return Err(PortError::new(PortErrorKind::Conflict, context));
         }
         let file = File::create(&marker).map_err(failed("make", &marker))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        patiently(|| file.try_lock()).map_err(|error| match error {
+            TryLockError::WouldBlock => {
                 let context = format!("another test restore is made in {}", path.display());
-                return Err(PortError::new(PortErrorKind::Conflict, context));
+                PortError::new(PortErrorKind::Conflict, context)
             }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &marker)(error)),
-        }
-        let place = Self { path: path.to_owned(), _marker: file };
+            TryLockError::Error(error) => failed("lock", &marker)(error),
+        })?;
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let room = path.join(format!("{:x}", since_1970.as_nanos()));
+        let place = Self { path: path.to_owned(), room, _marker: file };
         place.clear()?;
         place.fill(user)?;
         Ok(place)
     }
 
-    /// Removes all that is in it. Blocks.
+    /// Where `name` is of this test restore.
+    pub(super) fn at(&self, name: &str) -> PathBuf {
+        self.room.join(name)
+    }
+
+    /// Removes all that is in it, also of earlier test restores. Blocks.
     pub(super) fn clear(&self) -> Result<(), PortError> {
+        // What is still written there may keep a directory from being empty.
+        patiently(|| self.try_clear())
+    }
+
+    fn try_clear(&self) -> Result<(), PortError> {
         let marker = self.path.join(MARKER);
         disk::list(&self.path)?.iter().filter(|path| **path != marker).try_for_each(|path| disk::make_way(path))
     }
 
     /// Writes the server's settings.
     fn fill(&self, user: Option<OsUser>) -> Result<(), PortError> {
+        disk::make_directory(&self.room, 0o700, user)?;
         for (name, content) in [(CONFIG, ""), (HBA, "local all all trust\n"), (SERVER_LOG, "")] {
-            let path = self.path.join(name);
+            let path = self.at(name);
             fs::write(&path, content).map_err(failed("write", &path))?;
             disk::own(&path, user)?;
         }
         disk::own(&self.path, user)
+    }
+}
+
+/// Does `work` again while it fails, for a while.
+fn patiently<E>(work: impl Fn() -> Result<(), E>) -> Result<(), E> {
+    let begun = Instant::now();
+    loop {
+        match work() {
+            Err(_) if begun.elapsed() < PATIENCE => std::thread::sleep(POLL),
+            done => return done,
+        }
     }
 }
 
@@ -88,10 +120,15 @@ mod tests {
 
         let place = Place::take(&scratch, None).unwrap();
         assert_eq!(Place::take(&scratch, None).unwrap_err().kind(), PortErrorKind::Conflict, "it is taken");
-        fs::create_dir_all(scratch.join("data/base")).unwrap();
-        drop(place);
-        let place = Place::take(&scratch, None).unwrap();
-        assert!(!scratch.join(DATA).exists(), "what an interrupted one left is removed");
+        let left = place.at("data/base");
+        fs::create_dir_all(&left).unwrap();
+        let given_up = std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE / 4);
+            drop(place);
+        });
+        let place = Place::take(&scratch, None).expect("whoever is being given up is waited for");
+        given_up.join().unwrap();
+        assert!(!left.exists() && place.at(DATA) != left.parent().unwrap(), "what an interrupted one left is removed");
         place.clear().unwrap();
         assert_eq!(fs::read_dir(&scratch).unwrap().count(), 1, "only the marker stays");
     }
