@@ -1,7 +1,7 @@
 //! A log backup says the same in any chunks, and what is read can be written and read again.
 #![no_main]
 
-use pitr::format::block::Compression;
+use pitr::format::block::{self, Compression};
 use pitr::format::log::{LOG_BLOCK_BYTES, LogError, LogFooter, LogReader, encode};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
@@ -9,8 +9,9 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let whole = read(object, usize::MAX);
     assert_eq!(read(object, 1 + usize::from(chunk_bytes)), whole);
     if let Ok((log, footer)) = whole {
-        let blocks = log.chunks(LOG_BLOCK_BYTES).map(|block| block.to_vec().into()).collect();
-        let again = encode(blocks, &footer, Compression::none()).expect("what was read can be written");
+        let blocks = log.chunks(LOG_BLOCK_BYTES).map(|block| block::encode(block.to_vec().into(), Compression::none()));
+        let blocks = blocks.collect::<Result<Vec<_>, _>>().expect("a block is not too long");
+        let again = encode(&blocks, &footer).expect("what was read can be written");
         assert_eq!(read(&again, usize::MAX), Ok((log, footer)));
     }
 });

@@ -31,7 +31,7 @@ impl Default for CompactSettings {
         Self {
             policy: CompactionPolicy::default(),
             grace: Duration::from_secs(24 * 60 * 60),
-            compression: Compression::default(),
+            compression: Compression::log(),
             observer: Observer::default(),
         }
     }
@@ -236,7 +236,9 @@ impl Run<'_> {
             return Err(Error::new(ErrorKind::Corrupt, context));
         }
         let previous = self.previous(&into).or(footer.previous);
-        let mut builder = LogBuilder::new(into.wal.timeline, into.wal.start);
+        let compression = self.compactor.settings.compression;
+        let format = LogFormat { incarnation: into.incarnation, segment_size: footer.segment_size, compression };
+        let mut builder = LogBuilder::new(server.clone(), format, into.wal.timeline, into.wal.start);
         for log in logs {
             let key = log.key();
             let mut stream = LogStream::open(server, log).await?;
@@ -248,13 +250,11 @@ impl Run<'_> {
             }
             stream.finish()?;
         }
-        let found = builder.describe(server, into.incarnation, into.complete_through).key();
+        let found = builder.describe(into.complete_through).key();
         if found != into.key() {
             return Err(Error::new(ErrorKind::Corrupt, format!("merging gave {found} instead of {}", into.key())));
         }
-        let compression = self.compactor.settings.compression;
-        let format = LogFormat { incarnation: into.incarnation, segment_size: footer.segment_size, compression };
-        builder.store(server.clone(), format, Knowledge::of(&decoder, into.complete_through), previous).await
+        builder.store(Knowledge::of(&decoder, into.complete_through), previous).await
     }
 
     /// The log backup that ends where `log` begins, and that will stay: the longest.

@@ -1,26 +1,31 @@
 //! A log backup in the making.
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::{BoxFuture, try_join_all};
 
 use super::error::{Context, Error, ErrorKind, Result};
 use super::index_builder::IndexBuilder;
 use super::log_stream;
 use super::repository::ServerRepository;
-use crate::format::block::Compression;
+use crate::format::block::{self, BlockError, Compression, EncodedBlock};
 use crate::format::log::{self, LOG_BLOCK_BYTES, LogFooter};
 use crate::format::wal::{WalDecoder, WalRecord};
 use crate::model::{Incarnation, LogBackup, Lsn, ObjectKey, SegmentSize, TimelineId, Timestamp, WalRange};
-use crate::port::{ExecutorExt, PutMode};
+use crate::port::{ExecutorExt, PortError, PutMode};
 
 /// Log that was received and verified, but is not stored yet.
 ///
 /// It is copied out of the buffers that it came in: many small messages, each of which keeps a large buffer alive, would
-/// take a multiple of their size.
-#[derive(Debug)]
+/// take a multiple of their size. What fills a block is compressed while more comes: once the last log is there, little is
+/// left to do until it is stored.
 pub(super) struct LogBuilder {
+    server: ServerRepository,
+    format: LogFormat,
     timeline: TimelineId,
     start: Lsn,
-    blocks: Vec<Bytes>,
+    /// Under way.
+    blocks: Vec<BoxFuture<'static, Result<Result<EncodedBlock, BlockError>, PortError>>>,
     block: BytesMut,
     bytes: u64,
     index: IndexBuilder,
@@ -50,10 +55,10 @@ impl Knowledge {
 }
 
 impl LogBuilder {
-    /// A log backup of the log of `timeline` from `start` on.
-    pub(super) fn new(timeline: TimelineId, start: Lsn) -> Self {
+    /// A log backup of `server`'s log of `timeline` from `start` on.
+    pub(super) fn new(server: ServerRepository, format: LogFormat, timeline: TimelineId, start: Lsn) -> Self {
         let (blocks, block) = (Vec::new(), BytesMut::new());
-        Self { timeline, start, blocks, block, bytes: 0, index: IndexBuilder::default() }
+        Self { server, format, timeline, start, blocks, block, bytes: 0, index: IndexBuilder::default() }
     }
 
     /// Takes log, and the records that end in it.
@@ -64,10 +69,16 @@ impl LogBuilder {
             self.block.extend_from_slice(part);
             bytes = rest;
             if self.block.len() == LOG_BLOCK_BYTES {
-                self.blocks.push(self.block.split().freeze());
+                self.compress();
             }
         }
         records.into_iter().for_each(|record| self.index.add(record));
+    }
+
+    fn compress(&mut self) {
+        let (plain, compression) = (self.block.split().freeze(), self.format.compression);
+        let compressed = self.server.vault.executor.run(move || block::encode(plain, compression));
+        self.blocks.push(compressed.boxed());
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -81,7 +92,7 @@ impl LogBuilder {
 
     /// The one after it.
     pub(super) fn next(&self) -> Self {
-        Self::new(self.timeline, self.end())
+        Self::new(self.server.clone(), self.format, self.timeline, self.end())
     }
 
     /// Where it ends so far.
@@ -90,36 +101,28 @@ impl LogBuilder {
     }
 
     /// What it is called, if its log is known to be complete through this instant.
-    pub(super) fn describe(
-        &self,
-        server: &ServerRepository,
-        incarnation: Incarnation,
-        complete_through: Option<Timestamp>,
-    ) -> LogBackup {
+    pub(super) fn describe(&self, complete_through: Option<Timestamp>) -> LogBackup {
+        let incarnation = self.format.incarnation;
         let wal = WalRange::new(self.timeline, self.start, self.end()).expect("bytes are not negative");
-        let mut log = LogBackup::new(incarnation, wal, server.layout.logs(incarnation, self.timeline), 0);
+        let mut log = LogBackup::new(incarnation, wal, self.server.layout.logs(incarnation, self.timeline), 0);
         (log.max_commit_time, log.complete_through) = (self.index.max_time(), complete_through);
         log.restore_points = self.index.restore_points();
         log
     }
 
     /// Stores the log, which goes on where the log backup `previous` ends.
-    pub(super) async fn store(
-        self,
-        server: ServerRepository,
-        format: LogFormat,
-        knowledge: Knowledge,
-        previous: Option<ObjectKey>,
-    ) -> Result<LogBackup> {
-        let LogFormat { incarnation, segment_size, compression } = format;
-        let Knowledge { resume_lsn, last_record_lsn, complete_through } = knowledge;
-        let log = self.describe(&server, incarnation, complete_through);
-        let Self { mut blocks, block, index, .. } = self;
-        blocks.extend(Some(block.freeze()).filter(|block| !block.is_empty()));
-        let mut footer = LogFooter::new(log.wal, segment_size);
-        (footer.previous, footer.resume_lsn, footer.last_record_lsn) = (previous, resume_lsn, last_record_lsn);
+    pub(super) async fn store(mut self, knowledge: Knowledge, previous: Option<ObjectKey>) -> Result<LogBackup> {
+        let log = self.describe(knowledge.complete_through);
+        if !self.block.is_empty() {
+            self.compress();
+        }
+        let Self { server, format, blocks, index, .. } = self;
+        let mut footer = LogFooter::new(log.wal, format.segment_size);
+        (footer.previous, footer.resume_lsn, footer.last_record_lsn) =
+            (previous, knowledge.resume_lsn, knowledge.last_record_lsn);
         (footer.records, footer.index) = index.finish();
-        let encode = move || log::encode(blocks, &footer, compression);
+        let blocks = try_join_all(blocks).await?;
+        let encode = move || log::encode(&blocks.into_iter().collect::<Result<Vec<_>, _>>()?, &footer);
         let plain = server.vault.executor.run(encode).await?.map_err(|error| Error::corrupt(log.key(), error))?;
         put(&server, log, plain).await
     }

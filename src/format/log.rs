@@ -11,7 +11,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::block::{self, BLOCK_BYTES_MAX, BlockError, Codec, Compression, EncodedBlock};
+use super::block::{self, BLOCK_BYTES_MAX, BlockError, Codec, EncodedBlock};
 use crate::model::{CommitIndex, Lsn, ObjectKey, SegmentSize, WalRange};
 
 /// The bytes of log that a writer puts into one block.
@@ -134,17 +134,15 @@ pub enum LogError {
     Extended,
 }
 
-/// Encodes a log backup: `wal` in chunks, each of which becomes a block, then `footer`. What comes out is to be sealed.
+/// Encodes a log backup: `blocks` of log, then `footer`. What comes out is to be sealed.
 ///
 /// # Errors
-/// [`LogError::Length`] if `wal` is not as long as the footer says, [`LogError::Block`] if a chunk is too long for a block,
-/// and [`LogError::Footer`] if the footer is longer than a reader accepts.
-pub fn encode(wal: Vec<Bytes>, footer: &LogFooter, compression: Compression) -> Result<Bytes, LogError> {
-    check_length(footer, wal.iter().map(|chunk| chunk.len() as u64).sum())?;
-    let mut object = BytesMut::new();
-    for chunk in wal {
-        put_block(&mut object, &block::encode(chunk, compression)?);
-    }
+/// [`LogError::Length`] if the log is not as long as the footer says, and [`LogError::Footer`] if the footer is longer than a
+/// reader accepts.
+pub fn encode(blocks: &[EncodedBlock], footer: &LogFooter) -> Result<Bytes, LogError> {
+    check_length(footer, blocks.iter().map(|block| u64::from(block.plain_bytes)).sum())?;
+    let mut object = BytesMut::with_capacity(blocks.iter().map(|block| BLOCK_HEADER_BYTES + block.stored.len()).sum());
+    blocks.iter().for_each(|block| put_block(&mut object, block));
     let json = serde_json::to_vec(footer).map_err(|error| LogError::Footer { reason: error.to_string() })?;
     let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
     checked_footer_length(length)?;
@@ -278,6 +276,7 @@ fn parse_footer(json: &[u8]) -> Result<LogFooter, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::block::Compression;
     use crate::model::{IndexedCommit, RestorePoint, TimelineId, Timestamp};
 
     const START: u64 = 0x100_0000;
@@ -287,6 +286,11 @@ mod tests {
         let mut footer = LogFooter::new(wal, SegmentSize::DEFAULT);
         footer.index.commits.push(IndexedCommit::new(Lsn::new(START + 8), Timestamp::UNIX_EPOCH));
         footer
+    }
+
+    fn write(wal: &[u8], footer: &LogFooter, compression: Compression) -> Result<Bytes, LogError> {
+        let encode_block = |block| block::encode(Bytes::copy_from_slice(block), compression).unwrap();
+        encode(&wal.chunks(333_333).map(encode_block).collect::<Vec<_>>(), footer)
     }
 
     fn read(object: &[u8], chunk: usize) -> Result<(Vec<u8>, LogFooter), LogError> {
@@ -301,10 +305,9 @@ mod tests {
     #[test]
     fn what_was_written_is_read_in_any_chunks() {
         let wal: Vec<u8> = (0..3_000_000_u32).map(|i| (i / 1000).to_le_bytes()[0]).collect();
-        let chunks: Vec<Bytes> = wal.chunks(333_333).map(Bytes::copy_from_slice).collect();
         let footer = footer(wal.len() as u64);
-        for compression in [Compression::none(), Compression::default()] {
-            let object = encode(chunks.clone(), &footer, compression).unwrap();
+        for compression in [Compression::none(), Compression::log()] {
+            let object = write(&wal, &footer, compression).unwrap();
             for chunk in [1000, 100_000, object.len()] {
                 assert_eq!(read(&object, chunk), Ok((wal.clone(), footer.clone())));
             }
@@ -313,13 +316,13 @@ mod tests {
 
     #[test]
     fn an_empty_log_backup_is_one() {
-        let object = encode(Vec::new(), &footer(0), Compression::default()).unwrap();
+        let object = encode(&[], &footer(0)).unwrap();
         assert_eq!(read(&object, 3), Ok((Vec::new(), footer(0))));
     }
 
     #[test]
     fn the_footer_is_found_from_the_end() {
-        let object = encode(vec![Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
+        let object = write(b"log", &footer(3), Compression::none()).unwrap();
         let length = footer_bytes(&object[object.len() - 8..]).unwrap();
         for tail in [&object[object.len() - length..], &object[..]] {
             assert_eq!(super::footer(tail), Ok(footer(3)));
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_truncation_and_extension_is_noticed() {
-        let object = encode(vec![Bytes::from_static(b"log")], &footer(3), Compression::none()).unwrap();
+        let object = write(b"log", &footer(3), Compression::none()).unwrap();
         for length in 0..object.len() {
             assert_eq!(read(&object[..length], 7), Err(LogError::Truncated), "{length} of {} bytes", object.len());
         }
@@ -344,15 +347,15 @@ mod tests {
         let mut footer = footer(0);
         let point = RestorePoint::new(Lsn::new(START), Timestamp::UNIX_EPOCH, "\u{1}".repeat(63));
         footer.index.restore_points = vec![point; 200_000];
-        assert!(matches!(encode(Vec::new(), &footer, Compression::none()), Err(LogError::Footer { .. })));
+        assert!(matches!(encode(&[], &footer), Err(LogError::Footer { .. })));
     }
 
     #[test]
     fn lengths_and_versions_are_checked() {
         let expected = LogError::Length { expected: 4, found: 3 };
-        assert_eq!(encode(vec![Bytes::from_static(b"log")], &footer(4), Compression::none()), Err(expected));
+        assert_eq!(write(b"log", &footer(4), Compression::none()), Err(expected));
         let newer = LogFooter { version: 2, ..footer(0) };
-        let object = encode(Vec::new(), &newer, Compression::none()).unwrap();
+        let object = encode(&[], &newer).unwrap();
         assert_eq!(read(&object, 9), Err(LogError::FutureVersion { version: 2 }));
         let claim = [&[0][..], &u32::MAX.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
         assert_eq!(read(&claim, 9), Err(BlockError::TooLong { bytes: u32::MAX.into() }.into()));

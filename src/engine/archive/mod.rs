@@ -35,7 +35,7 @@ impl Default for ArchiveSettings {
         Self {
             cadence: Duration::from_secs(300),
             bytes_max: 16 << 20,
-            compression: Compression::default(),
+            compression: Compression::log(),
             observer: Observer::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! Following one timeline.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FusedFuture};
@@ -13,7 +14,7 @@ use crate::engine::log_builder::{Knowledge, LogBuilder, LogFormat};
 use crate::engine::repository::ServerRepository;
 use crate::format::wal::{WalDecoder, WalRecord, WalRecordDetail};
 use crate::model::{LogBackup, Lsn, ObjectKey, Timestamp};
-use crate::port::{WalEvent, WalStream};
+use crate::port::{Clock, WalEvent, WalStream};
 
 /// Why a session ended; everything that was received is stored then.
 #[derive(Debug)]
@@ -30,9 +31,8 @@ pub(super) enum SessionEnd {
 ///
 /// While one log backup is being stored the next one is gathered; when that is full too, no more is read.
 pub(super) struct Session {
-    server: ServerRepository,
+    clock: Arc<dyn Clock>,
     settings: ArchiveSettings,
-    format: LogFormat,
     stream: Box<dyn WalStream>,
     decoder: WalDecoder,
     /// The log backup that ends where the next one to be stored begins.
@@ -71,16 +71,16 @@ impl Session {
         stream: Box<dyn WalStream>,
         Start { decoder, previous, position }: Start,
     ) -> Self {
-        let begun = server.clock.elapsed();
+        let clock = Arc::clone(&server.clock);
+        let begun = clock.elapsed();
         let knowledge = Knowledge::of(&decoder, None);
         Self {
-            server,
+            clock,
             settings,
-            format,
             stream,
             decoder,
             previous,
-            pending: LogBuilder::new(position.timeline, position.lsn),
+            pending: LogBuilder::new(server, format, position.timeline, position.lsn),
             knowledge,
             complete_stored: None,
             begun,
@@ -183,7 +183,7 @@ impl Session {
     }
 
     fn until_due(&self) -> Duration {
-        let waited = self.server.clock.elapsed().saturating_sub(self.begun);
+        let waited = self.clock.elapsed().saturating_sub(self.begun);
         self.settings.cadence.saturating_sub(waited)
     }
 
@@ -191,10 +191,9 @@ impl Session {
     fn cut(&mut self) {
         let next = self.pending.next();
         let pending = std::mem::replace(&mut self.pending, next);
-        let (server, format) = (self.server.clone(), self.format);
-        self.upload = Some(pending.store(server, format, self.knowledge, self.previous.take()).boxed());
+        self.upload = Some(pending.store(self.knowledge, self.previous.take()).boxed());
         self.complete_stored = self.knowledge.complete_through;
-        self.begun = self.server.clock.elapsed();
+        self.begun = self.clock.elapsed();
     }
 
     /// Only now may the server forget the log.

@@ -172,9 +172,13 @@ mod tests {
     #[cfg(feature = "zstd")]
     #[test]
     fn what_compresses_is_compressed() {
-        let block = encode(Bytes::from(vec![7; 100_000]), Compression::default()).unwrap();
-        assert_eq!(block.codec, Codec::Zstd);
-        assert!(block.stored.len() < 1000);
+        // One thread compresses in every way, one after the other.
+        for compression in [Compression::pages(), Compression::log(), Compression::zstd(1), Compression::zstd(19)] {
+            let block = encode(Bytes::from(vec![7; 100_000]), compression).unwrap();
+            assert_eq!(block.codec, Codec::Zstd);
+            assert!(block.stored.len() < 1000);
+        }
+        assert_eq!(encode(Bytes::from(vec![7; 100_000]), Compression::none()).unwrap().codec, Codec::Stored);
         let garbage = Bytes::from_static(b"no frame of Zstandard");
         assert_eq!(decode(Codec::Zstd, 5, garbage), Err(BlockError::Corrupt { bytes: 5 }));
     }
