@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! backup archive REPOSITORY KEY CONNECTION           archives the log that there is
+//! backup follow  REPOSITORY KEY CONNECTION           archives the log as it comes, until it is interrupted
 //! backup take    REPOSITORY KEY CONNECTION [DATA [SECONDS]]
 //!                                                    takes a snapshot, and archives the log that it needs
 //! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
@@ -32,7 +33,7 @@ use pitr::port::SnapshotSource;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-const USAGE: &str = "usage: backup archive REPOSITORY KEY CONNECTION\n       \
+const USAGE: &str = "usage: backup archive|follow REPOSITORY KEY CONNECTION\n       \
     backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
@@ -40,6 +41,7 @@ async fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["archive", repository, key, connection] => archive(&open(repository, key).await?, connection).await,
+        ["follow", repository, key, connection] => follow(&open(repository, key).await?, connection).await,
         ["take", repository, key, connection] => take(&open(repository, key).await?, connection, None).await,
         ["take", repository, key, connection, data] => {
             let source = DataDirectorySource::new(connection.parse()?, data);
@@ -97,6 +99,13 @@ async fn archive(repository: &Repository, connection: &str) -> Result<()> {
         branch.and_then(|branch| catalog.logs(branch).last()).is_some_and(|log| log.end() >= end)
     };
     archiving(&server, source, wait_until(&server, is_stored)).await
+}
+
+async fn follow(repository: &Repository, connection: &str) -> Result<()> {
+    let source = source(connection)?;
+    let server = server(repository, &source).await?;
+    let interrupted = async { drop(tokio::signal::ctrl_c().await) };
+    Ok(Archiver::new(&server, Arc::new(source)).run(interrupted).await?)
 }
 
 async fn take(repository: &Repository, connection: &str, data: Option<DataDirectorySource>) -> Result<()> {
