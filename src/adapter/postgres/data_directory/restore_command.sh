@@ -12,20 +12,21 @@ fail() {
     exit 255
 }
 
-# A link, not a copy, unless pg_wal is on another file system. The file stays until the next one is asked for: PostgreSQL removes what it had not yet renamed to its
-# own name when it was interrupted, and asks again.
-hand_over() {
-    ln "$staging/handed/$name" "$path" 2>/dev/null || cp "$staging/handed/$name" "$path" || fail "cannot copy $name to $path"
-    exit 0
-}
-
+# One command, as each costs recovery a millisecond of every segment. Whoever staged it kept a link to it: PostgreSQL removes what it had
+# not yet renamed to its own name when it was interrupted, and asks again.
 hand_over_if_staged() {
     [ -f "$staging/ready/$name" ] || return 0
     # Noted before it is moved: should both happen to be torn apart, the segment is still staged.
     echo "$name" >>"$staging/taken" || fail "cannot write $staging/taken"
-    rm -f "$staging"/handed/*
-    mv "$staging/ready/$name" "$staging/handed/$name" || fail "cannot move $name"
-    hand_over
+    mv "$staging/ready/$name" "$path" || fail "cannot move $name to $path"
+    exit 0
+}
+
+hand_over_again_if_kept() {
+    [ -f "$staging/kept/$name" ] || return 0
+    # A link, not a copy, unless pg_wal is on another file system.
+    ln "$staging/kept/$name" "$path" 2>/dev/null || cp "$staging/kept/$name" "$path" || fail "cannot copy $name to $path"
+    exit 0
 }
 
 # The one who stages segments holds a lock on this file for as long as it lives, and removes the file when it gives up.
@@ -61,7 +62,7 @@ hand_over_if_staged
 # under its own name, where it looks next.
 if [ -f "$staging/taken" ] && grep -qxF "$name" "$staging/taken"; then
     [ -f "pg_wal/$name" ] && exit 1
-    [ -f "$staging/handed/$name" ] && hand_over
+    hand_over_again_if_kept
     fail "$name was handed to a recovery that was interrupted and is gone: restore again into an empty directory"
 fi
 

@@ -1,6 +1,7 @@
 //! The staged log: a directory from which `restore_command` takes segments, and what it must know.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -17,7 +18,7 @@ use super::super::disk::{self, blocking, failed};
 use super::draft::{Draft, Opening, replace_file};
 use super::layout::STAGING;
 use super::postmaster;
-use super::writer::StagedSegment;
+use super::writer::{Places, StagedSegment};
 use crate::model::{SegmentSize, TimelineId};
 use crate::port::{PortError, PortErrorKind, RecoverySettings};
 
@@ -54,7 +55,7 @@ impl Staging {
     ) -> Result<Self, PortError> {
         let directory = data_directory.join(STAGING);
         fs::create_dir(&directory).map_err(failed("take possession of", &directory))?;
-        for made in [&directory, &directory.join("ready"), &directory.join("handed"), &directory.join("history")] {
+        for made in [&directory, &directory.join("ready"), &directory.join("kept"), &directory.join("history")] {
             disk::make_directory(made, 0o700, owner)?;
         }
         let feeder = Feeder::lock(directory.join("feeder"), owner)?;
@@ -96,9 +97,15 @@ impl Staging {
             return Err(PortError::new(PortErrorKind::Invalid, context));
         }
         let Some(slot) = self.place(expected.segment_size).await? else { return Ok(None) };
-        let (from, to) = (self.directory.join(format!("{name}.part")), self.directory.join("ready").join(name));
-        let draft = Draft::new(from.clone(), 0o600, self.owner, Opening::Anew);
-        Ok(Some(StagedSegment::new(draft, expected.segment_size.bytes(), from, to, slot)))
+        let [kept, to] = ["kept", "ready"].map(|part| self.directory.join(part).join(name));
+        let places = Places { from: self.part(name), kept, to };
+        let draft = Draft::new(places.from.clone(), 0o600, self.owner, Opening::Anew);
+        Ok(Some(StagedSegment::new(draft, expected.segment_size.bytes(), places, slot)))
+    }
+
+    /// Where the segment `name` lies while it is written.
+    fn part(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.part"))
     }
 
     /// Says that nothing more is staged.
@@ -142,13 +149,26 @@ impl Staging {
 
     fn free_place(&self, size: SegmentSize) -> Result<Option<Slot>, PortError> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = self.directory.join("ready");
-        let staged = fs::read_dir(&ready).map_err(failed("list", &ready))?.count();
+        let staged = disk::list(&self.directory.join("ready"))?.len();
+        self.forget_taken()?;
         if staged.saturating_add(*in_flight) >= self.ahead_max.map_or_else(|| ahead_of(size), NonZeroUsize::get) {
             return Ok(None);
         }
         *in_flight = in_flight.saturating_add(1);
         Ok(Some(Slot(Arc::clone(&self.in_flight))))
+    }
+
+    /// Gives up what is kept of the segments that recovery has taken, except the last: it may still ask for that one again.
+    fn forget_taken(&self) -> Result<(), PortError> {
+        let ready = self.directory.join("ready");
+        // Asked in the order in which it comes to lie there.
+        let is_staged = |name: &str| self.part(name).exists() || ready.join(name).exists();
+        let mut taken = disk::list(&self.directory.join("kept"))?;
+        taken.retain(|path| !path.file_name().and_then(OsStr::to_str).is_some_and(is_staged));
+        // They are taken in the order of their names.
+        taken.sort_unstable();
+        taken.pop();
+        taken.iter().try_for_each(|path| fs::remove_file(path).map_err(failed("remove", path)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writers of restored files and of staged segments.
 
+use std::fs;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -76,16 +77,25 @@ pub(super) struct StagedSegment {
     draft: Option<Draft>,
     written: u64,
     segment_bytes: u64,
-    from: PathBuf,
-    to: PathBuf,
+    places: Places,
     slot: Slot,
 }
 
+/// Where a segment lies.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// While it is written.
+    pub(super) from: PathBuf,
+    /// Until recovery has taken the next one.
+    pub(super) kept: PathBuf,
+    /// Until recovery takes it.
+    pub(super) to: PathBuf,
+}
+
 impl StagedSegment {
-    /// A segment of `segment_bytes` bytes, written at `from` by `draft` and moved to `to`; `slot` is its place among those
-    /// that may be staged.
-    pub(super) fn new(draft: Draft, segment_bytes: u64, from: PathBuf, to: PathBuf, slot: Slot) -> Self {
-        Self { draft: Some(draft), written: 0, segment_bytes, from, to, slot }
+    /// A segment of `segment_bytes` bytes, which `draft` writes; `slot` is its place among those that may be staged.
+    pub(super) fn new(draft: Draft, segment_bytes: u64, places: Places, slot: Slot) -> Self {
+        Self { draft: Some(draft), written: 0, segment_bytes, places, slot }
     }
 }
 
@@ -93,10 +103,10 @@ impl StagedSegment {
     async fn grow(&mut self, bytes: u64, with: impl FnOnce(Draft) -> Draft + Send) -> Result<(), PortError> {
         self.written = self.written.saturating_add(bytes);
         if self.written > self.segment_bytes {
-            let context = format!("more bytes came for {} than a segment has", self.to.display());
+            let context = format!("more bytes came for {} than a segment has", self.places.to.display());
             return Err(PortError::new(PortErrorKind::Invalid, context));
         }
-        let draft = self.draft.take().ok_or_else(|| failed_before(&self.to))?;
+        let draft = self.draft.take().ok_or_else(|| failed_before(&self.places.to))?;
         self.draft = Some(with(draft).flow().await?);
         Ok(())
     }
@@ -113,14 +123,16 @@ impl FileWriter for StagedSegment {
     }
 
     async fn keep(&mut self, _bytes: u64) -> Result<(), PortError> {
-        Err(PortError::new(PortErrorKind::Invalid, format!("nothing stands at {}", self.to.display())))
+        Err(PortError::new(PortErrorKind::Invalid, format!("nothing stands at {}", self.places.to.display())))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), PortError> {
-        let draft = self.draft.take().ok_or_else(|| failed_before(&self.to))?;
-        let Self { segment_bytes, from, to, slot, .. } = *self;
+        let draft = self.draft.take().ok_or_else(|| failed_before(&self.places.to))?;
+        let Self { segment_bytes, places: Places { from, kept, to }, slot, .. } = *self;
         blocking(move || {
             draft.close(Some(segment_bytes))?;
+            // A file system without links costs a recovery that is interrupted that it can go on.
+            let _ = fs::hard_link(&from, kept);
             disk::rename(&from, &to)?;
             // From here on the segment is counted where it lies.
             drop(slot);
