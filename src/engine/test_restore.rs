@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, future, stream};
 
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::{READS_IN_FLIGHT, blame};
+use super::inventory::{Inventory, READS_IN_FLIGHT, blame};
 use super::names;
 use super::progress::{Observer, Progress};
 use super::repository::ServerRepository;
@@ -54,6 +54,14 @@ pub struct TestRestore {
     settings: TestRestoreSettings,
 }
 
+/// An instant, and how to restore it.
+struct Planned {
+    instant: Timestamp,
+    plan: RestorePlan,
+    /// What of the catalog could not be read, if anything: other instants may be lost.
+    unreadable: Option<String>,
+}
+
 /// What was found, as far as it went.
 #[derive(Default)]
 struct Found {
@@ -74,7 +82,8 @@ impl TestRestore {
         Self { settings, ..self }
     }
 
-    /// Restores, looks, and records. What cannot be restored is no error, but a proof that [says so](RestoreProof::failure): it is recorded too.
+    /// Restores, looks, and records. What cannot be restored is no error, but a proof that [says so](RestoreProof::failure): it is recorded too. So is what cannot be
+    /// read of the catalog, without which other instants may be lost.
     ///
     /// It takes as long as a restore and reading everything; whoever has not as much time drops the future, which leaves no server behind, and no
     /// record.
@@ -85,7 +94,7 @@ impl TestRestore {
     /// is named by the error; there is no record of that.
     pub async fn run(self) -> Result<RestoreProof> {
         let begun = self.server.clock.now();
-        let (instant, plan) = self.plan().await?;
+        let Planned { instant, plan, unreadable } = self.plan().await?;
         let place = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
         let mut found = Found::default();
         let tried = self.try_out(&plan, &*place, &mut found).await;
@@ -93,6 +102,7 @@ impl TestRestore {
             Ok(()) => found.trial.as_ref().and_then(|trial| fault(instant, &plan, trial)),
             Err(error) => Some(explain(error)),
         };
+        let failure = failure.or(unreadable);
         let is_kept = failure.is_some() && self.settings.keeps_failed;
         let recorded = match tried {
             Err(error) if !error.is_of_object() => Err(error),
@@ -110,9 +120,8 @@ impl TestRestore {
         Ok(proof)
     }
 
-    /// The instant, and how to restore it.
-    async fn plan(&self) -> Result<(Timestamp, RestorePlan)> {
-        let mut catalog = self.server.inventory().await?.catalog;
+    async fn plan(&self) -> Result<Planned> {
+        let Inventory { mut catalog, unreadable } = self.server.inventory().await?;
         let instant = match (self.settings.instant, catalog.current()) {
             (Some(instant), _) => Some(instant),
             (None, Some(branch)) => recovery_window(&catalog, branch).instant(self.random()?),
@@ -122,7 +131,8 @@ impl TestRestore {
         let instant = instant.ok_or_else(nothing)?;
         let planned = self.server.plan(&mut catalog, &RestoreRequest::new(Target::time(instant))).await?;
         let refused = |error| Error::new(ErrorKind::InvalidInput, "the instant cannot be restored").caused_by(error);
-        Ok((instant, planned.map_err(refused)?))
+        let unreadable = unreadable.first().map(|(_, error)| explain(error));
+        Ok(Planned { instant, plan: planned.map_err(refused)?, unreadable })
     }
 
     fn random(&self) -> Result<u64> {

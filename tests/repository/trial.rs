@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitr::engine::{ErrorKind, FaultKind, Proofs, SweepSettings, TestRestore, TestRestoreSettings};
+use pitr::format::layout::ServerLayout;
 use pitr::model::{Proven, RestoreProof, Snapshot, TimelineId, Timestamp, Trial};
 use pitr::plan::{RecoveryWindow, Target, recovery_window};
 use pitr::port::StorageExt;
@@ -137,6 +138,19 @@ fn what_cannot_be_restored_is_recorded_and_named() {
     }
 }
 
+#[test]
+fn what_cannot_be_read_of_the_catalog_is_recorded_and_named() {
+    let (world, days) = protected(9);
+    let record = ServerLayout::new(world.server.name()).snapshot(days[0].incarnation, &days[0].id);
+    let settings = TestRestoreSettings::default().at(latest(&world));
+    inflict(&world, &record, &Damage::Flipped { at: 60 });
+    // The instant itself is restored, from a later snapshot.
+    let proof = run(&world, &MemoryScratch::new(), settings).unwrap();
+    assert!(proof.failure.as_ref().unwrap().contains(record.as_str()), "{proof}");
+    assert!(proof.files_millis.is_some());
+    assert_eq!(proofs(&world).proofs, [proof]);
+}
+
 /// A storage that fails in passing says nothing about the backups.
 #[test]
 fn what_is_not_known_is_not_recorded() {
@@ -164,7 +178,7 @@ fn a_record_that_is_damaged_is_named_and_costs_nothing_else() {
     let (world, _) = protected(7);
     prove(&world, &MemoryScratch::new());
     let kept = prove(&world, &MemoryScratch::new());
-    let directory = pitr::format::layout::ServerLayout::new(world.server.name()).proofs();
+    let directory = ServerLayout::new(world.server.name()).proofs();
     let records = world.finish(world.storage.list_all(Some(&directory))).unwrap();
     let record = &records[0].key;
     for damage in [

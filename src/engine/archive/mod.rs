@@ -56,7 +56,7 @@ impl ArchiveSettings {
         Self { bytes_max: bytes_max.max(1), ..self }
     }
 
-    /// How log is compressed.
+    /// How log is compressed: by default as [suits it](Compression::log).
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         Self { compression, ..self }

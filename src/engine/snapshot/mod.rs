@@ -40,7 +40,7 @@ pub struct SnapshotSettings {
 }
 
 impl SnapshotSettings {
-    /// How blocks are compressed.
+    /// How blocks are compressed: by default as [suits pages](Compression::pages).
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         Self { compression, ..self }
