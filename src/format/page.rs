@@ -1,4 +1,4 @@
-//! Pages of relations: their checksums.
+//! Pages of relations: their checksums, and what they are of.
 //!
 //! As in `src/include/storage/checksum_impl.h`, `src/include/storage/bufpage.h` and `src/backend/backup/basebackup.c`.
 
@@ -51,6 +51,8 @@ const ROW_BYTES: usize = LANES * 4;
 /// Where the checksum stands in a page (`pd_checksum`), and where the free space ends (`pd_upper`).
 const CHECKSUM_OFFSET: usize = 8;
 const UPPER_OFFSET: usize = 14;
+/// Where its special space begins (`pd_special`), and behind that its length, with its version in the lower byte (`pd_pagesize_version`).
+const SPECIAL_OFFSET: usize = 16;
 const HEADER_BYTES: usize = 24;
 
 /// The checksum that the page `page` has as block `block` of its relation, whatever it says itself. The length of a page is a power
@@ -101,6 +103,14 @@ fn lsn(mut header: &[u8]) -> Lsn {
     Lsn::new(u64::from(high) << 32 | u64::from(low))
 }
 
+/// Whether `page` looks like one of a table: nothing stands behind its rows, where every kind of index has something.
+#[must_use]
+pub fn is_of_table(page: &[u8]) -> bool {
+    let Some(mut header) = page.get(SPECIAL_OFFSET..HEADER_BYTES) else { return false };
+    let (special, length) = (header.get_u16_le(), header.get_u16_le() & 0xFF00);
+    length > 0 && special == length
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +154,18 @@ mod tests {
         page[PAGE_BYTES - 1] = 1;
         assert!(is_damaged(&page, 5, BEGIN));
         assert!(!is_damaged(&[1; 23], 5, BEGIN), "there is no such page");
+    }
+
+    #[test]
+    fn a_table_has_no_special_space() {
+        let page = |special: u16, length: u16| {
+            let mut page = vec![0; usize::from(length).max(HEADER_BYTES)];
+            page[16..18].copy_from_slice(&special.to_le_bytes());
+            page[18..20].copy_from_slice(&(length | 4).to_le_bytes());
+            page
+        };
+        assert!(is_of_table(&page(8192, 8192)) && is_of_table(&page(0x8000, 0x8000)));
+        assert!(!is_of_table(&page(8176, 8192)) && !is_of_table(&page(0, 0)));
+        assert!(!is_of_table(&page(8192, 8192)[..23]) && !is_of_table(b""));
     }
 }
