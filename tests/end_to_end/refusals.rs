@@ -65,9 +65,9 @@ async fn damaged_objects_are_named() {
         let whole = fs::read(&file).unwrap();
         let mut flipped = whole.clone();
         flipped[whole.len() / 2] ^= 1;
-        for (what, damaged) in
-            [("flipped", Some(&flipped[..])), ("truncated", Some(&whole[..whole.len() - 1])), ("missing", None)]
-        {
+        // What ends a pack, behind its blocks, no restore needs.
+        let cut = &whole[..whole.len() / 2];
+        for (what, damaged) in [("flipped", Some(&flipped[..])), ("truncated", Some(cut)), ("missing", None)] {
             fs::remove_file(&file).unwrap();
             if let Some(bytes) = damaged {
                 fs::write(&file, bytes).unwrap();
