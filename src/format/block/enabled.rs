@@ -1,7 +1,6 @@
 //! Zstandard, built in.
 
 use std::cell::RefCell;
-use std::io;
 
 use ::zstd::bulk::{Compressor, Decompressor};
 use ::zstd::zstd_safe::CParameter;
@@ -74,7 +73,7 @@ impl Compression {
                 return compressor.compress(plain).ok();
             }
             // A failure of the compressor costs only space: the block is stored as it is.
-            let mut compressor = compressor(method).ok()?;
+            let mut compressor = compressor(method)?;
             let compressed = compressor.compress(plain).ok();
             kept.truncate(COMPRESSORS_MAX - 1);
             kept.insert(0, (method, compressor));
@@ -93,10 +92,10 @@ impl Compression {
     }
 }
 
-fn compressor((level, parameters): Method) -> io::Result<Compressor<'static>> {
-    let mut compressor = Compressor::new(level)?;
-    parameters.iter().try_for_each(|parameter| compressor.set_parameter(*parameter))?;
-    Ok(compressor)
+fn compressor((level, parameters): Method) -> Option<Compressor<'static>> {
+    let mut compressor = Compressor::new(level).ok()?;
+    parameters.iter().try_for_each(|parameter| compressor.set_parameter(*parameter)).ok()?;
+    Some(compressor)
 }
 
 impl Default for Compression {
