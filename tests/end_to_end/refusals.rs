@@ -60,13 +60,13 @@ async fn damaged_objects_are_named() {
     let manifest = plan.snapshot().manifest.key.clone();
     let pack: ObjectKey = manifest.as_str().replace("manifest", "pack-00000000").parse().unwrap();
     let log = plan.logs().last().unwrap().backup.key();
-    for key in [manifest, pack, log] {
-        let file = stored_file(&stand, &key);
+    for key in [&manifest, &pack, &log] {
+        let file = stored_file(&stand, key);
         let whole = fs::read(&file).unwrap();
         let mut flipped = whole.clone();
         flipped[whole.len() / 2] ^= 1;
         // What ends a pack, behind its blocks, no restore needs.
-        let cut = &whole[..whole.len() / 2];
+        let cut = &whole[..if *key == pack { whole.len() / 2 } else { whole.len() - 1 }];
         for (what, damaged) in [("flipped", Some(&flipped[..])), ("truncated", Some(cut)), ("missing", None)] {
             fs::remove_file(&file).unwrap();
             if let Some(bytes) = damaged {

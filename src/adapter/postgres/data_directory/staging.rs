@@ -150,10 +150,10 @@ impl Staging {
     fn free_place(&self, size: SegmentSize) -> Result<Option<Slot>, PortError> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         let staged = disk::list(&self.directory.join("ready"))?.len();
-        self.forget_taken()?;
         if staged.saturating_add(*in_flight) >= self.ahead_max.map_or_else(|| ahead_of(size), NonZeroUsize::get) {
             return Ok(None);
         }
+        self.forget_taken()?;
         *in_flight = in_flight.saturating_add(1);
         Ok(Some(Slot(Arc::clone(&self.in_flight))))
     }
