@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pitr::adapter::postgres::StreamSettings;
+use pitr::adapter::postgres::{PostgresServer, StreamSettings};
 use pitr::model::{Lsn, SegmentNumber, SegmentSize};
 use pitr::port::{PortErrorKind, WalEvent, WalSource, WalStream};
 use tokio::time::sleep;
@@ -260,4 +262,36 @@ async fn a_standby_streams_until_it_is_promoted_and_proves_nothing() {
             event => break assert!(matches!(event, WalEvent::TimelineEnd { .. }), "{event:?}"),
         }
     }
+}
+
+/// Whoever asks for the timeline of a standby may be told one that has ended when the stream begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_while_streams_are_opened_is_no_error() {
+    for bin in versions() {
+        let standby = Cluster::standby(&bin);
+        let start = WalSource::identify(&standby.source()).await.unwrap().flush_lsn;
+        let stop = Arc::new(AtomicBool::new(false));
+        let opened = (0..4).map(|number| {
+            let slot = format!("slot_{number}").parse().unwrap();
+            let source = PostgresServer::new(standby.local("postgres").parse().unwrap(), slot);
+            tokio::spawn(open_again_and_again(source, start, stop.clone()))
+        });
+        let opened: Vec<_> = opened.collect();
+        sleep(Duration::from_millis(200)).await;
+        standby.promote();
+        stop.store(true, Ordering::Relaxed);
+        for opened in opened {
+            assert!(opened.await.unwrap() > 0);
+        }
+    }
+}
+
+async fn open_again_and_again(source: PostgresServer, start: Lsn, stop: Arc<AtomicBool>) -> u32 {
+    source.reserve().await.unwrap();
+    let mut opened = 0;
+    while !stop.load(Ordering::Relaxed) {
+        drop(source.stream(timeline(1), start).await.unwrap());
+        opened += 1;
+    }
+    opened
 }

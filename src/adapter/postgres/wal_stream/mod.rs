@@ -55,6 +55,8 @@ pub(super) async fn open(
 
 async fn try_open(server: &PostgresServer, timeline: TimelineId, start: Lsn) -> Result<ReplicationStream, PortError> {
     let mut connection = connect(&server.config).await?;
+    // Before the server is asked for its timeline: it may be promoted meanwhile, and what it said then holds no longer.
+    let primary = connection.is_primary();
     let system = connection.identify_system().await?;
     let wal_sender_timeout: TimeSetting = connection.show("wal_sender_timeout").await?;
     if timeline == system.timeline && start > system.flush_lsn {
@@ -66,7 +68,7 @@ async fn try_open(server: &PostgresServer, timeline: TimelineId, start: Lsn) -> 
         // Three messages may be late until the server gives up.
         settings.status_interval = settings.status_interval.min(wal_sender_timeout.0 / 4);
     }
-    let observed = connection.is_primary() && system.timeline == timeline;
+    let observed = primary && system.timeline == timeline;
     let observation = if observed { Some(observation(server, &mut connection, system, start).await?) } else { None };
 
     let started = connection.start_replication(Some(server.slot.as_str()), timeline, start).await?;
