@@ -1,13 +1,15 @@
-//! Servers that are built differently: long segments, relations of more than one file.
+//! Servers that are built differently: long segments, relations of more than one file, files for a group.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use pitr::adapter::postgres::InitOptions;
+use pitr::adapter::postgres::{InitOptions, StopMode};
 use pitr::model::SegmentSize;
 use pitr::plan::{RestoreRequest, Target};
 
 use super::ledger::{self, Load};
-use super::stand::Stand;
+use super::stand::{Stand, succeed};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn segments_of_64_megabytes() {
@@ -29,6 +31,39 @@ async fn segments_of_64_megabytes() {
     assert_eq!(size, "64MB");
     assert_eq!(ledger::rows(&client).await, ledger);
     assert_eq!(stand.faults().await, []);
+}
+
+/// As after `initdb --allow-group-access`. What PostgreSQL makes itself has the mode of what was restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_its_group_may_read() {
+    let mut stand = Stand::new(15, &InitOptions::default()).await;
+    stand.source.take().unwrap().stop(StopMode::Fast).await.unwrap();
+    succeed(Command::new("chmod").args(["-R", "g+rX"]).arg(stand.scratch.path().join("source")));
+    stand.source = Some(stand.local.start().await.unwrap());
+    stand.archive();
+    for from_directory in [false, true] {
+        if from_directory {
+            stand.snapshot_of_directory().await
+        } else {
+            stand.snapshot().await
+        };
+        stand.client().await.batch_execute("SELECT pg_logical_emit_message(true, '', '')").await.unwrap();
+        stand.wait_all_archived().await;
+        let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
+        let client = restored.client().await;
+        let mode: String = client.query_one("SHOW data_directory_mode", &[]).await.unwrap().get(0);
+        assert_eq!(mode, "0750");
+        client.batch_execute("ALTER SYSTEM SET work_mem = '8MB'").await.unwrap();
+        assert_eq!(not_for_the_group(&restored.data), [] as [String; 0]);
+    }
+}
+
+/// Except the manifest of the base backup, which no server reads, and a file that PostgreSQL lets everybody read.
+fn not_for_the_group(directory: &Path) -> Vec<String> {
+    let mut find = Command::new("find");
+    find.arg(directory).args(["!", "-name", "backup_manifest", "!", "-name", "postmaster.pid.external"]);
+    find.args(["(", "-type", "d", "!", "-perm", "0750", "-o", "-type", "f", "!", "-perm", "0640", ")"]);
+    succeed(&mut find).lines().map(str::to_owned).collect()
 }
 
 /// A relation is cut into files of 1 GiB (`RELSEG_SIZE`); its second file is a file like any other.

@@ -171,11 +171,11 @@ fn skip(file: &mut File, bytes: u64) -> io::Result<()> {
 }
 
 /// Writes a whole small file under a temporary name, syncs it and puts it in place.
-pub(super) fn replace_file(path: &Path, content: &[u8], owner: Option<OsUser>) -> Result<(), PortError> {
+pub(super) fn replace_file(path: &Path, content: &[u8], mode: u32, owner: Option<OsUser>) -> Result<(), PortError> {
     let mut waiting = path.as_os_str().to_owned();
     waiting.push(".pitr");
     let waiting = PathBuf::from(waiting);
-    Draft::new(waiting.clone(), 0o600, owner, Opening::Anew).with(Bytes::copy_from_slice(content)).close(None)?;
+    Draft::new(waiting.clone(), mode, owner, Opening::Anew).with(Bytes::copy_from_slice(content)).close(None)?;
     disk::rename(&waiting, path)
 }
 

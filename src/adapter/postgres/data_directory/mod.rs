@@ -1,5 +1,6 @@
 //! A data directory as the target of a restore.
 
+mod access;
 mod draft;
 mod layout;
 mod possession;
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::access::Access;
 use self::draft::{Draft, Opening, replace_file};
 pub(super) use self::layout::{CONTROL, LOG, MARKER, STAGING};
 use self::layout::{CONTROL_WAITING, Layout, Place};
@@ -39,10 +41,12 @@ const CONFIGURATION: [(&str, &str); 3] = [
     ("pg_ident.conf", ""),
 ];
 
+const AUTO_CONF: &str = "postgresql.auto.conf";
+
 /// Writes a server into a data directory, and stages its log while it recovers.
 ///
 /// - The directory, and those of its tablespaces and of its log, must be empty or absent unless it restores over a [delta](Self::delta); they get
-///   mode 0700 and, if [`owner`](Self::owner) is set, that owner.
+///   mode 0700, or 0750 if the group may read the source, and, if [`owner`](Self::owner) is set, that owner.
 /// - A tablespace goes where [`tablespace`](Self::tablespace) says, else into the sibling directory
 ///   `<data directory>-tablespaces/<oid>`. It is never restored in its old place, which may be in use by the source.
 /// - What belongs to the running source (`postmaster.pid`, replication slots, `pg_wal`, other recoveries) is left out.
@@ -286,9 +290,11 @@ impl Prepared {
         let (waiting, control) = (root.join(CONTROL_WAITING), root.join(CONTROL));
         fs::metadata(&waiting).map_err(failed("find what will be", &control))?;
         self.standing.as_ref().map_or(Ok(()), |standing| standing.remove_rest(&self.layout))?;
-        let expected = self.staging.expect(recovery)?;
-        disk::make_directory(&root.join(LOG), 0o700, self.owner)?;
-        self.configure(recovery)?;
+        let access = Access::of(root)?;
+        let expected = self.staging.expect(recovery, access)?;
+        disk::make_directory(&root.join(LOG), access.directory, self.owner)?;
+        self.configure(recovery, access)?;
+        self.grant(access)?;
         self.layout.directories().try_for_each(disk::sync_directories)?;
         // Performed last: what was aborted before cannot be started.
         disk::rename(&waiting, &control)?;
@@ -298,21 +304,27 @@ impl Prepared {
         self.expected.set(expected).map_err(|_| twice())
     }
 
-    fn configure(&self, recovery: &RecoverySettings) -> Result<(), PortError> {
+    /// To directories that were made before it was known who may read them.
+    fn grant(&self, access: Access) -> Result<(), PortError> {
+        access.grant_directory(&self.layout.root.join("pg_tblspc"))?;
+        self.layout.directories().try_for_each(|directory| access.grant_directory(directory))
+    }
+
+    fn configure(&self, recovery: &RecoverySettings, access: Access) -> Result<(), PortError> {
         let root = &self.layout.root;
         for (name, content) in CONFIGURATION {
             let path = root.join(name);
             if !path.try_exists().map_err(failed("look for", &path))? {
-                replace_file(&path, content.as_bytes(), self.owner)?;
+                replace_file(&path, content.as_bytes(), access.file, self.owner)?;
             }
         }
-        let auto_conf = root.join("postgresql.auto.conf");
+        let auto_conf = root.join(AUTO_CONF);
         let own_files =
             settings::own_access_files(&disk::read_if_any(&root.join("postgresql.conf"))?.unwrap_or_default(), root)?;
         let content =
             settings::with_recovery(&disk::read_if_any(&auto_conf)?.unwrap_or_default(), &own_files, recovery);
-        replace_file(&auto_conf, &content, self.owner)?;
-        replace_file(&root.join("recovery.signal"), b"", self.owner)
+        replace_file(&auto_conf, &content, access.file, self.owner)?;
+        replace_file(&root.join("recovery.signal"), b"", access.file, self.owner)
     }
 }
 
@@ -329,11 +341,12 @@ fn finish_recovery(root: &Path) -> Result<(), PortError> {
         let context = format!("the server in {} has not ended its recovery", root.display());
         return Err(PortError::new(PortErrorKind::Conflict, context));
     }
-    let auto_conf = root.join("postgresql.auto.conf");
+    let auto_conf = root.join(AUTO_CONF);
     let owner = OsUser::owning(root).map_err(failed("look at", root))?;
     replace_file(
         &auto_conf,
         &settings::without_recovery(&disk::read_if_any(&auto_conf)?.unwrap_or_default()),
+        Access::of(root)?.file,
         Some(owner),
     )?;
     staging::remove(root)?;

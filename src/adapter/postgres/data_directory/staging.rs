@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::super::OsUser;
 use super::super::disk::{self, blocking, failed};
+use super::access::Access;
 use super::draft::{Draft, Opening, replace_file};
 use super::layout::STAGING;
 use super::postmaster;
@@ -75,19 +76,22 @@ impl Staging {
     pub(super) async fn history(&self, timeline: TimelineId, content: Bytes) -> Result<(), PortError> {
         let path = self.directory.join("history").join(format!("{:08X}.history", timeline.as_u32()));
         let owner = self.owner;
-        blocking(move || replace_file(&path, &content, owner)).await
+        blocking(move || replace_file(&path, &content, Access::OWNER.file, owner)).await
     }
 
-    /// Writes the command and the list of the segments that it waits for.
-    pub(super) fn expect(&self, recovery: &RecoverySettings) -> Result<Expected, PortError> {
+    /// Writes the command and the list of the segments that it waits for. What PostgreSQL takes from here, is for whom `access` says.
+    pub(super) fn expect(&self, recovery: &RecoverySettings, access: Access) -> Result<Expected, PortError> {
         let names: BTreeSet<String> = recovery.segments.iter().cloned().collect();
         if let Some(name) = names.iter().find(|name| !is_segment_name(name)) {
             return Err(PortError::new(PortErrorKind::Invalid, format!("{name:?} is no name of a WAL segment")));
         }
         let list: String = names.iter().map(|name| format!("{name}\n")).collect();
-        replace_file(&self.directory.join("segments"), list.as_bytes(), self.owner)?;
-        replace_file(&self.directory.join("restore_command"), RESTORE_COMMAND.as_bytes(), self.owner)?;
-        Ok(Expected { names, segment_size: recovery.segment_size })
+        for (name, content) in [("segments", &*list), ("restore_command", RESTORE_COMMAND)] {
+            replace_file(&self.directory.join(name), content.as_bytes(), Access::OWNER.file, self.owner)?;
+        }
+        let histories = disk::list(&self.directory.join("history"))?;
+        histories.iter().try_for_each(|history| access.grant_file(history))?;
+        Ok(Expected { names, segment_size: recovery.segment_size, access })
     }
 
     /// Begins to stage a segment as soon as there is a place for it; `None` if recovery has ended.
@@ -99,7 +103,7 @@ impl Staging {
         let Some(slot) = self.place(expected.segment_size).await? else { return Ok(None) };
         let [kept, to] = ["kept", "ready"].map(|part| self.directory.join(part).join(name));
         let places = Places { from: self.part(name), kept, to };
-        let draft = Draft::new(places.from.clone(), 0o600, self.owner, Opening::Anew);
+        let draft = Draft::new(places.from.clone(), expected.access.file, self.owner, Opening::Anew);
         Ok(Some(StagedSegment::new(draft, expected.segment_size.bytes(), places, slot)))
     }
 
@@ -111,7 +115,7 @@ impl Staging {
     /// Says that nothing more is staged.
     pub(super) async fn end(&self) -> Result<(), PortError> {
         let (path, owner) = (self.directory.join("end"), self.owner);
-        blocking(move || replace_file(&path, b"", owner)).await
+        blocking(move || replace_file(&path, b"", Access::OWNER.file, owner)).await
     }
 
     /// Lets go of the lock: recovery fails when it asks for what is not staged, unless the end was said.
@@ -189,6 +193,7 @@ pub(super) fn has_recovered(data_directory: &Path) -> Result<bool, PortError> {
 pub(super) struct Expected {
     names: BTreeSet<String>,
     segment_size: SegmentSize,
+    access: Access,
 }
 
 /// A place among the segments that may be staged ahead of recovery, given back when dropped.
