@@ -8,6 +8,7 @@ mod instants;
 mod kills;
 mod layouts;
 mod ledger;
+mod pace;
 #[path = "../support/random.rs"]
 mod random;
 mod reality;
