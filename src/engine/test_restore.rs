@@ -10,7 +10,7 @@ use super::names;
 use super::progress::{Observer, Progress};
 use super::repository::ServerRepository;
 use super::restore::{FeedError, Restore, RestoreSettings};
-use crate::model::{ObjectKey, RestoreProof, Timestamp, Trial};
+use crate::model::{Catalog, ObjectKey, RestoreProof, RestoreRoute, Timestamp, Trial};
 use crate::plan::{RestorePlan, RestoreRequest, Target, recovery_window};
 use crate::port::{PutMode, Scratch, ScratchPlace, StorageExt, explain};
 
@@ -54,21 +54,6 @@ pub struct TestRestore {
     settings: TestRestoreSettings,
 }
 
-/// An instant, and how to restore it.
-struct Planned {
-    instant: Timestamp,
-    plan: RestorePlan,
-    /// What of the catalog could not be read, if anything: other instants may be lost.
-    unreadable: Option<String>,
-}
-
-/// What was found, as far as it went.
-#[derive(Default)]
-struct Found {
-    files_millis: Option<u64>,
-    trial: Option<Trial>,
-}
-
 impl TestRestore {
     /// Restores `server` in `scratch`.
     #[must_use]
@@ -90,49 +75,41 @@ impl TestRestore {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if there is nothing to restore, or not the instant that was asked for; [`ErrorKind::Conflict`] if the scratch place is taken. And if
-    /// the storage cannot be asked, or does not take the record: then nothing is known. An object that is damaged and without which the restore cannot even be planned
-    /// is named by the error; there is no record of that.
+    /// the storage cannot be asked, or does not take the record: then nothing is known.
     pub async fn run(self) -> Result<RestoreProof> {
         let begun = self.server.clock.now();
-        let Planned { instant, plan, unreadable } = self.plan().await?;
-        let place = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
-        let mut found = Found::default();
-        let tried = self.try_out(&plan, &*place, &mut found).await;
-        let failure = match &tried {
-            Ok(()) => found.trial.as_ref().and_then(|trial| fault(instant, &plan, trial)),
-            Err(error) => Some(explain(error)),
-        };
-        let failure = failure.or(unreadable);
-        let is_kept = failure.is_some() && self.settings.keeps_failed;
-        let recorded = match tried {
-            Err(error) if !error.is_of_object() => Err(error),
-            _ => self.record(self.proof((begun, instant), &plan, found, failure)).await,
-        };
-        if !is_kept {
-            place.clear().await.context(|| "clearing the scratch place")?;
-        }
-        recorded
-    }
-
-    async fn record(&self, proof: RestoreProof) -> Result<RestoreProof> {
-        let name = self.server.layout.proof(&names::draw(&self.server, proof.begun)?);
-        self.server.write_record(&name, &proof, PutMode::Create).await?;
-        Ok(proof)
-    }
-
-    async fn plan(&self) -> Result<Planned> {
         let Inventory { mut catalog, unreadable } = self.server.inventory().await?;
+        let instant = self.choose(&catalog, &unreadable)?;
+        let mut proof = RestoreProof::new(begun, instant);
+        proof.failure = unreadable.first().map(|(_, error)| explain(error));
+        match self.server.plan(&mut catalog, &RestoreRequest::new(Target::time(instant))).await {
+            Ok(Ok(plan)) => self.carry_out(&plan, proof).await,
+            // What cannot be read may be why.
+            Ok(Err(_)) if proof.failure.is_some() => self.record(proof).await,
+            Ok(Err(refused)) => {
+                Err(Error::new(ErrorKind::InvalidInput, "the instant cannot be restored").caused_by(refused))
+            }
+            Err(error) if error.is_of_object() => {
+                proof.failure = Some(explain(&error));
+                self.record(proof).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn choose(&self, catalog: &Catalog, unreadable: &[(ObjectKey, Error)]) -> Result<Timestamp> {
         let instant = match (self.settings.instant, catalog.current()) {
             (Some(instant), _) => Some(instant),
-            (None, Some(branch)) => recovery_window(&catalog, branch).instant(self.random()?),
+            (None, Some(branch)) => recovery_window(catalog, branch).instant(self.random()?),
             (None, None) => None,
         };
-        let nothing = || Error::new(ErrorKind::InvalidInput, "no instant can be restored: take a snapshot first");
-        let instant = instant.ok_or_else(nothing)?;
-        let planned = self.server.plan(&mut catalog, &RestoreRequest::new(Target::time(instant))).await?;
-        let refused = |error| Error::new(ErrorKind::InvalidInput, "the instant cannot be restored").caused_by(error);
-        let unreadable = unreadable.first().map(|(_, error)| explain(error));
-        Ok(Planned { instant, plan: planned.map_err(refused)?, unreadable })
+        instant.ok_or_else(|| {
+            let advice = unreadable.first().map_or_else(
+                || "take a snapshot first".to_owned(),
+                |(_, error)| format!("what there is cannot be read: {}", explain(error)),
+            );
+            Error::new(ErrorKind::InvalidInput, format!("no instant can be restored: {advice}"))
+        })
     }
 
     fn random(&self) -> Result<u64> {
@@ -141,13 +118,34 @@ impl TestRestore {
         Ok(u64::from_be_bytes(random))
     }
 
+    /// Tries it out, records what was found, and clears up.
+    async fn carry_out(&self, plan: &RestorePlan, mut proof: RestoreProof) -> Result<RestoreProof> {
+        let place = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
+        proof.route = Some(route(plan));
+        let tried = self.try_out(plan, &*place, &mut proof).await;
+        let failure = match &tried {
+            Ok(()) => proof.trial.as_ref().and_then(|trial| fault(proof.instant, plan, trial)),
+            Err(error) => Some(explain(error)),
+        };
+        proof.failure = failure.or(proof.failure);
+        let is_kept = proof.failure.is_some() && self.settings.keeps_failed;
+        let recorded = match tried {
+            Err(error) if !error.is_of_object() => Err(error),
+            _ => self.record(proof).await,
+        };
+        if !is_kept {
+            place.clear().await.context(|| "clearing the scratch place")?;
+        }
+        recorded
+    }
+
     /// Restores and starts the server, if there is something to start it with; else reads its log to the end.
-    async fn try_out(&self, plan: &RestorePlan, place: &dyn ScratchPlace, found: &mut Found) -> Result<()> {
+    async fn try_out(&self, plan: &RestorePlan, place: &dyn ScratchPlace, proof: &mut RestoreProof) -> Result<()> {
         let begun = self.server.clock.elapsed();
         let settings = RestoreSettings::default().observer(self.settings.observer.clone());
         let feed = Restore::new(&self.server, plan.clone(), place.target()).settings(settings).run().await?;
         let took = self.server.clock.elapsed().saturating_sub(begun);
-        found.files_millis = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        proof.files_millis = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         if !place.has_postgres() {
             return feed.read().await;
         }
@@ -158,26 +156,25 @@ impl TestRestore {
             (Err(FeedError::Log(error)), _) | (_, Err(error)) => Err(error),
             (Err(FeedError::Target(error)), Ok(_)) => Err(error),
             (Ok(()), Ok(trial)) => {
-                found.trial = Some(trial);
+                proof.trial = Some(trial);
                 Ok(())
             }
         }
     }
 
-    fn proof(
-        &self,
-        (begun, instant): (Timestamp, Timestamp),
-        plan: &RestorePlan,
-        Found { files_millis, trial }: Found,
-        failure: Option<String>,
-    ) -> RestoreProof {
-        let mut proof = RestoreProof::new(begun, plan.incarnation(), instant, plan.snapshot().id.clone());
-        (proof.ended, proof.timeline) = (self.server.clock.now(), plan.timeline());
-        proof.file_bytes = plan.snapshot().logical_bytes;
-        proof.log_bytes = plan.logs().iter().map(|log| log.needed.bytes()).sum();
-        (proof.files_millis, proof.trial, proof.failure) = (files_millis, trial, failure);
-        proof
+    async fn record(&self, mut proof: RestoreProof) -> Result<RestoreProof> {
+        proof.ended = self.server.clock.now();
+        let name = self.server.layout.proof(&names::draw(&self.server, proof.begun)?);
+        self.server.write_record(&name, &proof, PutMode::Create).await?;
+        Ok(proof)
     }
+}
+
+fn route(plan: &RestorePlan) -> RestoreRoute {
+    let mut route = RestoreRoute::new(plan.incarnation(), plan.snapshot().id.clone(), plan.timeline());
+    route.file_bytes = plan.snapshot().logical_bytes;
+    route.log_bytes = plan.logs().iter().map(|log| log.needed.bytes()).sum();
+    route
 }
 
 /// What is wrong with a server that came up, if anything is: it did not recover to where `plan` says, or not all of it can be read.

@@ -144,7 +144,7 @@ fn malformed<R: Record>(error: serde_json::Error) -> RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PostgresMajor, TimelineId, Trial};
+    use crate::model::{PostgresMajor, RestoreRoute, TimelineId, Trial};
 
     fn record() -> ServerRecord {
         ServerRecord::new(ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN))
@@ -163,19 +163,21 @@ mod tests {
         let (begun, instant) = ("2026-11-24T03:00:00.000001Z", "2026-11-23T21:30:00Z");
         let [begun, instant] = [begun, instant].map(|time| time.parse().unwrap());
         let incarnation = "7301234567890123456-18".parse().unwrap();
-        let mut proof = RestoreProof::new(begun, incarnation, instant, "20261123T210908Z-0a1b2c3d".parse().unwrap());
+        let mut proof = RestoreProof::new(begun, instant);
         let text = concat!(
-            r#"{"kind":"restore proof","version":1,"record":{"incarnation":"7301234567890123456-18","#,
-            r#""begun":"2026-11-24T03:00:00.000001Z","ended":"2026-11-24T03:00:00.000001Z","instant":"2026-11-23T21:30:00.000000Z","#,
-            r#""snapshot":"20261123T210908Z-0a1b2c3d","timeline":1,"file_bytes":0,"log_bytes":0}}"#
+            r#"{"kind":"restore proof","version":1,"record":{"#,
+            r#""begun":"2026-11-24T03:00:00.000001Z","ended":"2026-11-24T03:00:00.000001Z","instant":"2026-11-23T21:30:00.000000Z"}}"#
         );
         assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);
         assert_eq!(decode(text.as_bytes()), Ok(proof.clone()));
         let mut trial = Trial::new("18.1", TimelineId::new(2).unwrap(), "0/30000F8".parse().unwrap());
         (trial.last_commit, trial.faults) = (Some(instant), vec!["a fault".to_owned()]);
+        let snapshot = "20261123T210908Z-0a1b2c3d".parse().unwrap();
+        proof.route = Some(RestoreRoute::new(incarnation, snapshot, TimelineId::FIRST));
         (proof.files_millis, proof.trial, proof.failure) = (Some(1500), Some(trial), Some("a fault".to_owned()));
         let text = text.replace("}}", concat!(
-            r#","files_millis":1500,"trial":{"postgres":"18.1","recovery_millis":0,"timeline":2,"reached":"0/30000F8","#,
+            r#","route":{"incarnation":"7301234567890123456-18","snapshot":"20261123T210908Z-0a1b2c3d","timeline":1,"#,
+            r#""file_bytes":0,"log_bytes":0},"files_millis":1500,"trial":{"postgres":"18.1","recovery_millis":0,"timeline":2,"reached":"0/30000F8","#,
             r#""last_commit":"2026-11-23T21:30:00.000000Z","databases":0,"relations":0,"amcheck":false,"faults":["a fault"]},"failure":"a fault"}}"#
         ));
         assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);

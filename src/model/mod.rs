@@ -28,7 +28,7 @@ pub use file::{FileEntry, FileStamp, Tablespace};
 pub use log_backup::LogBackup;
 pub use lsn::Lsn;
 pub use object::{ObjectKey, StoredObject};
-pub use restore_proof::{Proven, RestoreProof, Trial};
+pub use restore_proof::{Proven, RestoreProof, RestoreRoute, Trial};
 pub use segment::{SegmentNumber, SegmentSize};
 pub use server::{Incarnation, PostgresMajor, ServerName, SystemId};
 pub use snapshot::{ServerRole, SharedPacks, Snapshot, SnapshotId, SnapshotKind, SnapshotTrigger};

@@ -7,26 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Incarnation, Lsn, SnapshotId, TimelineId, Timestamp};
 
-/// A server that was restored on trial: what was restored, how far that went, and what was found.
+/// A server that was restored on trial: what was asked for, how far that went, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RestoreProof {
-    /// The life of the server that was restored.
-    pub incarnation: Incarnation,
     /// When it was begun, by the clock of the machine that restored.
     pub begun: Timestamp,
     /// When it was over.
     pub ended: Timestamp,
-    /// The instant that was restored.
+    /// The instant that was to be restored.
     pub instant: Timestamp,
-    /// The snapshot that recovery started from.
-    pub snapshot: SnapshotId,
-    /// The timeline to recover along.
-    pub timeline: TimelineId,
-    /// The bytes of files that the snapshot has.
-    pub file_bytes: u64,
-    /// The bytes of log that were to be replayed.
-    pub log_bytes: u64,
+    /// How; `None` if not even that could be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RestoreRoute>,
     /// How long it took until all files were written, in milliseconds; `None` if they were not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files_millis: Option<u64>,
@@ -36,6 +29,22 @@ pub struct RestoreProof {
     /// Why this shows that something is wrong; `None` if all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+/// How an instant is restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RestoreRoute {
+    /// The life of the server that is restored.
+    pub incarnation: Incarnation,
+    /// The snapshot that recovery starts from.
+    pub snapshot: SnapshotId,
+    /// The timeline to recover along.
+    pub timeline: TimelineId,
+    /// The bytes of files that the snapshot has.
+    pub file_bytes: u64,
+    /// The bytes of log that are replayed.
+    pub log_bytes: u64,
 }
 
 /// A restored server that was started.
@@ -77,24 +86,11 @@ pub enum Proven {
 }
 
 impl RestoreProof {
-    /// A proof, begun just now at `begun`, that restores `instant` of the server in its life `incarnation` from `snapshot`.
+    /// A proof, begun just now at `begun`, that restores `instant`.
     #[must_use]
-    pub const fn new(begun: Timestamp, incarnation: Incarnation, instant: Timestamp, snapshot: SnapshotId) -> Self {
-        let (ended, timeline, files_millis, trial, failure) = (begun, TimelineId::FIRST, None, None, None);
-        let (file_bytes, log_bytes) = (0, 0);
-        Self {
-            incarnation,
-            begun,
-            ended,
-            instant,
-            snapshot,
-            timeline,
-            file_bytes,
-            log_bytes,
-            files_millis,
-            trial,
-            failure,
-        }
+    pub const fn new(begun: Timestamp, instant: Timestamp) -> Self {
+        let (route, files_millis, trial, failure) = (None, None, None, None);
+        Self { begun, ended: begun, instant, route, files_millis, trial, failure }
     }
 
     /// The time that the restore took.
@@ -114,6 +110,14 @@ impl RestoreProof {
     }
 }
 
+impl RestoreRoute {
+    /// Along `timeline` from `snapshot`, which a server took in its life `incarnation`.
+    #[must_use]
+    pub const fn new(incarnation: Incarnation, snapshot: SnapshotId, timeline: TimelineId) -> Self {
+        Self { incarnation, snapshot, timeline, file_bytes: 0, log_bytes: 0 }
+    }
+}
+
 impl Trial {
     /// A server of this version that came up on `timeline`, after the log was replayed up to `reached`.
     #[must_use]
@@ -126,8 +130,12 @@ impl Trial {
 
 impl fmt::Display for RestoreProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instant, snapshot, begun, .. } = self;
-        write!(f, "{instant} from snapshot {snapshot}, on trial at {begun}: ")?;
+        let Self { instant, begun, .. } = self;
+        write!(f, "{instant}")?;
+        if let Some(RestoreRoute { snapshot, .. }) = &self.route {
+            write!(f, " from snapshot {snapshot}")?;
+        }
+        write!(f, ", on trial at {begun}: ")?;
         match (&self.failure, &self.trial) {
             (Some(failure), _) => write!(f, "FAILED: {failure}"),
             (None, None) => write!(f, "files and log are sound; no PostgreSQL was started"),

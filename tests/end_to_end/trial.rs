@@ -76,14 +76,15 @@ async fn every_proof(major: u32) {
     for _ in 0..3 {
         let proof = test_restore(&stand, TestRestoreSettings::default()).await;
         assert_eq!(proof.proven(), Proven::Server, "{proof}");
-        assert!(snapshots.iter().any(|snapshot| snapshot.id == proof.snapshot));
+        let route = proof.route.as_ref().unwrap();
+        assert!(snapshots.iter().any(|snapshot| snapshot.id == route.snapshot));
         let trial = proof.trial.as_ref().unwrap();
         // template1, postgres and other; in each there are more than a hundred catalogs and their indexes.
         assert!(trial.postgres.starts_with(&major.to_string()) && trial.databases == 3, "{proof}");
         assert!(trial.amcheck || major != 15, "Debian's PostgreSQL brings amcheck");
         assert!(trial.relations > 3 * 80 && trial.recovery_millis > 0, "{trial:?}");
         assert!(trial.last_commit.is_none_or(|commit| commit <= proof.instant), "{trial:?}");
-        assert!(trial.reached >= snapshots[0].wal.end && trial.timeline > proof.timeline);
+        assert!(trial.reached >= snapshots[0].wal.end && trial.timeline > route.timeline);
         assert_eq!(fs::read_dir(place(&stand)).unwrap().count(), 1, "nothing is left but the marker");
     }
     assert_eq!(stand.server.proofs().await.unwrap().proofs.len(), 3);

@@ -75,8 +75,9 @@ fn what_was_proved_is_recorded() {
     let scratch = MemoryScratch::new();
     let proof = prove(&world, &scratch);
     assert!(scratch.restored().is_none(), "the place was cleared");
-    assert!(days.iter().any(|day| day.id == proof.snapshot && day.logical_bytes == proof.file_bytes));
-    assert!(proof.log_bytes > 0 && proof.files_millis.is_some() && proof.trial.is_none());
+    let route = proof.route.as_ref().unwrap();
+    assert!(days.iter().any(|day| day.id == route.snapshot && day.logical_bytes == route.file_bytes));
+    assert!(route.log_bytes > 0 && proof.files_millis.is_some() && proof.trial.is_none());
     world.clock.advance(DAY);
     let at = window(&world).intervals[0].from;
     let second = run(&world, &scratch, TestRestoreSettings::default().at(at)).unwrap();
@@ -149,6 +150,26 @@ fn what_cannot_be_read_of_the_catalog_is_recorded_and_named() {
     assert!(proof.failure.as_ref().unwrap().contains(record.as_str()), "{proof}");
     assert!(proof.files_millis.is_some());
     assert_eq!(proofs(&world).proofs, [proof]);
+}
+
+/// Without the last log, the catalog ends before the instant.
+#[test]
+fn what_cannot_even_be_planned_is_recorded_and_named() {
+    let (world, days) = protected(10);
+    let at = latest(&world);
+    let log = world.plan(Target::time(at)).logs().last().unwrap().backup.key();
+    inflict(&world, &log, &Damage::Flipped { at: 300 });
+    let proof = run(&world, &MemoryScratch::new(), TestRestoreSettings::default().at(at)).unwrap();
+    assert!(proof.failure.as_ref().unwrap().contains(log.as_str()), "{proof}");
+    assert_eq!((proof.proven(), &proof.route), (Proven::Nothing, &None));
+    assert_eq!(proofs(&world).proofs, [proof]);
+
+    for day in days {
+        let record = ServerLayout::new(world.server.name()).snapshot(day.incarnation, &day.id);
+        inflict(&world, &record, &Damage::Flipped { at: 60 });
+    }
+    let error = run(&world, &MemoryScratch::new(), TestRestoreSettings::default()).unwrap_err();
+    assert!(explain(&error).contains("cannot be read"), "{}", explain(&error));
 }
 
 /// A storage that fails in passing says nothing about the backups.
