@@ -173,7 +173,7 @@ impl TestRestore {
 fn route(plan: &RestorePlan) -> RestoreRoute {
     let mut route = RestoreRoute::new(plan.incarnation(), plan.snapshot().id.clone(), plan.timeline());
     route.file_bytes = plan.snapshot().logical_bytes;
-    route.log_bytes = plan.logs().iter().map(|log| log.needed.bytes()).sum();
+    route.log_bytes = plan.log_bytes();
     route
 }
 

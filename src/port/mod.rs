@@ -24,7 +24,7 @@ pub use error::{PortError, PortErrorKind};
 pub use executor::{Executor, ExecutorExt, Job};
 pub use file::{FileReader, FileWriter};
 pub use key_provider::KeyProvider;
-pub use restore_target::{RecoverySettings, RestoreTarget};
+pub use restore_target::{RecoverySettings, RestoreOutline, RestoreTarget};
 pub use scratch::{Scratch, ScratchPlace};
 pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream};
 pub use storage::{ObjectMeta, ObjectRead, PutMode, Storage, StorageExt, Upload, Version};

@@ -10,6 +10,28 @@ use super::{FileReader, FileWriter, PortError};
 use crate::model::{FileEntry, Incarnation, SegmentSize, Tablespace, TimelineId};
 use crate::plan::RecoveryTarget;
 
+/// What is to be restored, before any of it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestoreOutline {
+    /// The server.
+    pub incarnation: Incarnation,
+    /// Its tablespaces.
+    pub tablespaces: Vec<Tablespace>,
+    /// The bytes of its files.
+    pub file_bytes: u64,
+    /// The bytes of log that recovery will replay.
+    pub log_bytes: u64,
+}
+
+impl RestoreOutline {
+    /// The server `incarnation` with these tablespaces, of which no more is known.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, tablespaces: impl Into<Vec<Tablespace>>) -> Self {
+        Self { incarnation, tablespaces: tablespaces.into(), file_bytes: 0, log_bytes: 0 }
+    }
+}
+
 /// A place where a server can be restored: a data directory, and the log that its recovery asks for.
 ///
 /// Called in this order: [`prepare`](Self::prepare), any number of directories and files (several at a time), history files,
@@ -17,12 +39,12 @@ use crate::plan::RecoveryTarget;
 /// started; before it, what was written cannot start: `global/pg_control` is put in place last.
 #[async_trait]
 pub trait RestoreTarget: Debug + Send + Sync + 'static {
-    /// Takes possession of the place, also for each tablespace, to restore the server `incarnation` there. It must be empty or absent;
+    /// Takes possession of the place, also for each tablespace, to restore the server that `outline` is of. It must be empty or absent;
     /// or, if the target is one that restores over what it finds, hold that server.
     ///
     /// # Errors
     /// [`Conflict`](super::PortErrorKind::Conflict) if something else is there already; nothing was touched then.
-    async fn prepare(&self, incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError>;
+    async fn prepare(&self, outline: &RestoreOutline) -> Result<(), PortError>;
 
     /// Makes a directory. Its parent was made before.
     ///

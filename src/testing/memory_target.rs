@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
-use crate::model::{FileEntry, Incarnation, Tablespace, TimelineId};
-use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
+use crate::model::{FileEntry, Tablespace, TimelineId};
+use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreOutline, RestoreTarget};
 
 /// A restore target that keeps everything in memory, and refuses calls out of order. Clones share what was restored.
 #[derive(Clone, Debug, Default)]
@@ -86,12 +86,12 @@ fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), PortErr
 
 #[async_trait]
 impl RestoreTarget for MemoryTarget {
-    async fn prepare(&self, _incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError> {
+    async fn prepare(&self, outline: &RestoreOutline) -> Result<(), PortError> {
         let mut server = self.server();
         if server.tablespaces.is_some() {
             return Err(PortError::new(PortErrorKind::Conflict, "this memory holds a server already"));
         }
-        server.tablespaces = Some(tablespaces.to_vec());
+        server.tablespaces = Some(outline.tablespaces.clone());
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use pitr::adapter::postgres::{DataDirectory, InitOptions, LocalServer, StopMode}
 use pitr::engine::{ErrorKind, Observer, Progress, Restore, RestoreSettings};
 use pitr::model::Snapshot;
 use pitr::plan::{RestorePlan, RestoreRequest, Target};
-use pitr::port::RestoreTarget;
+use pitr::port::{RestoreOutline, RestoreTarget};
 use tokio_postgres::Client;
 
 use crate::stand::{Stand, connect, directory_for_servers, owned, succeed};
@@ -214,7 +214,7 @@ async fn an_interrupted_one_does_not_start_and_is_repeated() {
     let plan = scene.plan(&second.0).await;
     let target = owned(DataDirectory::new(&data)).delta();
     let manifest_tablespaces = scene.tablespaces().await;
-    target.prepare(second.0.incarnation, &manifest_tablespaces).await.unwrap();
+    target.prepare(&RestoreOutline::new(second.0.incarnation, manifest_tablespaces)).await.unwrap();
     // A second one meanwhile is refused.
     let other = Arc::new(owned(DataDirectory::new(&data)).delta());
     let error = Restore::new(&scene.stand.server, plan, other).run().await.unwrap_err();

@@ -18,7 +18,7 @@ use pitr::adapter::postgres::{
 };
 use pitr::model::{FileEntry, Tablespace};
 use pitr::plan::RecoveryTarget;
-use pitr::port::{PortErrorKind, RestoreTarget};
+use pitr::port::{PortErrorKind, RestoreOutline, RestoreTarget};
 
 use source::{Room, STEPS, Source, any_server, connect, data_directory, installs, stage, write_files};
 
@@ -265,14 +265,15 @@ async fn a_place_that_is_taken_is_refused_and_untouched() {
         fs::write(room.path(taken).join("precious"), "x").unwrap();
         let other = if taken == "data" { "space" } else { "data" };
         let target = DataDirectory::new(room.path("data")).tablespace(7, room.path("space"));
-        let error = target.prepare(any_server(), &[Tablespace::new(7, "/old")]).await.unwrap_err();
+        let error = target.prepare(&RestoreOutline::new(any_server(), [Tablespace::new(7, "/old")])).await.unwrap_err();
         assert_eq!(error.kind(), PortErrorKind::Conflict, "{error}");
         assert_eq!(fs::read_dir(room.path(taken)).unwrap().count(), 1);
         assert!(!room.path(other).exists(), "nothing was made");
         fs::remove_dir_all(room.path(taken)).unwrap();
     }
     fs::write(room.path("data"), "a file").unwrap();
-    let error = DataDirectory::new(room.path("data")).prepare(any_server(), &[]).await.unwrap_err();
+    let error =
+        DataDirectory::new(room.path("data")).prepare(&RestoreOutline::new(any_server(), [])).await.unwrap_err();
     assert_eq!(error.kind(), PortErrorKind::Conflict, "{error}");
 }
 
@@ -280,7 +281,10 @@ async fn a_place_that_is_taken_is_refused_and_untouched() {
 async fn tablespaces_go_where_they_are_told() {
     let room = Room::new();
     let target = DataDirectory::new(room.path("data")).tablespace(7, room.path("space"));
-    target.prepare(any_server(), &[Tablespace::new(7, "/old"), Tablespace::new(8, "/old8")]).await.unwrap();
+    target
+        .prepare(&RestoreOutline::new(any_server(), [Tablespace::new(7, "/old"), Tablespace::new(8, "/old8")]))
+        .await
+        .unwrap();
     for (oid, place) in [(7, room.path("space")), (8, room.path("data-tablespaces/8"))] {
         target.directory(&entry(&format!("pg_tblspc/{oid}/PG_15"), 0)).await.unwrap();
         target.file(&entry(&format!("pg_tblspc/{oid}/PG_15/1"), 0)).await.unwrap().finish().await.unwrap();
@@ -294,7 +298,7 @@ async fn bytes_and_paths_are_checked() {
     let room = Room::new();
     let target = DataDirectory::new(room.path("data"));
     assert_eq!(target.directory(&entry("base", 0)).await.unwrap_err().kind(), PortErrorKind::Invalid, "not prepared");
-    target.prepare(any_server(), &[]).await.unwrap();
+    target.prepare(&RestoreOutline::new(any_server(), [])).await.unwrap();
     for path in ["/etc/cron.d/x", "../x", "base/../../x", ""] {
         assert_eq!(target.directory(&entry(path, 0)).await.unwrap_err().kind(), PortErrorKind::Invalid, "{path}");
         assert_eq!(target.file(&entry(path, 1)).await.unwrap_err().kind(), PortErrorKind::Invalid, "{path}");

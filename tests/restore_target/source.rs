@@ -11,7 +11,7 @@ use pitr::model::{
     FileEntry, Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, Tablespace, TimelineId, Timestamp,
 };
 use pitr::plan::RecoveryTarget;
-use pitr::port::{RecoverySettings, RestoreTarget};
+use pitr::port::{RecoverySettings, RestoreOutline, RestoreTarget};
 use tokio_postgres::{Client, NoTls};
 
 /// Rows are written one a step; each step fills about one segment.
@@ -128,7 +128,7 @@ pub(crate) fn any_server() -> Incarnation {
 
 /// Writes the copy of a server into `target`, all but the commit.
 pub(crate) async fn write_files(copy: &Path, tablespaces: &[Tablespace], target: &DataDirectory) {
-    target.prepare(any_server(), tablespaces).await.unwrap();
+    target.prepare(&RestoreOutline::new(any_server(), tablespaces)).await.unwrap();
     for entry in entries(copy) {
         let path = copy.join(&entry.path);
         if path.is_dir() {

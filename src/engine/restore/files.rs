@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::channel::mpsc::{self, Receiver};
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 
 use super::fate::{Fate, Fates};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
@@ -14,6 +15,8 @@ use crate::engine::progress::{Observer, Progress};
 use crate::format::manifest::ManifestFile;
 use crate::port::{FileWriter, RestoreTarget};
 
+/// How many extents of 1 MiB wait to be written, beside those that are being fetched.
+const EXTENTS_AHEAD: usize = 4;
 const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Restores the files of one snapshot.
@@ -43,26 +46,27 @@ impl FileRestore {
         for file in &group.files {
             fates.push(self.fates.of(file).await?);
         }
-        let mut fetched = self.fetch(&group, &fates);
-        for (file, fates) in group.files.iter().zip(&fates) {
-            self.write(file, fates, &mut fetched).await?;
-        }
-        Ok(())
+        // Both go on while either waits. What is fetched in vain, when writing has failed, finds nobody to take it.
+        let (sender, mut fetched) = mpsc::channel(EXTENTS_AHEAD);
+        let fetching = self.fetch(&group, &fates).map(Ok).forward(sender);
+        let writing = async {
+            for (file, fates) in group.files.iter().zip(&fates) {
+                self.write(file, fates, &mut fetched).await?;
+            }
+            drop(fetched);
+            Ok(())
+        };
+        future::join(fetching, writing).await.1
     }
 
-    async fn write(
-        &self,
-        file: &ManifestFile,
-        fates: &[Fate],
-        fetched: &mut BoxStream<'_, Result<Bytes>>,
-    ) -> Result<()> {
+    async fn write(&self, file: &ManifestFile, fates: &[Fate], fetched: &mut Receiver<Result<Bytes>>) -> Result<()> {
         let path = &file.entry.path;
         let writing = || format!("writing {path}");
         let mut writer = self.target.file(&file.entry).await.context(writing)?;
         for (extent, fate) in file.extents.iter().zip(fates) {
             let bytes = u64::from(extent.bytes);
             match fate {
-                Fate::Fetched => write_fetched(&mut *writer, path, fetched.try_next().await?).await?,
+                Fate::Fetched => write_fetched(&mut *writer, path, fetched.next().await.transpose()?).await?,
                 Fate::Kept => writer.keep(bytes).await.context(writing)?,
                 Fate::Zeros => writer.zeros(bytes).await.context(writing)?,
             }

@@ -26,7 +26,7 @@ use crate::format::history;
 use crate::format::layout::CatalogEntry;
 use crate::model::{Snapshot, SnapshotKind, StoredObject, TimelineId};
 use crate::plan::RestorePlan;
-use crate::port::{RecoverySettings, RestoreTarget, StorageExt};
+use crate::port::{RecoverySettings, RestoreOutline, RestoreTarget, StorageExt};
 
 /// How many groups of files are written at a time, however many threads there are: each has up to 32 MiB in memory.
 const GROUPS_IN_FLIGHT_MAX: usize = 8;
@@ -133,7 +133,9 @@ impl Restore {
         let databases = &self.settings.databases;
         // The list is read a second time, which costs little beside the files: a mistake then costs nothing that stands in the target.
         let leave_out_any = databases.leave_out_any(entries()).await?;
-        let prepared = self.target.prepare(snapshot.incarnation, &manifest.head.tablespaces).await;
+        let mut outline = RestoreOutline::new(snapshot.incarnation, &*manifest.head.tablespaces);
+        (outline.file_bytes, outline.log_bytes) = (snapshot.logical_bytes, self.plan.log_bytes());
+        let prepared = self.target.prepare(&outline).await;
         prepared.context(|| "preparing the target")?;
         let (target, observer) = (Arc::clone(&self.target), self.settings.observer.clone());
         let fates = Fates::new(self.server.vault.clone(), Arc::clone(&target), databases.clone());

@@ -158,6 +158,12 @@ impl RestorePlan {
         &self.logs
     }
 
+    /// The bytes of that log.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.logs.iter().map(|log| log.needed.bytes()).sum()
+    }
+
     /// The timeline histories to stage: PostgreSQL reads only that of the timeline to recover along, and none for
     /// timeline 1. Empty too if it is not stored; then [`Self::unstored_history`] is to be staged.
     #[must_use]

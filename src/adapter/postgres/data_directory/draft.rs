@@ -1,7 +1,7 @@
 //! A file that is being written.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{OpenOptions, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::super::OsUser;
 use super::super::disk::{self, blocking, failed};
+use super::output::Output;
 use crate::port::PortError;
 
 /// What is gathered before it is written at once: few jumps to another thread, and large writes.
@@ -44,7 +45,8 @@ pub(super) struct Draft {
     opening: Opening,
     gathered: Vec<Piece>,
     gathered_bytes: usize,
-    file: Option<File>,
+    is_cached: bool,
+    output: Option<Output>,
 }
 
 #[derive(Debug)]
@@ -57,7 +59,13 @@ enum Piece {
 impl Draft {
     /// A file to be at `path`. Nothing is done yet.
     pub(super) fn new(path: PathBuf, mode: u32, owner: Option<OsUser>, opening: Opening) -> Self {
-        Self { path, mode, owner, opening, gathered: Vec::new(), gathered_bytes: 0, file: None }
+        let (gathered, gathered_bytes, output) = (Vec::new(), 0, None);
+        Self { path, mode, owner, opening, gathered, gathered_bytes, is_cached: true, output }
+    }
+
+    /// Whether somebody reads it soon. Otherwise it is written past the page cache, if it is large.
+    pub(super) fn cached(self, is_cached: bool) -> Self {
+        Self { is_cached, ..self }
     }
 
     /// Goes on with `bytes`, which are not written yet.
@@ -100,12 +108,13 @@ impl Draft {
     /// Writes what is gathered, gives the file its length if that may be another, its mode and owner, and syncs it.
     pub(super) fn close(mut self, length: Option<u64>) -> Result<(), PortError> {
         let (mode, owner) = (self.mode, self.owner);
-        if matches!(self.gathered[..], [Piece::Zeros(zeros)] if self.file.is_none() && Some(zeros) == length) {
+        if matches!(self.gathered[..], [Piece::Zeros(zeros)] if self.output.is_none() && Some(zeros) == length) {
             self.opening = self.opening.without_content();
         }
-        let file = self.write_out()?;
+        let output = self.write_out()?;
         // What is right already is not set: a file that was not touched has nothing to be synced.
-        let complete = || {
+        let mut complete = || {
+            let file = output.complete()?;
             let is = file.metadata()?;
             length.filter(|length| *length != is.len()).map_or(Ok(()), |length| file.set_len(length))?;
             if is.mode() & 0o7777 != mode {
@@ -118,19 +127,19 @@ impl Draft {
         complete().map_err(failed("complete", &self.path))
     }
 
-    fn write_out(&mut self) -> Result<&File, PortError> {
-        let mut file = match self.file.take() {
-            Some(file) => file,
+    fn write_out(&mut self) -> Result<&mut Output, PortError> {
+        let mut output = match self.output.take() {
+            Some(output) => output,
             None => self.open().map_err(failed("create", &self.path))?,
         };
         for piece in self.gathered.drain(..) {
-            write(&mut file, piece).map_err(failed("write", &self.path))?;
+            write(&mut output, piece).map_err(failed("write", &self.path))?;
         }
         self.gathered_bytes = 0;
-        Ok(self.file.insert(file))
+        Ok(self.output.insert(output))
     }
 
-    fn open(&self) -> io::Result<File> {
+    fn open(&self) -> io::Result<Output> {
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
         match self.opening {
@@ -138,36 +147,18 @@ impl Draft {
             Opening::Anew => options.create(true).truncate(true),
             Opening::Over => options.create(true),
         };
-        options.open(&self.path)
+        let output = Output::new(options.open(&self.path)?);
+        let is_small = self.gathered_bytes < GATHERED_BYTES_MAX;
+        Ok(if is_small || self.is_cached { output } else { output.past_page_cache(&self.path) })
     }
 }
 
-fn write(file: &mut File, piece: Piece) -> io::Result<()> {
+fn write(output: &mut Output, piece: Piece) -> io::Result<()> {
     match piece {
-        Piece::Bytes(bytes) => file.write_all(&bytes),
-        Piece::Zeros(bytes) => {
-            // Beyond what stands there, zeros are a hole; the file's length is set in the end.
-            let written = bytes.min(standing(file)?);
-            io::copy(&mut io::repeat(0).take(written), file)?;
-            skip(file, bytes - written)
-        }
-        Piece::Kept(bytes) => {
-            if standing(file)? < bytes {
-                return Err(io::Error::other("what stood there has gone meanwhile: somebody else writes here"));
-            }
-            skip(file, bytes)
-        }
+        Piece::Bytes(bytes) => output.write(&bytes),
+        Piece::Zeros(bytes) => output.zeros(bytes),
+        Piece::Kept(bytes) => output.keep(bytes),
     }
-}
-
-/// How many bytes stand from here on.
-fn standing(file: &mut File) -> io::Result<u64> {
-    Ok(file.metadata()?.len().saturating_sub(file.stream_position()?))
-}
-
-fn skip(file: &mut File, bytes: u64) -> io::Result<()> {
-    let bytes = i64::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    file.seek(SeekFrom::Current(bytes)).map(drop)
 }
 
 /// Writes a whole small file under a temporary name, syncs it and puts it in place.

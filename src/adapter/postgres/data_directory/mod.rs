@@ -3,6 +3,7 @@
 mod access;
 mod draft;
 mod layout;
+mod output;
 mod possession;
 mod postmaster;
 mod settings;
@@ -29,7 +30,7 @@ use self::writer::RestoredFile;
 use super::OsUser;
 use super::disk::{self, blocking, failed};
 use crate::model::{FileEntry, Incarnation, Tablespace, TimelineId};
-use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreTarget};
+use crate::port::{FileReader, FileWriter, PortError, PortErrorKind, RecoverySettings, RestoreOutline, RestoreTarget};
 
 /// What PostgreSQL does not start without, for servers that keep their configuration elsewhere, as Debian's do.
 const CONFIGURATION: [(&str, &str); 3] = [
@@ -41,6 +42,9 @@ const CONFIGURATION: [(&str, &str); 3] = [
     ("pg_ident.conf", ""),
 ];
 
+/// A page costs recovery about ten times as much to read as a restore to write through the page cache, and a byte of log stands for a byte of
+/// pages or so: what has less log than this share of its files, is written past it.
+const LOG_SHARE_OF_CACHED: u64 = 16;
 const AUTO_CONF: &str = "postgresql.auto.conf";
 
 /// Writes a server into a data directory, and stages its log while it recovers.
@@ -50,7 +54,7 @@ const AUTO_CONF: &str = "postgresql.auto.conf";
 /// - A tablespace goes where [`tablespace`](Self::tablespace) says, else into the sibling directory
 ///   `<data directory>-tablespaces/<oid>`. It is never restored in its old place, which may be in use by the source.
 /// - What belongs to the running source (`postmaster.pid`, replication slots, `pg_wal`, other recoveries) is left out.
-/// - Each file is synced when it is finished. [`commit`](RestoreTarget::commit) syncs the directories and renames
+/// - Large files are written past the page cache, if their file system can and there is little log to replay. Each file is synced when it is finished. [`commit`](RestoreTarget::commit) syncs the directories and renames
 ///   `global/pg_control` in place at last.
 /// - `postgresql.auto.conf` keeps its lines; two blocks are added. One is for the recovery alone. The other detaches the
 ///   server from its source and stays: no archiving, no primary, no synchronous standbys, no workers for subscriptions,
@@ -81,6 +85,8 @@ struct Prepared {
     /// The server over which it is restored.
     standing: Option<Standing>,
     staging: Staging,
+    /// Whether recovery will soon read what is written.
+    is_cached: bool,
     expected: OnceLock<Expected>,
 }
 
@@ -176,10 +182,11 @@ impl DataDirectory {
 
 #[async_trait]
 impl RestoreTarget for DataDirectory {
-    async fn prepare(&self, incarnation: Incarnation, tablespaces: &[Tablespace]) -> Result<(), PortError> {
-        let (layout, owner, ahead) = (self.layout(tablespaces)?, self.owner, self.segments_ahead);
-        let over = self.restores_over.then_some(incarnation);
-        let prepared = blocking(move || Prepared::create(layout, over, owner, ahead)).await?;
+    async fn prepare(&self, outline: &RestoreOutline) -> Result<(), PortError> {
+        let (layout, owner, ahead) = (self.layout(&outline.tablespaces)?, self.owner, self.segments_ahead);
+        let over = self.restores_over.then_some(outline.incarnation);
+        let mut prepared = blocking(move || Prepared::create(layout, over, owner, ahead)).await?;
+        prepared.is_cached = outline.log_bytes > outline.file_bytes / LOG_SHARE_OF_CACHED;
         let twice = || PortError::new(PortErrorKind::Conflict, "the data directory is prepared already");
         self.prepared.set(Arc::new(prepared)).map_err(|_| twice())
     }
@@ -269,18 +276,18 @@ impl Prepared {
                 std::os::unix::fs::symlink(directory, &link).map_err(failed("link", &link))?;
             }
         }
-        Ok(Self { layout, owner, standing, staging, expected: OnceLock::new() })
+        Ok(Self { layout, owner, standing, staging, is_cached: true, expected: OnceLock::new() })
     }
 
     /// A file to be written at `path`.
     async fn draft(self: &Arc<Self>, path: PathBuf, mode: u32) -> Result<Draft, PortError> {
         if self.standing.is_none() {
-            return Ok(Draft::new(path, mode, self.owner, Opening::New));
+            return Ok(Draft::new(path, mode, self.owner, Opening::New).cached(self.is_cached));
         }
         let prepared = Arc::clone(self);
         blocking(move || {
             prepared.standing.as_ref().map_or(Ok(()), |standing| standing.file(&path))?;
-            Ok(Draft::new(path, mode, prepared.owner, Opening::Over))
+            Ok(Draft::new(path, mode, prepared.owner, Opening::Over).cached(prepared.is_cached))
         })
         .await
     }
