@@ -51,6 +51,10 @@ const ROW_BYTES: usize = LANES * 4;
 /// Where the checksum stands in a page (`pd_checksum`), and where the free space ends (`pd_upper`).
 const CHECKSUM_OFFSET: usize = 8;
 const UPPER_OFFSET: usize = 14;
+/// Where the line pointers end (`pd_lower`), which follow the header.
+const LOWER_OFFSET: usize = 12;
+/// Of fewer tuples it is not said that they are alike.
+const TUPLES_MIN: usize = 16;
 /// Where its special space begins (`pd_special`), and behind that its length, with its version in the lower byte (`pd_pagesize_version`).
 const SPECIAL_OFFSET: usize = 16;
 const HEADER_BYTES: usize = 24;
@@ -111,12 +115,50 @@ pub fn is_of_table(page: &[u8]) -> bool {
     length > 0 && special == length
 }
 
+/// How long most tuples of `page` are, in bytes; `None` if it has few, or they are not alike. Line pointers are as in
+/// `src/include/storage/itemid.h`.
+#[must_use]
+pub fn tuple_bytes(page: &[u8]) -> Option<usize> {
+    let lower = usize::from(page.get(LOWER_OFFSET..)?.try_get_u16_le().ok()?);
+    let (pointers, _) = page.get(HEADER_BYTES..lower)?.as_chunks::<4>();
+    let length = |pointer: &[u8; 4]| u32::from_le_bytes(*pointer) >> 17;
+    let usual = pointers.get(pointers.len() / 2).map(length)?;
+    let alike = pointers.iter().filter(|pointer| length(pointer) == usual).count();
+    (pointers.len() >= TUPLES_MIN && alike * 4 >= pointers.len() * 3).then_some(usual as usize)
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const PAGE_BYTES: usize = 8192;
     const BEGIN: Lsn = Lsn::new(0x2_0000_0000);
+
+    /// A page of an index, full of tuples of `bytes` bytes, whose keys count; each is longer than it should be by what `longer` says.
+    pub(in crate::format) fn of_tuples(bytes: usize, longer: impl Fn(usize) -> usize) -> Vec<u8> {
+        let count = (PAGE_BYTES - 40) / (bytes + 4);
+        let mut page = vec![0; PAGE_BYTES];
+        page[LOWER_OFFSET..][..2].copy_from_slice(&u16::try_from(HEADER_BYTES + count * 4).unwrap().to_le_bytes());
+        page[SPECIAL_OFFSET..][..4].copy_from_slice(&[0xF0, 0x1F, 4, 0x20]);
+        for number in 0..count {
+            let at = PAGE_BYTES - 16 - (number + 1) * bytes;
+            let pointer = u32::try_from(at | 1 << 15 | (bytes + longer(number)) << 17).unwrap();
+            page[HEADER_BYTES + number * 4..][..4].copy_from_slice(&pointer.to_le_bytes());
+            page[at + 8..][..8].copy_from_slice(&(number as u64 * 3 + 70_000).to_le_bytes());
+        }
+        page
+    }
+
+    #[test]
+    fn three_of_four_tuples_are_alike() {
+        assert_eq!(tuple_bytes(&of_tuples(16, |_| 0)), Some(16));
+        assert_eq!(tuple_bytes(&of_tuples(40, |number| usize::from(number % 5 == 0) * 8)), Some(40));
+        assert_eq!(tuple_bytes(&of_tuples(40, |number| number % 3 * 8)), None);
+        assert_eq!(tuple_bytes(&of_tuples(800, |_| 0)), None, "few");
+        for page in [&[][..], &[0; 12], &[0xFF; 100], &[0; PAGE_BYTES]] {
+            assert_eq!(tuple_bytes(page), None);
+        }
+    }
 
     /// A page with content that was written at `lsn`, and has the right checksum.
     fn page(block: u32, lsn: u64) -> Vec<u8> {

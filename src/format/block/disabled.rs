@@ -1,6 +1,6 @@
 //! A build without Zstandard.
 
-use super::BlockError;
+use super::{BlockError, Codec};
 
 /// How blocks are compressed: not at all, in a build without the feature `zstd`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Compression {
         Self
     }
 
-    pub(super) fn compress(self, _plain: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn compress(self, _plain: &[u8]) -> Option<(Codec, Vec<u8>)> {
         None
     }
 }
@@ -35,6 +35,6 @@ pub(super) fn decompress_into(_stored: &[u8], _plain_bytes: usize, _plain: &mut 
     Err(BlockError::ZstdMissing)
 }
 
-pub(super) fn decompress(_stored: &[u8], _plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
-    Err(BlockError::ZstdMissing)
+pub(super) fn decompress_differences_into(stored: &[u8], bytes: usize, plain: &mut Vec<u8>) -> Result<(), BlockError> {
+    decompress_into(stored, bytes, plain)
 }

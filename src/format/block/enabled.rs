@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use ::zstd::bulk::{Compressor, Decompressor};
 use ::zstd::zstd_safe::CParameter;
 
-use super::BlockError;
+use super::deltas::Stride;
+use super::{BlockError, Codec};
 use crate::format::page::is_of_table;
 
 thread_local! {
@@ -36,6 +37,8 @@ type Method = (i32, &'static [CParameter]);
 
 /// What is alike in tables is long.
 const TABLE: Method = (1, &[]);
+/// And so it is in differences of tuples.
+const DIFFERENCES: Method = TABLE;
 /// Entries of indexes are short. What is alike lies near, so smaller tables find as much, and stay in a core's cache.
 const INDEX: Method = (3, &[CParameter::WindowLog(20), CParameter::HashLog(14), CParameter::ChainLog(14)]);
 /// Records of log are alike, but short: matches of 5 bytes count, where level 1 looks for 7.
@@ -66,30 +69,48 @@ impl Compression {
         Self { choice: Choice::Log }
     }
 
-    pub(super) fn compress(self, plain: &[u8]) -> Option<Vec<u8>> {
-        let method = self.method(plain)?;
-        COMPRESSORS.with_borrow_mut(|kept| {
-            if let Some((_, compressor)) = kept.iter_mut().find(|(known, _)| *known == method) {
-                return compressor.compress(plain).ok();
-            }
-            // A failure of the compressor costs only space: the block is stored as it is.
-            let mut compressor = compressor(method)?;
-            let compressed = compressor.compress(plain).ok();
-            kept.truncate(COMPRESSORS_MAX - 1);
-            kept.insert(0, (method, compressor));
-            compressed
-        })
+    /// `None` if it cannot: that costs only space.
+    pub(super) fn compress(self, plain: &[u8]) -> Option<(Codec, Vec<u8>)> {
+        let (method, stride) = self.method(plain)?;
+        let Some(stride) = stride else { return Some((Codec::Zstd, compress(plain, method)?)) };
+        let mut compressed = compress(&stride.differences(plain), method)?;
+        compressed.insert(0, stride.as_u8());
+        Some((Codec::ZstdOfDifferences, compressed))
     }
 
-    fn method(self, plain: &[u8]) -> Option<Method> {
+    /// How, and whether the differences are what is compressed.
+    fn method(self, plain: &[u8]) -> Option<(Method, Option<Stride>)> {
         match self.choice {
             Choice::None => None,
-            Choice::Level(level) => Some((level, &[])),
-            Choice::Pages if is_of_table(plain) => Some(TABLE),
-            Choice::Pages => Some(INDEX),
-            Choice::Log => Some(LOG),
+            Choice::Level(level) => Some(((level, &[]), None)),
+            Choice::Log => Some((LOG, None)),
+            Choice::Pages if is_of_table(plain) => Some((TABLE, None)),
+            Choice::Pages => match stride_that_saves(plain) {
+                Some(stride) => Some((DIFFERENCES, Some(stride))),
+                None => Some((INDEX, None)),
+            },
         }
     }
+}
+
+/// Whether differences take less, is tried with one page.
+fn stride_that_saves(plain: &[u8]) -> Option<Stride> {
+    let (stride, page) = Stride::of(plain)?;
+    let differences = compress(&stride.differences(page), DIFFERENCES)?;
+    (differences.len() < compress(page, INDEX)?.len()).then_some(stride)
+}
+
+fn compress(plain: &[u8], method: Method) -> Option<Vec<u8>> {
+    COMPRESSORS.with_borrow_mut(|kept| {
+        if let Some((_, compressor)) = kept.iter_mut().find(|(known, _)| *known == method) {
+            return compressor.compress(plain).ok();
+        }
+        let mut compressor = compressor(method)?;
+        let compressed = compressor.compress(plain).ok();
+        kept.truncate(COMPRESSORS_MAX - 1);
+        kept.insert(0, (method, compressor));
+        compressed
+    })
 }
 
 fn compressor((level, parameters): Method) -> Option<Compressor<'static>> {
@@ -102,11 +123,6 @@ impl Default for Compression {
     fn default() -> Self {
         Self::pages()
     }
-}
-
-pub(super) fn decompress(stored: &[u8], plain_bytes: usize) -> Result<Vec<u8>, BlockError> {
-    let mut plain = Vec::new();
-    decompress_into(stored, plain_bytes, &mut plain).map(|()| plain)
 }
 
 /// Decompresses into `plain`, which is empty, as much as should be there at most.
@@ -122,25 +138,73 @@ pub(super) fn decompress_into(stored: &[u8], plain_bytes: usize, plain: &mut Vec
     decompressed.map(drop).map_err(|_| BlockError::Corrupt { bytes: plain_bytes as u64 })
 }
 
+/// The same of what is stored as differences.
+pub(super) fn decompress_differences_into(
+    stored: &[u8],
+    plain_bytes: usize,
+    plain: &mut Vec<u8>,
+) -> Result<(), BlockError> {
+    let corrupt = || BlockError::Corrupt { bytes: plain_bytes as u64 };
+    let (stride, frame) = stored.split_first().ok_or_else(corrupt)?;
+    let stride = Stride::new(*stride).ok_or_else(corrupt)?;
+    decompress_into(frame, plain_bytes, plain)?;
+    stride.undo(plain);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::page::tests::of_tuples;
 
     #[test]
     fn tables_and_indexes_are_compressed_differently() {
         let page = |special: u16| [&[0; 16][..], &special.to_le_bytes(), &[4, 32], &[0; 100]].concat();
-        assert_eq!(Compression::pages().method(&page(8192)), Some(TABLE));
-        assert_eq!(Compression::pages().method(&page(8176)), Some(INDEX));
-        assert_eq!(Compression::log().method(&page(8192)), Some(LOG));
+        assert_eq!(Compression::pages().method(&page(8192)), Some((TABLE, None)));
+        assert_eq!(Compression::pages().method(&page(8176)), Some((INDEX, None)));
+        assert_eq!(Compression::log().method(&page(8192)), Some((LOG, None)));
         assert_eq!(Compression::none().method(&page(8192)), None);
+    }
+
+    #[test]
+    fn differences_are_compressed_where_that_saves() {
+        let counting = of_tuples(16, |_| 0);
+        let (codec, compressed) = Compression::pages().compress(&counting).unwrap();
+        assert_eq!((codec, compressed[0]), (Codec::ZstdOfDifferences, 16));
+        assert!(compressed.len() * 4 < compress(&counting, INDEX).unwrap().len());
+        let mut plain = Vec::new();
+        decompress_differences_into(&compressed, counting.len(), &mut plain).unwrap();
+        assert_eq!(plain, counting);
+        // Each digit takes four bits, and what is left of one without another more.
+        let (mut digits, mut state) = (of_tuples(48, |_| 0), 1u32);
+        for byte in &mut digits[24 + 156 * 4..] {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = b"0123456789abcdef"[(state >> 28) as usize];
+        }
+        assert_eq!(Compression::pages().compress(&digits).unwrap().0, Codec::Zstd);
+    }
+
+    #[test]
+    fn differences_that_are_damaged_are_noticed() {
+        let frame = compress(&[0; 100], TABLE).unwrap();
+        let stored = |stride: u8| [&[stride][..], &frame].concat();
+        let decompressed =
+            |stored: &[u8], bytes| super::super::decode_into(Codec::ZstdOfDifferences, bytes, stored, &mut Vec::new());
+        for stride in [1, 100, 101, 255] {
+            assert_eq!(decompressed(&stored(stride), 100), Ok(()));
+        }
+        let corrupt = Err(BlockError::Corrupt { bytes: 100 });
+        for stored in [&[][..], &[8], &stored(0), &stored(8)[..9], &[8, 1, 2, 3]] {
+            assert_eq!(decompressed(stored, 100), corrupt, "{stored:?}");
+        }
     }
 
     #[test]
     fn a_thread_keeps_few_compressors() {
         let plain = [7; 1000];
-        let sizes: Vec<_> = (1..=19).map(|level| Compression::zstd(level).compress(&plain).unwrap().len()).collect();
+        let sizes: Vec<_> = (1..=19).map(|level| Compression::zstd(level).compress(&plain).unwrap().1.len()).collect();
         assert!(sizes.iter().all(|bytes| *bytes < 100), "{sizes:?}");
-        assert!(Compression::log().compress(&plain).unwrap().len() < 100);
+        assert!(Compression::log().compress(&plain).unwrap().1.len() < 100);
         COMPRESSORS.with_borrow(|kept| {
             let levels: Vec<_> = kept.iter().map(|(method, _)| *method).collect();
             assert_eq!(levels, [LOG, (19, &[][..]), (18, &[])], "the latest ones");

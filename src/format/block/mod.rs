@@ -3,6 +3,8 @@
 //! A block can be read without any other. Its codec, its length and its length as stored stand beside it, in a manifest or a
 //! block header, so the bytes carry nothing else.
 
+#[cfg(feature = "zstd")]
+mod deltas;
 #[cfg_attr(feature = "zstd", path = "enabled.rs")]
 #[cfg_attr(not(feature = "zstd"), path = "disabled.rs")]
 mod zstd;
@@ -10,7 +12,7 @@ mod zstd;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use zstd::Compression;
+pub use self::zstd::Compression;
 
 /// The longest block, in bytes before compression.
 pub const BLOCK_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +26,8 @@ pub enum Codec {
     Stored,
     /// As one Zstandard frame (RFC 8878).
     Zstd,
+    /// As a byte `s`, and one Zstandard frame of what is left of each byte without the one `s` before it in its page.
+    ZstdOfDifferences,
 }
 
 impl From<Codec> for u8 {
@@ -31,6 +35,7 @@ impl From<Codec> for u8 {
         match codec {
             Codec::Stored => 0,
             Codec::Zstd => 1,
+            Codec::ZstdOfDifferences => 2,
         }
     }
 }
@@ -42,6 +47,7 @@ impl TryFrom<u8> for Codec {
         match codec {
             0 => Ok(Self::Stored),
             1 => Ok(Self::Zstd),
+            2 => Ok(Self::ZstdOfDifferences),
             _ => Err(BlockError::UnknownCodec { codec }),
         }
     }
@@ -92,9 +98,9 @@ pub struct EncodedBlock {
 /// [`BlockError::TooLong`] beyond [`BLOCK_BYTES_MAX`].
 pub fn encode(plain: Bytes, compression: Compression) -> Result<EncodedBlock, BlockError> {
     let plain_bytes = checked_length(plain.len() as u64)?;
-    let compressed = compression.compress(&plain).filter(|compressed| compressed.len() < plain.len());
+    let compressed = compression.compress(&plain).filter(|(_, compressed)| compressed.len() < plain.len());
     let (codec, stored) = match compressed {
-        Some(compressed) => (Codec::Zstd, compressed.into()),
+        Some((codec, compressed)) => (codec, compressed.into()),
         None => (Codec::Stored, plain),
     };
     Ok(EncodedBlock { codec, plain_bytes, stored })
@@ -105,12 +111,12 @@ pub fn encode(plain: Bytes, compression: Compression) -> Result<EncodedBlock, Bl
 /// # Errors
 /// If `stored` does not decompress to exactly `plain_bytes` bytes, or this build cannot tell.
 pub fn decode(codec: Codec, plain_bytes: u64, stored: Bytes) -> Result<Bytes, BlockError> {
-    let length = checked_length(plain_bytes)? as usize;
-    let plain = match codec {
-        Codec::Stored => stored,
-        Codec::Zstd => zstd::decompress(&stored, length)?.into(),
-    };
-    if plain.len() == length { Ok(plain) } else { Err(BlockError::Corrupt { bytes: plain_bytes }) }
+    checked_length(plain_bytes)?;
+    if codec == Codec::Stored && stored.len() as u64 == plain_bytes {
+        return Ok(stored);
+    }
+    let mut plain = Vec::new();
+    decode_into(codec, plain_bytes, &stored, &mut plain).map(|()| plain.into())
 }
 
 /// The same, into `plain` in place of what is in it: for memory that is used again and again.
@@ -123,6 +129,7 @@ pub fn decode_into(codec: Codec, plain_bytes: u64, stored: &[u8], plain: &mut Ve
     match codec {
         Codec::Stored => plain.extend_from_slice(stored),
         Codec::Zstd => zstd::decompress_into(stored, length, plain)?,
+        Codec::ZstdOfDifferences => zstd::decompress_differences_into(stored, length, plain)?,
     }
     if plain.len() == length { Ok(()) } else { Err(BlockError::Corrupt { bytes: plain_bytes }) }
 }
