@@ -1,9 +1,11 @@
 //! Restoring files: what the manifest lists, from packs to the target.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::channel::mpsc::{self, Receiver};
+use futures::future::Either;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt, future};
 
@@ -46,17 +48,19 @@ impl FileRestore {
         for file in &group.files {
             fates.push(self.fates.of(file).await?);
         }
-        // Both go on while either waits. What is fetched in vain, when writing has failed, finds nobody to take it.
         let (sender, mut fetched) = mpsc::channel(EXTENTS_AHEAD);
-        let fetching = self.fetch(&group, &fates).map(Ok).forward(sender);
-        let writing = async {
+        let fetching = pin!(self.fetch(&group, &fates).map(Ok).forward(sender));
+        let writing = pin!(async {
             for (file, fates) in group.files.iter().zip(&fates) {
                 self.write(file, fates, &mut fetched).await?;
             }
-            drop(fetched);
             Ok(())
-        };
-        future::join(fetching, writing).await.1
+        });
+        // Both go on while either waits; whatever ends the writing ends all.
+        match future::select(writing, fetching).await {
+            Either::Left((written, _)) => written,
+            Either::Right((_, writing)) => writing.await,
+        }
     }
 
     async fn write(&self, file: &ManifestFile, fates: &[Fate], fetched: &mut Receiver<Result<Bytes>>) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Differences between the tuples of a page, which compress better than the tuples.
 //!
-//! The tuples of a B-tree lie next to each other, mostly of one length: with their keys in order, and often with the places that these
-//! point to. So a byte is much like that which stands a tuple's length before it. What is left when the one is subtracted from the other, is mostly
-//! zeros: an index of a column that counts takes a seventeenth of what it takes as it is.
+//! The tuples of an index lie next to each other, mostly of one length; those of a B-tree with their keys in order, and often with the
+//! places that these point to. So a byte is much like that which stands a tuple's length before it. What is left when the one is
+//! subtracted from the other, is mostly zeros: an index of a column that counts takes a fifteenth of what it takes as it is.
 
 use std::num::NonZeroU8;
 
