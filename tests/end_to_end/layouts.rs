@@ -47,7 +47,6 @@ async fn a_server_that_its_group_may_read() {
         } else {
             stand.snapshot().await
         };
-        stand.client().await.batch_execute("SELECT pg_logical_emit_message(true, '', '')").await.unwrap();
         stand.wait_all_archived().await;
         let restored = stand.restore(&RestoreRequest::new(Target::Latest)).await;
         let client = restored.client().await;

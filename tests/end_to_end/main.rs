@@ -4,6 +4,7 @@
 mod churn;
 mod databases;
 mod delta;
+mod full_disk;
 mod instants;
 mod kills;
 mod layouts;
