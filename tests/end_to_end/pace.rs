@@ -49,5 +49,5 @@ async fn a_snapshot_that_is_held_back_leaves_its_thread_to_others() {
     };
     let due = Duration::from_secs_f64(snapshot.logical_bytes as f64 / f64::from(BYTES_PER_SECOND));
     assert!(begun.elapsed() > due * 4 / 5, "{} bytes in {:?}", snapshot.logical_bytes, begun.elapsed());
-    assert!(others > 100, "only {others} jobs were done in {:?}", begun.elapsed());
+    assert!(others > 50, "only {others} jobs were done in {:?}", begun.elapsed());
 }
