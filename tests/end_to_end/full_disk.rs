@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitr::adapter::postgres::{DataDirectory, InitOptions};
-use pitr::adapter::{KeyFile, LocalStorage, system};
-use pitr::engine::{ErrorKind, Repository, Restore};
+use pitr::adapter::system;
+use pitr::engine::{ErrorKind, Restore};
 use pitr::plan::{RestoreRequest, Target, plan_restore};
 
-use super::stand::{Stand, succeed};
+use super::stand::{Stand, server_in, succeed};
 
 const WORK: &str = "PITR_TEST_FULL_DISK";
 
@@ -35,9 +35,7 @@ async fn a_restore_that_finds_no_room_ends() {
 async fn restoring_process() {
     let scratch = std::env::var(WORK).expect("only a child process runs this");
     let scratch = Path::new(&scratch);
-    let storage = Arc::new(LocalStorage::open(scratch.join("repository"), system().executor).await.unwrap());
-    let key = Arc::new(KeyFile::open(scratch.join("key"), system().entropy).unwrap());
-    let server = Repository::new(storage, key, system()).server(&"bank".parse().unwrap()).await.unwrap();
+    let server = server_in(scratch, system()).await;
     let catalog = server.inventory().await.unwrap().catalog;
     let plan = plan_restore(&catalog, &RestoreRequest::new(Target::Latest)).unwrap();
     let restore = Restore::new(&server, plan, Arc::new(DataDirectory::new(scratch.join("no-room"))));

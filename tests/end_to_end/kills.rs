@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitr::adapter::postgres::{Config, InitOptions, PostgresServer, StopMode};
-use pitr::adapter::{KeyFile, LocalStorage, system};
-use pitr::engine::{ArchiveSettings, Archiver, Repository};
+use pitr::adapter::system;
+use pitr::engine::{ArchiveSettings, Archiver};
 use pitr::model::Catalog;
 use pitr::plan::{RestoreRequest, Target};
 
 use super::ledger::{self, Load};
 use super::random::Random;
-use super::stand::Stand;
+use super::stand::{Stand, server_in};
 
 const KILLS: usize = 10;
 /// Tells the child process where to work: set, `archiver_process` is one.
@@ -90,9 +90,7 @@ async fn archiver_process() {
     let scratch = std::env::var(WORK).expect("only a child process runs this");
     let config: Config = std::env::var("PITR_TEST_URL").unwrap().parse().unwrap();
     let scratch = Path::new(&scratch);
-    let storage = Arc::new(LocalStorage::open(scratch.join("repository"), system().executor).await.unwrap());
-    let key = Arc::new(KeyFile::open(scratch.join("key"), system().entropy).unwrap());
-    let server = Repository::new(storage, key, system()).server(&"bank".parse().unwrap()).await.unwrap();
+    let server = server_in(scratch, system()).await;
     let source = Arc::new(PostgresServer::new(config, "pitr".parse().unwrap()));
     let settings = ArchiveSettings::default().cadence(Duration::from_millis(100)).bytes_max(256 << 10);
     let archiver = Archiver::new(&server, source).settings(settings);

@@ -6,20 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pitr::adapter::postgres::{DataDirectorySource, InitOptions, SnapshotSettings};
-use pitr::adapter::{KeyFile, ThreadPool, system};
-use pitr::engine::{Repository, ServerRepository, Snapshotter};
+use pitr::adapter::{ThreadPool, system};
+use pitr::engine::Snapshotter;
 use pitr::port::{Environment, Executor, ExecutorExt};
 
-use super::stand::Stand;
+use super::stand::{Stand, server_in};
 
 const BYTES_PER_SECOND: u32 = 10 << 20;
-
-/// The server of `stand`, of which everything is done by `executor`.
-async fn with(stand: &Stand, executor: Arc<dyn Executor>) -> ServerRepository {
-    let key = KeyFile::open(stand.scratch.path().join("key"), system().entropy).unwrap();
-    let environment = Environment::new(system().clock, system().entropy, executor);
-    Repository::new(Arc::clone(&stand.storage), Arc::new(key), environment).server(stand.server.name()).await.unwrap()
-}
 
 fn held_back(stand: &Stand) -> DataDirectorySource {
     let mut settings = SnapshotSettings::default();
@@ -32,7 +25,8 @@ async fn a_snapshot_that_is_held_back_leaves_its_thread_to_others() {
     let mut stand = Stand::new(15, &InitOptions::default()).await;
     stand.archive();
     let executor: Arc<dyn Executor> = Arc::new(ThreadPool::new(NonZeroUsize::MIN));
-    let server = with(&stand, Arc::clone(&executor)).await;
+    let environment = Environment::new(system().clock, system().entropy, Arc::clone(&executor));
+    let server = server_in(stand.scratch.path(), environment).await;
     let begun = Instant::now();
     let snapshotter = Snapshotter::new(&server, Arc::new(held_back(&stand)));
     let mut snapshot = pin!(snapshotter.take());

@@ -19,7 +19,7 @@ use pitr::engine::{
 };
 use pitr::model::{Catalog, Lsn, ObjectKey, PostgresMajor, ServerSpec, Snapshot, SnapshotId, Timestamp};
 use pitr::plan::{RestorePlan, RestoreRequest, plan_restore};
-use pitr::port::{SnapshotSource, Storage};
+use pitr::port::{Environment, SnapshotSource, Storage};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -294,6 +294,14 @@ pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// The server of the stand in `scratch`, as another process or with another environment has it.
+pub(crate) async fn server_in(scratch: &Path, environment: Environment) -> ServerRepository {
+    let storage = LocalStorage::open(scratch.join("repository"), Arc::clone(&environment.executor)).await.unwrap();
+    let key = KeyFile::open(scratch.join("key"), Arc::clone(&environment.entropy)).unwrap();
+    let repository = Repository::new(Arc::new(storage), Arc::new(key), environment);
+    repository.server(&"bank".parse().unwrap()).await.unwrap()
 }
 
 /// Where the server's log ends, and what its clock says then.

@@ -31,20 +31,13 @@ impl Access {
         }
     }
 
-    fn like(directory: u32) -> Self {
+    /// What a directory of this mode grants.
+    pub(super) fn like(directory: u32) -> Self {
         let Self { directory: own, file } = Self::OWNER;
         Self { directory: own | directory & GROUP_MAY_LIST, file: file | directory & GROUP_MAY_READ }
     }
 
-    pub(super) fn grant_directory(self, path: &Path) -> Result<(), PortError> {
-        grant(path, self.directory)
+    pub(super) fn grant(self, file: &Path) -> Result<(), PortError> {
+        fs::set_permissions(file, Permissions::from_mode(self.file)).map_err(failed("set mode of", file))
     }
-
-    pub(super) fn grant_file(self, path: &Path) -> Result<(), PortError> {
-        grant(path, self.file)
-    }
-}
-
-fn grant(path: &Path, mode: u32) -> Result<(), PortError> {
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("set mode of", path))
 }

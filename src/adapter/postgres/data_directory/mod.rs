@@ -194,7 +194,7 @@ impl RestoreTarget for DataDirectory {
     async fn directory(&self, entry: &FileEntry) -> Result<(), PortError> {
         let prepared = self.prepared()?;
         let Place::At(path) = prepared.layout.place(&entry.path)? else { return Ok(()) };
-        let (mode, prepared) = (0o700 | entry.mode & 0o050, Arc::clone(prepared));
+        let (mode, prepared) = (Access::like(entry.mode).directory, Arc::clone(prepared));
         blocking(move || {
             prepared.standing.as_ref().map_or(Ok(()), |standing| standing.directory(&path))?;
             disk::make_directory(&path, mode, prepared.owner)
@@ -299,9 +299,8 @@ impl Prepared {
         self.standing.as_ref().map_or(Ok(()), |standing| standing.remove_rest(&self.layout))?;
         let access = Access::of(root)?;
         let expected = self.staging.expect(recovery, access)?;
-        disk::make_directory(&root.join(LOG), access.directory, self.owner)?;
-        self.configure(recovery, access)?;
         self.grant(access)?;
+        self.configure(recovery, access)?;
         self.layout.directories().try_for_each(disk::sync_directories)?;
         // Performed last: what was aborted before cannot be started.
         disk::rename(&waiting, &control)?;
@@ -311,10 +310,11 @@ impl Prepared {
         self.expected.set(expected).map_err(|_| twice())
     }
 
-    /// To directories that were made before it was known who may read them.
+    /// To the directories that no entry is of; most were made before it was known who may read them.
     fn grant(&self, access: Access) -> Result<(), PortError> {
-        access.grant_directory(&self.layout.root.join("pg_tblspc"))?;
-        self.layout.directories().try_for_each(|directory| access.grant_directory(directory))
+        let own = [LOG, "pg_tblspc"].map(|name| self.layout.root.join(name));
+        let mut directories = own.iter().map(PathBuf::as_path).chain(self.layout.directories());
+        directories.try_for_each(|directory| disk::make_directory(directory, access.directory, self.owner))
     }
 
     fn configure(&self, recovery: &RecoverySettings, access: Access) -> Result<(), PortError> {

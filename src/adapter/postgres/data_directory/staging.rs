@@ -90,7 +90,7 @@ impl Staging {
             replace_file(&self.directory.join(name), content.as_bytes(), Access::OWNER.file, self.owner)?;
         }
         let histories = disk::list(&self.directory.join("history"))?;
-        histories.iter().try_for_each(|history| access.grant_file(history))?;
+        histories.iter().try_for_each(|history| access.grant(history))?;
         Ok(Expected { names, segment_size: recovery.segment_size, access })
     }
 
