@@ -6,7 +6,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use pitr::format::block::{self, Compression};
 use pitr::format::history;
+use pitr::format::log::LOG_BLOCK_BYTES;
 use pitr::format::wal::{WalDecoder, WalError, WalErrorKind, WalIdentity, WalRecord, WalRecordDetail};
 use pitr::format::wal_name::WalFileName;
 use pitr::model::{
@@ -105,7 +107,21 @@ impl Log {
         };
         let incarnation = Incarnation::new(system_id(server), PostgresMajor::new(major).unwrap());
         let identity = WalIdentity::new(incarnation, size, history);
-        Self { identity, start: first.start(size), bytes: segments.iter().flat_map(read).collect() }
+        let log = Self { identity, start: first.start(size), bytes: segments.iter().flat_map(read).collect() };
+        let (smaller, small) = (log.stored(Compression::log()), log.stored(Compression::zstd(3)));
+        assert!(smaller * 4 < small * 3, "differences of records took {smaller} bytes, the log itself {small}");
+        log
+    }
+
+    /// How many bytes it takes as a repository stores it, from some place on; it is all there again.
+    fn stored(&self, compression: Compression) -> usize {
+        let stored = self.bytes[20_001..].chunks(LOG_BLOCK_BYTES).map(|plain| {
+            let block = block::encode(plain.to_vec().into(), compression).unwrap();
+            let decoded = block::decode(block.codec, block.plain_bytes.into(), block.stored.clone()).unwrap();
+            assert!(decoded == plain);
+            block.stored.len()
+        });
+        stored.sum()
     }
 
     fn from(&self, lsn: Lsn) -> &[u8] {

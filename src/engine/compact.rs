@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::decoding::{self, Decoding};
 use super::error::{Context, Error, ErrorKind, Result};
+use super::index_builder::Passed;
 use super::inventory::{Inventory, Unreadable, blame};
 use super::log_builder::{Knowledge, LogBuilder, LogFormat};
 use super::log_stream::{self, LogStream};
@@ -243,10 +244,10 @@ impl Run<'_> {
             let key = log.key();
             let mut stream = LogStream::open(server, log).await?;
             while let Some(bytes) = stream.next().await? {
-                let mut records = Vec::new();
-                let fed = decoder.feed(&bytes, |record| records.push(record));
+                let mut passed = Passed::default();
+                let fed = decoder.feed(&bytes, |record| passed.add(record));
                 fed.map_err(|error| Error::corrupt(&key, error))?;
-                builder.push(&bytes, records);
+                builder.push(&bytes, passed);
             }
             stream.finish()?;
         }

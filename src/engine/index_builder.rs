@@ -12,6 +12,27 @@ const SPACING_BYTES: u64 = 1 << 20;
 /// A log backup is cut before its index outgrows what a reader accepts.
 const RESTORE_POINTS_MAX: usize = 10_000;
 
+/// Records that passed.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// Those that tell something: one in many.
+    telling: Vec<WalRecord>,
+    others: u64,
+}
+
+impl Passed {
+    pub(super) fn add(&mut self, record: WalRecord) {
+        match record.detail {
+            WalRecordDetail::Other => self.others += 1,
+            _ => self.telling.push(record),
+        }
+    }
+
+    pub(super) fn telling(&self) -> &[WalRecord] {
+        &self.telling
+    }
+}
+
 /// Builds the commit index of one log backup.
 #[derive(Debug, Default)]
 pub(super) struct IndexBuilder {
@@ -21,7 +42,13 @@ pub(super) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Takes note of a record that ends in the log backup.
+    /// Takes note of records that end in the log backup.
+    pub(super) fn add_all(&mut self, passed: Passed) {
+        self.records += passed.others;
+        passed.telling.into_iter().for_each(|record| self.add(record));
+    }
+
+    /// Takes note of the next one.
     pub(super) fn add(&mut self, record: WalRecord) {
         self.records += 1;
         match record.detail {

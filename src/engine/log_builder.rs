@@ -5,12 +5,12 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 
 use super::error::{Context, Error, ErrorKind, Result};
-use super::index_builder::IndexBuilder;
+use super::index_builder::{IndexBuilder, Passed};
 use super::log_stream;
 use super::repository::ServerRepository;
 use crate::format::block::{self, BlockError, Compression, EncodedBlock};
 use crate::format::log::{self, LOG_BLOCK_BYTES, LogFooter};
-use crate::format::wal::{WalDecoder, WalRecord};
+use crate::format::wal::WalDecoder;
 use crate::model::{Incarnation, LogBackup, Lsn, ObjectKey, SegmentSize, TimelineId, Timestamp, WalRange};
 use crate::port::{ExecutorExt, PortError, PutMode};
 
@@ -62,7 +62,7 @@ impl LogBuilder {
     }
 
     /// Takes log, and the records that end in it.
-    pub(super) fn push(&mut self, mut bytes: &[u8], records: Vec<WalRecord>) {
+    pub(super) fn push(&mut self, mut bytes: &[u8], passed: Passed) {
         self.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
             let (part, rest) = bytes.split_at(bytes.len().min(LOG_BLOCK_BYTES - self.block.len()));
@@ -70,9 +70,10 @@ impl LogBuilder {
             bytes = rest;
             if self.block.len() == LOG_BLOCK_BYTES {
                 self.compress();
+                self.block.reserve(LOG_BLOCK_BYTES);
             }
         }
-        records.into_iter().for_each(|record| self.index.add(record));
+        self.index.add_all(passed);
     }
 
     fn compress(&mut self) {

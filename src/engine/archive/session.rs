@@ -10,6 +10,7 @@ use futures::{FutureExt, select_biased};
 use super::position::Position;
 use super::{ArchiveEvent, ArchiveSettings};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
+use crate::engine::index_builder::Passed;
 use crate::engine::log_builder::{Knowledge, LogBuilder, LogFormat};
 use crate::engine::repository::ServerRepository;
 use crate::format::wal::{WalDecoder, WalRecord, WalRecordDetail};
@@ -140,11 +141,11 @@ impl Session {
         match event {
             WalEvent::Data { start, bytes } => {
                 self.expect(start)?;
-                let mut records = Vec::new();
-                let fed = self.decoder.feed(&bytes, |record| records.push(record));
+                let mut passed = Passed::default();
+                let fed = self.decoder.feed(&bytes, |record| passed.add(record));
                 fed.map_err(|error| Error::corrupt("the server's log", error))?;
-                self.knowledge = Knowledge::of(&self.decoder, self.still_complete_through(&records));
-                self.pending.push(&bytes, records);
+                self.knowledge = Knowledge::of(&self.decoder, self.still_complete_through(passed.telling()));
+                self.pending.push(&bytes, passed);
             }
             WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end() => {
                 // The latest observation, not the greatest time: a clock that was set back may be right.

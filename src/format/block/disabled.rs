@@ -38,3 +38,7 @@ pub(super) fn decompress_into(_stored: &[u8], _plain_bytes: usize, _plain: &mut 
 pub(super) fn decompress_differences_into(stored: &[u8], bytes: usize, plain: &mut Vec<u8>) -> Result<(), BlockError> {
     decompress_into(stored, bytes, plain)
 }
+
+pub(super) fn decompress_records_into(stored: &[u8], bytes: usize, plain: &mut Vec<u8>) -> Result<(), BlockError> {
+    decompress_into(stored, bytes, plain)
+}

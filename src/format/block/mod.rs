@@ -28,6 +28,8 @@ pub enum Codec {
     Zstd,
     /// As a byte `s`, and one Zstandard frame of what is left of each byte without the one `s` before it in its page.
     ZstdOfDifferences,
+    /// As the place of the first page, and one Zstandard frame of what is left of records of log without what is like in others.
+    ZstdOfRecords,
 }
 
 impl From<Codec> for u8 {
@@ -36,6 +38,7 @@ impl From<Codec> for u8 {
             Codec::Stored => 0,
             Codec::Zstd => 1,
             Codec::ZstdOfDifferences => 2,
+            Codec::ZstdOfRecords => 3,
         }
     }
 }
@@ -48,6 +51,7 @@ impl TryFrom<u8> for Codec {
             0 => Ok(Self::Stored),
             1 => Ok(Self::Zstd),
             2 => Ok(Self::ZstdOfDifferences),
+            3 => Ok(Self::ZstdOfRecords),
             _ => Err(BlockError::UnknownCodec { codec }),
         }
     }
@@ -130,6 +134,7 @@ pub fn decode_into(codec: Codec, plain_bytes: u64, stored: &[u8], plain: &mut Ve
         Codec::Stored => plain.extend_from_slice(stored),
         Codec::Zstd => zstd::decompress_into(stored, length, plain)?,
         Codec::ZstdOfDifferences => zstd::decompress_differences_into(stored, length, plain)?,
+        Codec::ZstdOfRecords => zstd::decompress_records_into(stored, length, plain)?,
     }
     if plain.len() == length { Ok(()) } else { Err(BlockError::Corrupt { bytes: plain_bytes }) }
 }

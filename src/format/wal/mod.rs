@@ -37,6 +37,8 @@
 
 mod decoder;
 mod detail;
+#[cfg(any(feature = "zstd", test))]
+pub(in crate::format) mod differences;
 mod error;
 mod fields;
 mod gather;

@@ -12,7 +12,7 @@ use super::fields::Fields;
 pub(super) const PAGE_BYTES: u64 = 8192;
 /// The header of a segment's first page; the others leave out what follows the first 24 bytes.
 pub(super) const LONG_HEADER_BYTES: usize = 40;
-const SHORT_HEADER_BYTES: usize = 24;
+pub(super) const SHORT_HEADER_BYTES: usize = 24;
 
 /// Whose log it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,11 +56,11 @@ fn magic_of(major: PostgresMajor) -> u16 {
 /// `XLP_FIRST_IS_CONTRECORD`: the page begins with the rest of a record.
 const CONTINUES: u16 = 0x0001;
 /// `XLP_LONG_HEADER`: the page is the first of its segment.
-const LONG: u16 = 0x0002;
+pub(super) const LONG: u16 = 0x0002;
 /// `XLP_FIRST_IS_OVERWRITE_CONTRECORD`: the page begins with a record where the rest of a lost one should be.
 const OVERWRITES: u16 = 0x0008;
 /// `XLP_ALL_FLAGS`; `0x0004` is `XLP_BKP_REMOVABLE`, which means nothing to anyone.
-const ALL_FLAGS: u16 = 0x000F;
+pub(super) const ALL_FLAGS: u16 = 0x000F;
 
 /// How a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -161,7 +161,7 @@ pub(super) const ALIGNMENT: u64 = 8;
 pub(super) const RECORD_HEADER_BYTES: usize = 24;
 const SHORTEST: u32 = 24;
 /// The part of the header that the checksum covers: all but itself.
-const CHECKED_BYTES: usize = 20;
+pub(super) const CHECKED_BYTES: usize = 20;
 
 /// The header of a record.
 #[derive(Clone, Copy, Debug)]

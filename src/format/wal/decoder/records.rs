@@ -98,8 +98,8 @@ impl WalDecoder {
         if partial.is_switch() || padding.iter().any(|byte| *byte != 0) {
             return None;
         }
-        let record =
-            partial.finish(self.position.saturating_add(aligned)).and_then(|record| self.check_lost(record)).ok()?;
+        let record = partial.finish(self.position.saturating_add(aligned)).ok()?;
+        self.check_lost(&record).ok()?;
         Some((record, after))
     }
 
@@ -223,8 +223,10 @@ impl WalDecoder {
         self.phase = Phase::Head;
         let Some(record) = self.record.take() else { return Ok(()) };
         let lsn = record.lsn();
-        let record = record.finish(self.position).and_then(|record| self.check_lost(record));
-        on_record(record.map_err(|kind| WalError::new(lsn, kind))?);
+        let fails = |kind| WalError::new(lsn, kind);
+        let record = record.finish(self.position).map_err(fails)?;
+        self.check_lost(&record).map_err(fails)?;
+        on_record(record);
         self.keep_place(lsn);
         Ok(())
     }
@@ -232,17 +234,17 @@ impl WalDecoder {
     /// The record after a lost one must say which was lost (`VerifyOverwriteContrecord` in PostgreSQL's
     /// `src/backend/access/transam/xlogrecovery.c`).
     #[inline]
-    fn check_lost(&self, record: WalRecord) -> Result<WalRecord, WalErrorKind> {
+    fn check_lost(&self, record: &WalRecord) -> Result<(), WalErrorKind> {
         let found = match record.detail {
             WalRecordDetail::Overwrite { lost, .. } => Some(lost),
             _ => None,
         };
         let expected = match self.lost {
-            Lost::Unknown => return Ok(record),
+            Lost::Unknown => return Ok(()),
             Lost::Nothing => None,
             Lost::Record(lsn) => Some(lsn),
         };
-        if found == expected { Ok(record) } else { Err(WalErrorKind::WrongOverwrite { found, expected }) }
+        if found == expected { Ok(()) } else { Err(WalErrorKind::WrongOverwrite { found, expected }) }
     }
 
     /// Zeros stand where a record should start, `seen` of them so far.
