@@ -71,9 +71,16 @@ impl Connection {
         self.query("the creation of the replication slot", &command).await.map(drop)
     }
 
+    /// A slot that is in use is a conflict.
     pub(super) async fn drop_slot(&mut self, name: &str) -> Result<(), PortError> {
         let command = format!("DROP_REPLICATION_SLOT {}", identifier(name));
         self.query("the deletion of the replication slot", &command).await.map(drop)
+    }
+
+    /// Drops a slot that keeps nothing. The checkpointer, which may just have found it so, uses it for a moment: that is waited for.
+    pub(super) async fn drop_useless_slot(&mut self, name: &str) -> Result<(), PortError> {
+        let command = format!("DROP_REPLICATION_SLOT {} WAIT", identifier(name));
+        self.query("the deletion of the useless replication slot", &command).await.map(drop)
     }
 
     /// What the slot `name` keeps: `None` if there is no such slot, `Some(None)` if it keeps nothing.

@@ -135,7 +135,7 @@ impl WalSource for PostgresServer {
         let mut restart = connection.slot_restart(slot).await?;
         if restart == Some(None) {
             // The slot lost its log to max_slot_wal_keep_size, or never kept any. It cannot be made to.
-            connection.drop_slot(slot).await?;
+            connection.drop_useless_slot(slot).await?;
             restart = None;
         }
         if restart.is_none() {
