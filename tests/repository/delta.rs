@@ -49,6 +49,34 @@ fn only_what_differs_is_written() {
     }
 }
 
+/// How much of a file of 80 MiB is written over one of which only the extents `same` are the same.
+fn written_over(same: std::ops::Range<usize>) -> usize {
+    const MIB: usize = 1 << 20;
+    let world = World::new(4);
+    world.source.hold_files(1, 80 << 20);
+    let taken = world.take().unwrap().snapshot;
+    let (path, (_, content)) = world.source.files().files.pop_first().unwrap();
+    let mut standing = vec![0xA5; content.len()];
+    let same = same.start * MIB..same.end * MIB;
+    standing[same.clone()].copy_from_slice(&content[same]);
+    let target = MemoryTarget::over(BTreeMap::from([(path.clone(), standing.into())]));
+    world.archive(|| u64::MAX);
+    world.restore(&world.plan(Target::Snapshot(taken.id)), &target).unwrap();
+    let mut restored = target.restored();
+    assert!(restored.files[&path].1 == content);
+    let manifest = restored.files.remove("backup_manifest").unwrap().1;
+    (usize::try_from(restored.bytes_written).unwrap() - manifest.len()) / MIB
+}
+
+#[test]
+fn where_32_mib_differ_every_eighth_is_looked_at() {
+    assert_eq!(written_over(0..0), 80);
+    assert_eq!(written_over(20..64), 80 - 44);
+    assert_eq!(written_over(40..48), 80 - 8, "the first of them is looked at, so the others are");
+    assert_eq!(written_over(37..39), 80, "nobody looks at these");
+    assert_eq!(written_over(40..41) + written_over(79..80), 79 + 80);
+}
+
 #[test]
 fn a_file_of_another_length_is_no_obstacle() {
     let (world, files, plan) = protected(9);

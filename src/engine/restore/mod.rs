@@ -90,8 +90,8 @@ impl Restore {
     /// recovers.
     ///
     /// Every byte is authenticated and checked against the snapshot's manifest before it is written. What the target
-    /// [has already](RestoreTarget::standing), is compared with the manifest; only extents of 1 MiB that differ are fetched and written. Memory is
-    /// bounded, whatever the server's size.
+    /// [has already](RestoreTarget::standing), is compared with the manifest; extents of 1 MiB that differ are fetched and written, and the few that are the same in the midst of 32 MiB
+    /// or more of a file that differ. Memory is bounded, whatever the server's size.
     ///
     /// # Errors
     /// Then what was written cannot start. [`ErrorKind::InvalidInput`], by [`MissingDatabases`], if the snapshot does not have all
