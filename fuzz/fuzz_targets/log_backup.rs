@@ -20,7 +20,10 @@ fn read(object: &[u8], chunk_bytes: usize) -> Result<(Vec<u8>, LogFooter), LogEr
     let mut reader = LogReader::new();
     let mut log = Vec::new();
     for chunk in object.chunks(chunk_bytes) {
-        log.extend(reader.feed(chunk)?.concat());
+        reader.feed(chunk);
+        while let Some(block) = reader.read()? {
+            log.extend(block);
+        }
     }
     Ok((log, reader.finish()?))
 }

@@ -1,6 +1,5 @@
 //! Reading log backups.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,13 +36,13 @@ pub(crate) async fn read_whole(server: &ServerRepository, log: LogBackup) -> Res
     stream.finish()
 }
 
-/// The log of one log backup, read from its beginning to its end.
+/// The log of one log backup, read from its beginning to its end. It is decompressed block by block, as it is asked for: what takes little room
+/// in the storage can take a thousand times as much here.
 pub(crate) struct LogStream {
     log: LogBackup,
     executor: Arc<dyn Executor>,
     sealed: VaultStream,
     reader: LogReader,
-    ready: VecDeque<Bytes>,
 }
 
 impl LogStream {
@@ -51,18 +50,22 @@ impl LogStream {
     pub(crate) async fn open(server: &ServerRepository, log: LogBackup) -> Result<Self> {
         let sealed = server.vault.stream(&log.key()).await?;
         let executor = Arc::clone(&server.vault.executor);
-        Ok(Self { log, executor, sealed, reader: LogReader::new(), ready: VecDeque::new() })
+        Ok(Self { log, executor, sealed, reader: LogReader::new() })
     }
 
     /// The next bytes of log; `None` at its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        while self.ready.is_empty() && self.read().await? {}
-        Ok(self.ready.pop_front())
+        loop {
+            let block = self.decode().await?;
+            if block.is_some() || !self.fetch().await? {
+                return Ok(block);
+            }
+        }
     }
 
-    /// Reads all of it into memory, so that [`next`](Self::next) need not wait.
+    /// Fetches all of it, so that [`next`](Self::next) need not wait for the storage.
     pub(crate) async fn prefetch(&mut self) -> Result<()> {
-        while self.read().await? {}
+        while self.fetch().await? {}
         Ok(())
     }
 
@@ -76,19 +79,20 @@ impl LogStream {
         Err(Error::new(ErrorKind::Corrupt, format!("{name} holds {}, its name says {expected}", footer.wal)))
     }
 
-    async fn read(&mut self) -> Result<bool> {
-        let Some(plain) = self.sealed.next().await? else { return Ok(false) };
+    async fn fetch(&mut self) -> Result<bool> {
+        let plain = self.sealed.next().await?;
+        plain.iter().for_each(|plain| self.reader.feed(plain));
+        Ok(plain.is_some())
+    }
+
+    async fn decode(&mut self) -> Result<Option<Bytes>> {
         let mut reader = std::mem::take(&mut self.reader);
-        let (reader, read) = self
-            .executor
-            .run(move || {
-                let read = reader.feed(&plain);
-                (reader, read)
-            })
-            .await?;
+        let decode = move || {
+            let block = reader.read();
+            (reader, block)
+        };
+        let (reader, block) = self.executor.run(decode).await?;
         self.reader = reader;
-        let read = read.map_err(|error| Error::corrupt(self.log.key(), error))?;
-        self.ready.extend(read.into_iter().filter(|bytes| !bytes.is_empty()));
-        Ok(true)
+        block.map_err(|error| Error::corrupt(self.log.key(), error))
     }
 }

@@ -89,7 +89,8 @@ pub fn footer_bytes(tail: &[u8]) -> Result<usize, LogError> {
 pub fn footer(tail: &[u8]) -> Result<LogFooter, LogError> {
     let begin = tail.len().checked_sub(footer_bytes(tail)?).ok_or(LogError::Truncated)?;
     let mut reader = LogReader::new();
-    reader.feed(&tail[begin..])?;
+    reader.feed(&tail[begin..]);
+    reader.read()?;
     reader.footer.ok_or_else(|| LogError::Footer { reason: "it does not begin where it should".to_owned() })
 }
 
@@ -167,7 +168,7 @@ fn check_length(footer: &LogFooter, found: u64) -> Result<(), LogError> {
     if found == expected { Ok(()) } else { Err(LogError::Length { expected, found }) }
 }
 
-/// Reads a log backup as it arrives, in chunks of any length. Keeps at most one block, or the footer.
+/// Reads a log backup as it arrives, in chunks of any length. Keeps what was fed and not read yet.
 #[derive(Debug, Default)]
 pub struct LogReader {
     buffered: BytesMut,
@@ -183,21 +184,26 @@ impl LogReader {
         Self::default()
     }
 
-    /// Takes the next bytes and gives the log that is now complete, in order.
-    ///
-    /// # Errors
-    /// If they are not those of a log backup. Then the reader is of no further use.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Bytes>, LogError> {
+    /// Takes the next bytes, to be [read](Self::read).
+    pub fn feed(&mut self, bytes: &[u8]) {
         self.buffered.extend_from_slice(bytes);
-        let mut wal = Vec::new();
-        while let Some(plain) = self.step()? {
-            self.wal_bytes = self.wal_bytes.saturating_add(plain.len() as u64);
-            wal.push(plain);
-        }
-        Ok(wal)
     }
 
-    /// The footer, once everything was fed.
+    /// The next block of log, if all of it was fed: a MiB at most, of which a thousandth may have been stored.
+    ///
+    /// # Errors
+    /// If what was fed is no log backup. Then the reader is of no further use.
+    pub fn read(&mut self) -> Result<Option<Bytes>, LogError> {
+        while let Some(plain) = self.step()? {
+            if !plain.is_empty() {
+                self.wal_bytes = self.wal_bytes.saturating_add(plain.len() as u64);
+                return Ok(Some(plain));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The footer, once everything was fed and read.
     ///
     /// # Errors
     /// If the log backup is incomplete, or its log is not as long as the footer says.
@@ -297,7 +303,10 @@ mod tests {
         let mut reader = LogReader::new();
         let mut wal = Vec::new();
         for bytes in object.chunks(chunk) {
-            wal.extend(reader.feed(bytes)?.concat());
+            reader.feed(bytes);
+            while let Some(block) = reader.read()? {
+                wal.extend(block);
+            }
         }
         Ok((wal, reader.finish()?))
     }
@@ -312,6 +321,16 @@ mod tests {
                 assert_eq!(read(&object, chunk), Ok((wal.clone(), footer.clone())));
             }
         }
+    }
+
+    #[test]
+    fn blocks_are_decoded_when_they_are_asked_for() {
+        let footer = footer(1_000_000);
+        let mut reader = LogReader::new();
+        reader.feed(&write(&vec![7; 1_000_000], &footer, Compression::log()).unwrap());
+        let lengths = std::iter::from_fn(|| reader.read().unwrap()).map(|block| block.len());
+        assert_eq!(lengths.collect::<Vec<_>>(), [333_333, 333_333, 333_333, 1]);
+        assert_eq!(reader.finish(), Ok(footer));
     }
 
     #[test]

@@ -48,6 +48,23 @@ async fn a_slot_is_made_once_and_used_again() {
     }
 }
 
+#[tokio::test]
+async fn a_slot_is_given_back_as_soon_as_nobody_uses_it() {
+    for bin in versions() {
+        let cluster = Cluster::start(&bin, &[]);
+        let source = cluster.source();
+        let (stream, _) = follow(&source).await;
+        let error = source.release().await.unwrap_err();
+        assert_eq!(error.kind(), PortErrorKind::Conflict);
+        let (released, ()) = tokio::join!(source.release(), async {
+            sleep(Duration::from_secs(1)).await;
+            drop(stream);
+        });
+        released.unwrap();
+        assert_eq!(cluster.sql("select count(*) from pg_replication_slots"), "0");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_that_of_the_server_byte_for_byte() {
     for bin in versions() {

@@ -145,7 +145,8 @@ fn read(world: &World, backup: LogBackup) -> StoredLog {
     let key = backup.key();
     let plain = seal::open(server_key(world), &key, &object(world, &key)).unwrap();
     let mut reader = LogReader::new();
-    let wal = reader.feed(&plain).unwrap().concat();
+    reader.feed(&plain);
+    let wal = std::iter::from_fn(|| reader.read().unwrap()).collect::<Vec<_>>().concat();
     StoredLog { backup, footer: reader.finish().unwrap(), wal }
 }
 

@@ -1,14 +1,19 @@
 //! Replication commands and their typed answers (section "Streaming Replication Protocol" of the manual).
 
-use bytes::Bytes;
 use std::str::FromStr;
 use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 use super::message::{Message, ProtocolError, Row};
 use crate::model::{Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, TimelineId};
 use crate::port::{PortError, PortErrorKind, SourceIdentity};
 
+/// How long whoever let go of a slot may take until the server knows.
+const SLOT_RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
 const TIMELINE_END: &str = "the end of a timeline";
 
 /// What `IDENTIFY_SYSTEM` says.
@@ -71,16 +76,21 @@ impl Connection {
         self.query("the creation of the replication slot", &command).await.map(drop)
     }
 
-    /// A slot that is in use is a conflict.
+    /// Drops the slot `name`. Who used it may be about to let go of it, as after a stream has ended, or the checkpointer, which found it useless:
+    /// that is waited for. A slot that stays in use is a conflict.
     pub(super) async fn drop_slot(&mut self, name: &str) -> Result<(), PortError> {
+        let doing = "the deletion of the replication slot";
         let command = format!("DROP_REPLICATION_SLOT {}", identifier(name));
-        self.query("the deletion of the replication slot", &command).await.map(drop)
-    }
-
-    /// Drops a slot that keeps nothing. The checkpointer, which may just have found it so, uses it for a moment: that is waited for.
-    pub(super) async fn drop_useless_slot(&mut self, name: &str) -> Result<(), PortError> {
-        let command = format!("DROP_REPLICATION_SLOT {} WAIT", identifier(name));
-        self.query("the deletion of the useless replication slot", &command).await.map(drop)
+        let end = Instant::now() + SLOT_RELEASE_TIME_MAX;
+        loop {
+            match self.query(doing, &command).await {
+                Err(error) if error.kind() == PortErrorKind::Conflict && Instant::now() < end => {
+                    self.ready(doing).await?;
+                    sleep(POLL).await;
+                }
+                dropped => return dropped.map(drop),
+            }
+        }
     }
 
     /// What the slot `name` keeps: `None` if there is no such slot, `Some(None)` if it keeps nothing.

@@ -105,7 +105,7 @@ impl PostgresServer {
     /// Drops the replication slot, so that the server no longer keeps log for this client. A missing slot is no error.
     ///
     /// # Errors
-    /// [`Conflict`](PortErrorKind::Conflict) while the slot is in use; else as [`WalSource::identify`].
+    /// [`Conflict`](PortErrorKind::Conflict) if the slot is still in use after 5 seconds; else as [`WalSource::identify`].
     pub async fn release(&self) -> Result<(), PortError> {
         let mut connection = connect(&self.config).await?;
         if connection.slot_restart(self.slot.as_str()).await?.is_some() {
@@ -135,7 +135,7 @@ impl WalSource for PostgresServer {
         let mut restart = connection.slot_restart(slot).await?;
         if restart == Some(None) {
             // The slot lost its log to max_slot_wal_keep_size, or never kept any. It cannot be made to.
-            connection.drop_useless_slot(slot).await?;
+            connection.drop_slot(slot).await?;
             restart = None;
         }
         if restart.is_none() {

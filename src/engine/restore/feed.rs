@@ -16,8 +16,8 @@ use crate::port::{FileWriter, RestoreTarget};
 
 /// How many log backups are fetched at a time.
 const LOGS_IN_FLIGHT: usize = 4;
-/// Longer log backups are streamed instead of fetched ahead, so that memory stays bounded.
-const PREFETCH_BYTES_MAX: u64 = 64 << 20;
+/// Log backups that are longer, as they are stored, are streamed instead of fetched ahead, so that memory stays bounded.
+const PREFETCH_BYTES_MAX: u64 = 32 << 20;
 
 /// The log that a restored server's recovery asks for.
 ///
@@ -134,9 +134,9 @@ fn open_all(server: &ServerRepository, logs: Vec<PlannedLog>) -> impl Stream<Ite
 
 async fn open(server: &ServerRepository, planned: PlannedLog) -> Result<OpenLog> {
     let PlannedLog { backup, needed, .. } = planned;
-    let (start, bytes) = (backup.wal.start, backup.wal.bytes());
+    let (start, stored_bytes) = (backup.wal.start, backup.stored_bytes);
     let mut log = LogStream::open(server, backup).await?;
-    if bytes <= PREFETCH_BYTES_MAX {
+    if stored_bytes <= PREFETCH_BYTES_MAX {
         log.prefetch().await?;
     }
     Ok((log, needed, start))

@@ -81,7 +81,7 @@ impl Compression {
         Self { choice: Choice::Pages }
     }
 
-    /// Smaller than with any level of Zstandard's, and faster, where log is compressed: as differences of its records.
+    /// Mostly much smaller than with Zstandard's level 3, and faster, where log is compressed: as differences of its records.
     #[must_use]
     pub const fn log() -> Self {
         Self { choice: Choice::Log }
