@@ -14,8 +14,8 @@ use crate::port::{ExecutorExt, FileReader, RestoreTarget};
 
 /// How many extents of a file are compared at a time: 32 MiB.
 const WINDOW: usize = 32;
-/// Where nothing of a window was the same, hardly anything of the next one will be. To look at all of it would cost more than it saves,
-/// so only every so manieth extent is looked at until one is the same.
+/// Where nothing of a window was the same, hardly anything of the next one will be, and to look at all of it would cost more than it saves: only
+/// one extent in so many is looked at, until one is the same.
 const STRIDE: usize = 8;
 
 /// What becomes of an extent.
