@@ -182,6 +182,14 @@ mod tests {
         assert_eq!(differences[40 + 8..40 + 16], [0; 8]);
     }
 
+    /// Whoever changes what docs/FORMAT.md says, can no longer read what is stored.
+    #[test]
+    fn differences_are_for_ever_what_they_are() {
+        let log = sample().bytes;
+        assert_eq!(crc32c::crc32c(&log), 0xBF4B_C48A);
+        assert_eq!(crc32c::crc32c(&differences(&log)), 0x8239_A0E7);
+    }
+
     #[test]
     fn what_begins_no_page_has_none() {
         let log = sample().bytes;
