@@ -244,9 +244,7 @@ impl Run<'_> {
             let key = log.key();
             let mut stream = LogStream::open(server, log).await?;
             while let Some(bytes) = stream.next().await? {
-                let mut passed = Passed::default();
-                let fed = decoder.feed(&bytes, |record| passed.add(record));
-                fed.map_err(|error| Error::corrupt(&key, error))?;
+                let passed = Passed::of(&mut decoder, &bytes).map_err(|error| Error::corrupt(&key, error))?;
                 builder.push(&bytes, passed);
             }
             stream.finish()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::format::wal::{WalRecord, WalRecordDetail};
+use crate::format::wal::{WalDecoder, WalError, WalRecord, WalRecordDetail};
 use crate::model::{CommitIndex, IndexedCommit, Lsn, RestorePoint, Timestamp, Xid, XidRange};
 
 /// An index has at most one commit for so much commit time …
@@ -12,7 +12,7 @@ const SPACING_BYTES: u64 = 1 << 20;
 /// A log backup is cut before its index outgrows what a reader accepts.
 const RESTORE_POINTS_MAX: usize = 10_000;
 
-/// Records that passed.
+/// Records that passed a decoder.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
     /// Those that tell something: one in many.
@@ -21,7 +21,14 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    pub(super) fn add(&mut self, record: WalRecord) {
+    /// Those that `bytes` complete.
+    pub(super) fn of(decoder: &mut WalDecoder, bytes: &[u8]) -> Result<Self, WalError> {
+        let mut passed = Self::default();
+        decoder.feed(bytes, |record| passed.add(record))?;
+        Ok(passed)
+    }
+
+    fn add(&mut self, record: WalRecord) {
         match record.detail {
             WalRecordDetail::Other => self.others += 1,
             _ => self.telling.push(record),

@@ -141,9 +141,8 @@ impl Session {
         match event {
             WalEvent::Data { start, bytes } => {
                 self.expect(start)?;
-                let mut passed = Passed::default();
-                let fed = self.decoder.feed(&bytes, |record| passed.add(record));
-                fed.map_err(|error| Error::corrupt("the server's log", error))?;
+                let damaged = |error| Error::corrupt("the server's log", error);
+                let passed = Passed::of(&mut self.decoder, &bytes).map_err(damaged)?;
                 self.knowledge = Knowledge::of(&self.decoder, self.still_complete_through(passed.telling()));
                 self.pending.push(&bytes, passed);
             }

@@ -21,8 +21,10 @@ mod walk;
 const XID: Range<usize> = 4..8;
 const LINK: Range<usize> = 8..16;
 const CRC: Range<usize> = 20..24;
-/// What is subtracted byte by byte: all behind the header but the number of the first block's relation, which tells the kind.
-const BODY: [Range<usize>; 2] = [RECORD_HEADER_BYTES..36, 40..usize::MAX];
+/// The number of the relation that a record's first block belongs to, if the record has one and no image of it.
+const RELATION: Range<usize> = 36..40;
+/// What is subtracted byte by byte: all behind the header but the relation, which tells the kind.
+const BODY: [Range<usize>; 2] = [RECORD_HEADER_BYTES..RELATION.start, RELATION.end..usize::MAX];
 
 /// Memory for differences, to be used again and again.
 #[derive(Debug, Default)]

@@ -30,11 +30,6 @@ impl FirstPage {
     pub(in crate::format) const fn at(self) -> u16 {
         self.0
     }
-
-    /// What stands before the page, and the pages.
-    fn split(self, log: &[u8]) -> (&[u8], &[u8]) {
-        log.split_at(self.0.into())
-    }
 }
 
 /// Whether a short header's length of log can begin a page.
@@ -46,7 +41,7 @@ fn begins_page(header: &[u8]) -> bool {
 
 /// Puts into `arranged` what `log` holds, with the headers of its pages in front of the rest; what stands before the first page stays before them.
 pub(super) fn arrange(log: &[u8], first_page: FirstPage, arranged: &mut Vec<u8>) {
-    let (leading, pages) = first_page.split(log);
+    let (leading, pages) = log.split_at(first_page.at().into());
     let pages = || pages.chunks(PAGE).map(|page| page.split_at(header_bytes(page, page.len())));
     arranged.clear();
     arranged.extend_from_slice(leading);

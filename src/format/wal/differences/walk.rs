@@ -3,14 +3,12 @@
 use std::mem;
 use std::ops::Range;
 
-use super::aligned;
 use super::pages::Pages;
+use super::{RELATION, XID, aligned};
 use crate::format::wal::fields::Fields;
 use crate::format::wal::record::RECORD_HEADER_BYTES;
 
 const KINDS: usize = 256;
-/// Where the number of the relation is that a record's first block belongs to, if the record has one and no image of it.
-const RELATION: usize = 36;
 
 /// What a record is without what is new in it.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl<'a> Walk<'a> {
     /// The next record of `stream`, of which all records before it are as they were in the log.
     pub(super) fn next(&mut self, stream: &[u8]) -> Option<(Range<usize>, Expected)> {
         let record = self.find(stream)?;
-        let xid = self.last.map_or(0, |last| Fields::of(&stream[last + 4..]).u32());
+        let xid = self.last.map_or(0, |last| Fields::of(&stream[last + XID.start..]).u32());
         let like = mem::replace(&mut self.kinds[kind(&stream[record.clone()])], record.clone());
         let lsn = self.pages.get(self.page)?.lsn(record.start);
         let expected = Expected { xid, link: mem::replace(&mut self.link, lsn), like };
@@ -81,8 +79,7 @@ fn record_at(stream: &[u8], at: usize) -> Option<Range<usize>> {
 /// Records of one length, operation and relation have mostly the same in the same places.
 #[inline]
 fn kind(record: &[u8]) -> usize {
-    let relation =
-        record.get(RELATION..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let relation = record.get(RELATION).map_or(0, |field| Fields::of(field).u32());
     let words = [Fields::of(record).u32(), Fields::of(&record[16..]).u32(), relation];
     let hash = words.iter().fold(0, |hash: u32, word| (hash ^ word).wrapping_mul(0x9E37_79B1));
     (hash >> 24) as usize
