@@ -100,9 +100,9 @@ impl Storage for MemoryStorage {
         self.write(key, bytes, &mode)
     }
 
-    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError> {
-        self.objects().check(key, &mode)?;
-        Ok(Box::new(MemoryUpload { storage: self.clone(), key: key.clone(), mode, bytes: BytesMut::new() }))
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
+        self.objects().check(key, &PutMode::Create)?;
+        Ok(Box::new(MemoryUpload { storage: self.clone(), key: key.clone(), bytes: BytesMut::new() }))
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {
@@ -147,7 +147,6 @@ impl fmt::Debug for Objects {
 struct MemoryUpload {
     storage: MemoryStorage,
     key: ObjectKey,
-    mode: PutMode,
     bytes: BytesMut,
 }
 
@@ -159,7 +158,7 @@ impl Upload for MemoryUpload {
     }
 
     async fn finish(self: Box<Self>) -> Result<Version, PortError> {
-        self.storage.write(&self.key, self.bytes.freeze(), &self.mode)
+        self.storage.write(&self.key, self.bytes.freeze(), &PutMode::Create)
     }
 
     async fn abort(self: Box<Self>) -> Result<(), PortError> {
@@ -169,6 +168,6 @@ impl Upload for MemoryUpload {
 
 impl fmt::Debug for MemoryUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryUpload").field("key", &self.key).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("MemoryUpload").field("key", &self.key).finish_non_exhaustive()
     }
 }

@@ -59,7 +59,7 @@ impl Vault {
 
     /// Begins to write an object of unknown length, which must not exist.
     pub(crate) async fn create(&self, name: &ObjectKey) -> Result<VaultWriter> {
-        let upload = self.storage.upload(name, PutMode::Create).await.context(|| format!("storing {name}"))?;
+        let upload = self.storage.upload(name).await.context(|| format!("storing {name}"))?;
         let sealer = Sealer::new(self.keys.current(), name, self.salt()?, FrameSize::default());
         let executor = Arc::clone(&self.executor);
         Ok(VaultWriter { name: name.clone(), executor, sealer, upload, pending: BytesMut::new(), stored_bytes: 0 })

@@ -30,12 +30,12 @@ pub trait Storage: Debug + Display + Send + Sync + 'static {
     /// [`PortErrorKind::Conflict`] if `mode` forbids it.
     async fn put(&self, key: &ObjectKey, bytes: Bytes, mode: PutMode) -> Result<Version, PortError>;
 
-    /// Begins to store an object of unknown length. Nothing is visible before [`Upload::finish`]; an upload that is dropped
-    /// leaves nothing visible.
+    /// Begins to store a new object of unknown length. Nothing is visible before [`Upload::finish`]; an upload that is
+    /// dropped leaves nothing visible.
     ///
     /// # Errors
-    /// [`PortErrorKind::Conflict`] where it is already clear that `mode` forbids it; `finish` decides.
-    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError>;
+    /// [`PortErrorKind::Conflict`] where the object is already known to exist; `finish` decides.
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError>;
 
     /// Reads the object, or `range` of its bytes.
     ///
@@ -81,7 +81,7 @@ pub trait Upload: Debug + Send {
     /// Makes the object visible, whole and durable, and returns its version.
     ///
     /// # Errors
-    /// [`PortErrorKind::Conflict`] if its mode forbids it. Otherwise it is unknown whether it became visible.
+    /// [`PortErrorKind::Conflict`] if there is such an object by now. Otherwise it is unknown whether it became visible.
     async fn finish(self: Box<Self>) -> Result<Version, PortError>;
 
     /// Gives the upload up and frees what it holds in the store.
@@ -115,7 +115,8 @@ impl PutMode {
     }
 }
 
-/// One state of an object: changes with every write, and is never reused. The ETag or generation of a store.
+/// One state of an object: never that of other bytes. The ETag or generation of a store, some of which give the same bytes the
+/// same version again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(String);
 

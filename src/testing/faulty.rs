@@ -187,8 +187,8 @@ impl Storage for FaultyStorage {
         self.faults.apply(Operation::Put, self.inner.put(key, bytes, mode)).await
     }
 
-    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError> {
-        let inner = self.faults.apply(Operation::Upload, self.inner.upload(key, mode)).await?;
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
+        let inner = self.faults.apply(Operation::Upload, self.inner.upload(key)).await?;
         Ok(Box::new(FaultyUpload { inner, faults: self.faults.clone() }))
     }
 

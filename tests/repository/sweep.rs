@@ -295,8 +295,8 @@ impl Storage for Locked {
         self.inner.put(key, bytes, mode).await
     }
 
-    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError> {
-        self.inner.upload(key, mode).await
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
+        self.inner.upload(key).await
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {

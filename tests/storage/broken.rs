@@ -21,7 +21,7 @@ enum Bug {
     Overwrites,
     /// Conditions are looked at before, not while, an object is written.
     ChecksTooEarly,
-    /// The version is a digest of the content, here its length.
+    /// The version is the content's length.
     VersionOfContent,
     /// Directories are listed as string prefixes.
     ListsPrefix,
@@ -121,9 +121,8 @@ impl Storage for Broken {
         Ok(self.version(length, self.inner.put(key, bytes, mode).await?))
     }
 
-    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError> {
-        let mode = self.mode(key, mode).await;
-        let upload = self.inner.upload(key, mode).await?;
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
+        let upload = self.inner.upload(key).await?;
         if matches!(self.bug, Bug::ShowsUploads) {
             self.inner.put(key, Bytes::new(), PutMode::Overwrite).await?;
         }

@@ -63,20 +63,20 @@ async fn fails_uploads_at_each_step() {
     let storage = faulty();
     let key = "object".parse().unwrap();
     storage.fail_next(Operation::Write, Fault::Before);
-    let mut upload = storage.upload(&key, PutMode::Create).await.unwrap();
+    let mut upload = storage.upload(&key).await.unwrap();
     assert!(upload.write("content".into()).await.is_err());
     storage.fail_next(Operation::Finish, Fault::Before);
-    assert!(storage.upload(&key, PutMode::Create).await.unwrap().finish().await.is_err());
+    assert!(storage.upload(&key).await.unwrap().finish().await.is_err());
     assert!(!exists(&storage, "object").await);
     storage.fail_next(Operation::Finish, Fault::After);
-    assert!(storage.upload(&key, PutMode::Create).await.unwrap().finish().await.is_err());
+    assert!(storage.upload(&key).await.unwrap().finish().await.is_err());
     assert!(exists(&storage, "object").await);
 }
 
 #[tokio::test]
 async fn a_crash_ends_everything_until_it_is_healed() {
     let storage = faulty();
-    let upload = storage.upload(&"uploaded".parse().unwrap(), PutMode::Create).await.unwrap();
+    let upload = storage.upload(&"uploaded".parse().unwrap()).await.unwrap();
     storage.crash_after(2);
     assert!(put(&storage, "one").await && put(&storage, "two").await);
     assert!(!put(&storage, "three").await && !put(&storage, "four").await);

@@ -124,7 +124,7 @@ async fn symbolic_links_are_not_followed() {
         assert_kind(storage.head(&key).await, PortErrorKind::Invalid);
         assert_kind(storage.put(&key, "".into(), PutMode::Create).await, PortErrorKind::Invalid);
         assert_kind(storage.put(&key, "".into(), PutMode::Overwrite).await, PortErrorKind::Invalid);
-        assert_kind(storage.upload(&key, PutMode::Overwrite).await, PortErrorKind::Invalid);
+        assert_kind(storage.upload(&key).await, PortErrorKind::Invalid);
         assert_kind(storage.delete(&key).await, PortErrorKind::Invalid);
     }
     assert_kind(storage.list_all(Some(&key("directory"))).await, PortErrorKind::Invalid);
@@ -146,7 +146,7 @@ async fn a_root_may_be_a_symbolic_link() {
 async fn opening_removes_what_the_dead_left_long_ago() {
     let root = tempfile::tempdir().unwrap();
     let storage = directory(root.path()).await;
-    let mut upload = storage.upload(&key("object"), PutMode::Create).await.unwrap();
+    let mut upload = storage.upload(&key("object")).await.unwrap();
     let live = fs::read_dir(root.path().join(".pitr/tmp")).unwrap().next().unwrap().unwrap().path();
     let (old, new) = (live.with_file_name("old"), live.with_file_name("new"));
     for path in [&old, &new] {
@@ -168,7 +168,7 @@ async fn uploads_without_an_end_leave_no_file() {
     let one_thread = Arc::new(ThreadPool::new(NonZeroUsize::MIN));
     let storage = LocalStorage::open(root.path(), one_thread).await.unwrap();
     let begin = async || {
-        let mut upload = storage.upload(&key("object"), PutMode::Create).await.unwrap();
+        let mut upload = storage.upload(&key("object")).await.unwrap();
         upload.write(vec![1; 1 << 20].into()).await.unwrap();
         assert_eq!(temporaries(root.path()), 1);
         upload

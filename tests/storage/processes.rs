@@ -101,7 +101,7 @@ async fn conditions_hold_across_processes() {
 
 /// Uploads until it is killed.
 async fn upload(storage: &LocalStorage) {
-    let mut upload = storage.upload(&key("a/object"), PutMode::Create).await.unwrap();
+    let mut upload = storage.upload(&key("a/object")).await.unwrap();
     for _ in 0..10_000 {
         upload.write(vec![7; 1 << 16].into()).await.unwrap();
         eprintln!("wrote");
@@ -188,12 +188,12 @@ async fn full(storage: &LocalStorage) {
     storage.put(&key("kept"), "small".into(), PutMode::Create).await.unwrap();
     let overwritten = storage.put(&key("kept"), large.clone(), PutMode::Overwrite).await;
     assert_eq!(overwritten.unwrap_err().kind(), PortErrorKind::NoSpace);
-    let mut upload = storage.upload(&key("a/upload"), PutMode::Create).await.unwrap();
+    let mut upload = storage.upload(&key("a/upload")).await.unwrap();
     upload.write(large).await.expect("the disk is asked later");
     assert_eq!(upload.write("more".into()).await.unwrap_err().kind(), PortErrorKind::NoSpace);
     assert!(upload.write("more".into()).await.is_err(), "an upload with a gap must not go on");
     assert!(upload.finish().await.is_err(), "nor be finished");
-    let mut upload = storage.upload(&key("a/upload"), PutMode::Create).await.unwrap();
+    let mut upload = storage.upload(&key("a/upload")).await.unwrap();
     upload.write(vec![7; 1 << 20].into()).await.unwrap();
     assert_eq!(upload.finish().await.unwrap_err().kind(), PortErrorKind::NoSpace);
 }

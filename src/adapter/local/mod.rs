@@ -119,16 +119,13 @@ impl Storage for LocalStorage {
         self.with(key, write).await
     }
 
-    async fn upload(&self, key: &ObjectKey, mode: PutMode) -> Result<Box<dyn Upload>, PortError> {
-        let begin = {
-            let mode = mode.clone();
-            move |root: &Root, key: &ObjectKey| {
-                publish::foresee(root, key, &mode)?;
-                Temporary::create(root)
-            }
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
+        let begin = |root: &Root, key: &ObjectKey| {
+            publish::foresee(root, key, &PutMode::Create)?;
+            Temporary::create(root)
         };
         let temporary = self.with(key, begin).await?;
-        Ok(Box::new(upload::LocalUpload::new(self.clone(), key.clone(), mode, temporary)))
+        Ok(Box::new(upload::LocalUpload::new(self.clone(), key.clone(), temporary)))
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {

@@ -16,15 +16,14 @@ use crate::port::{PortError, PortErrorKind, PutMode, Upload, Version};
 pub(super) struct LocalUpload {
     storage: LocalStorage,
     key: ObjectKey,
-    mode: PutMode,
     /// `None` once a write has failed: what would follow must not close the gap.
     temporary: Option<Arc<Temporary>>,
     writing: Option<BoxFuture<'static, Result<(), PortError>>>,
 }
 
 impl LocalUpload {
-    pub(super) fn new(storage: LocalStorage, key: ObjectKey, mode: PutMode, temporary: Temporary) -> Self {
-        Self { storage, key, mode, temporary: Some(Arc::new(temporary)), writing: None }
+    pub(super) fn new(storage: LocalStorage, key: ObjectKey, temporary: Temporary) -> Self {
+        Self { storage, key, temporary: Some(Arc::new(temporary)), writing: None }
     }
 
     /// Waits until nothing is being written.
@@ -62,8 +61,7 @@ impl Upload for LocalUpload {
     async fn finish(mut self: Box<Self>) -> Result<Version, PortError> {
         self.settle().await?;
         let temporary = self.temporary.take().ok_or_else(|| self.failed())?;
-        let mode = self.mode.clone();
-        self.storage.with(&self.key, move |root, key| publish::publish(root, &temporary, key, &mode)).await
+        self.storage.with(&self.key, move |root, key| publish::publish(root, &temporary, key, &PutMode::Create)).await
     }
 
     async fn abort(mut self: Box<Self>) -> Result<(), PortError> {
@@ -82,6 +80,6 @@ impl Drop for LocalUpload {
 
 impl fmt::Debug for LocalUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalUpload").field("key", &self.key).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("LocalUpload").field("key", &self.key).finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ mod objects;
 mod uploads;
 
 pub use conditions::{
-    create_keeps_what_exists, create_race, update_needs_the_version, update_race, version_changes_with_every_write,
+    create_keeps_what_exists, create_race, update_needs_the_version, update_race, version_changes_with_the_content,
 };
 pub use listings::{list_after, list_below_directory, list_follows_writes, list_many, list_order};
 pub use objects::{
@@ -19,7 +19,7 @@ pub use objects::{
 };
 pub use uploads::{
     aborted_upload_leaves_nothing, dropped_upload_leaves_nothing, finish_decides, upload_is_invisible_until_finish,
-    upload_obeys_its_mode,
+    upload_keeps_what_exists,
 };
 
 use crate::port::Storage;
@@ -40,11 +40,11 @@ pub async fn run_all(storage: &dyn Storage) {
     read_while_deleted(storage).await;
     create_keeps_what_exists(storage).await;
     update_needs_the_version(storage).await;
-    version_changes_with_every_write(storage).await;
+    version_changes_with_the_content(storage).await;
     create_race(storage).await;
     update_race(storage).await;
     upload_is_invisible_until_finish(storage).await;
-    upload_obeys_its_mode(storage).await;
+    upload_keeps_what_exists(storage).await;
     finish_decides(storage).await;
     dropped_upload_leaves_nothing(storage).await;
     aborted_upload_leaves_nothing(storage).await;

@@ -42,22 +42,22 @@ pub async fn update_needs_the_version(storage: &dyn Storage) {
     area.delete("object").await;
     let missing = area.try_put("object", "missing", PutMode::Update(second.clone())).await;
     must_fail(missing, PortErrorKind::Conflict, "an update of an object that was deleted");
-    area.put("object", "second").await;
-    let reborn = area.try_put("object", "reborn", PutMode::Update(second)).await;
-    must_fail(reborn, PortErrorKind::Conflict, "an update of a version that was deleted and written again");
+    area.put("object", "reborn").await;
+    let late = area.try_put("object", "late", PutMode::Update(second)).await;
+    must_fail(late, PortErrorKind::Conflict, "an update of a version that was deleted, where there is another by now");
     area.clear().await;
 }
 
-/// Every write gives a version that the object never had, also if it writes the same again.
+/// Every write of other bytes, of as many of them as before, gives a version that the object never had.
 ///
 /// # Panics
 /// If not.
-pub async fn version_changes_with_every_write(storage: &dyn Storage) {
+pub async fn version_changes_with_the_content(storage: &dyn Storage) {
     const WRITES: usize = 50;
-    let area = Area::new(storage, "version_changes_with_every_write").await;
+    let area = Area::new(storage, "version_changes_with_the_content").await;
     let mut versions = BTreeSet::new();
-    for _ in 0..WRITES {
-        let version = area.put("object", "always the same").await;
+    for write in 0..WRITES {
+        let version = area.put("object", format!("write {write:4}")).await;
         assert_eq!(
             area.head("object").await.version.as_ref(),
             Some(&version),
@@ -65,9 +65,9 @@ pub async fn version_changes_with_every_write(storage: &dyn Storage) {
         );
         versions.insert(version.as_str().to_owned());
     }
-    for _ in 0..WRITES {
+    for write in WRITES..2 * WRITES {
         area.delete("object").await;
-        versions.insert(area.put("object", "always the same").await.as_str().to_owned());
+        versions.insert(area.put("object", format!("write {write:4}")).await.as_str().to_owned());
     }
     assert_eq!(versions.len(), 2 * WRITES, "each write must give a version of its own");
     area.clear().await;
@@ -81,7 +81,7 @@ pub async fn create_race(storage: &dyn Storage) {
     let area = Area::new(storage, "create_race").await;
     for round in 0..5 {
         let name = format!("directory-{round}/object");
-        race(&area, &name, &PutMode::Create).await;
+        race(&area, &name, round, &PutMode::Create).await;
     }
     area.clear().await;
 }
@@ -93,14 +93,15 @@ pub async fn create_race(storage: &dyn Storage) {
 pub async fn update_race(storage: &dyn Storage) {
     let area = Area::new(storage, "update_race").await;
     let mut version = area.put("object", "first").await;
-    for _ in 0..5 {
-        version = race(&area, "object", &PutMode::Update(version)).await;
+    for round in 0..5 {
+        version = race(&area, "object", round, &PutMode::Update(version)).await;
     }
     area.clear().await;
 }
 
-async fn race(area: &Area<'_>, name: &str, mode: &PutMode) -> Version {
-    let attempts = (0..WRITERS).map(|writer| area.try_put(name, format!("writer {writer}"), mode.clone()));
+async fn race(area: &Area<'_>, name: &str, round: usize, mode: &PutMode) -> Version {
+    let content = |writer: usize| format!("round {round}, writer {writer}");
+    let attempts = (0..WRITERS).map(|writer| area.try_put(name, content(writer), mode.clone()));
     let mut winner = None;
     for (writer, result) in join_all(attempts).await.into_iter().enumerate() {
         match result {
@@ -112,7 +113,7 @@ async fn race(area: &Area<'_>, name: &str, mode: &PutMode) -> Version {
         }
     }
     let (writer, version) = winner.unwrap_or_else(|| panic!("nobody won a race with {mode:?}"));
-    assert_eq!(area.read(name).await, format!("writer {writer}"), "the winner's content must be there");
+    assert_eq!(area.read(name).await, content(writer), "the winner's content must be there");
     assert_eq!(area.head(name).await.version.as_ref(), Some(&version), "in the winner's version");
     version
 }

@@ -5,7 +5,7 @@ use futures::future::join;
 use futures::{StreamExt, TryStreamExt};
 
 use super::area::{Area, must, must_fail, pattern};
-use crate::port::{ObjectRead, PortError, PortErrorKind, PutMode, Storage};
+use crate::port::{ObjectRead, PortError, PortErrorKind, Storage};
 
 /// What was put is read, described and deleted.
 ///
@@ -38,7 +38,7 @@ pub async fn empty_object(storage: &dyn Storage) {
     assert_eq!(area.head("empty").await.bytes, 0);
     assert_eq!(range(storage, &area, "empty", 0, 0).await, "");
     assert_eq!(area.list(None, None).await, ["empty"]);
-    let upload = storage.upload(&area.key("uploaded"), PutMode::Create).await;
+    let upload = storage.upload(&area.key("uploaded")).await;
     must(must(upload, "upload", "uploaded").finish().await, "finish", "uploaded");
     assert_eq!(area.read("uploaded").await, "", "an upload without a write makes an empty object");
     area.clear().await;
@@ -52,7 +52,7 @@ pub async fn large_object(storage: &dyn Storage) {
     const LENGTH: usize = (12 << 20) + 12_345;
     let area = Area::new(storage, "large_object").await;
     let content = pattern(1, LENGTH);
-    let upload = storage.upload(&area.key("large"), PutMode::Create).await;
+    let upload = storage.upload(&area.key("large")).await;
     let mut upload = must(upload, "upload", "large");
     for start in (0..LENGTH).step_by(1_000_003) {
         let piece = content.slice(start..LENGTH.min(start + 1_000_003));

@@ -3,52 +3,48 @@
 use bytes::Bytes;
 
 use super::area::{Area, must, must_fail, pattern};
-use crate::port::{PortErrorKind, PutMode, Storage, Upload};
+use crate::port::{PortError, PortErrorKind, PutMode, Storage, Upload, Version};
 
 /// As much as makes stores begin with what they would rather put off.
 const PIECE_BYTES: usize = 6 << 20;
 
-/// Nothing of an upload is visible before it is finished; until then a reader has what was there before.
+/// Nothing of an upload is visible before it is finished, and then all of it.
 ///
 /// # Panics
 /// If not.
 pub async fn upload_is_invisible_until_finish(storage: &dyn Storage) {
     let area = Area::new(storage, "upload_is_invisible_until_finish").await;
     area.put("old", "before").await;
-    let new = begin(storage, &area, "new", PutMode::Create).await;
-    let old = begin(storage, &area, "old", PutMode::Overwrite).await;
+    let upload = begin(storage, &area, "new", 7).await;
     assert_eq!(area.list(None, None).await, ["old"]);
     assert_eq!(area.find("new").await, None);
-    assert_eq!(area.read("old").await, "before");
-    for (name, upload) in [("new", new), ("old", old)] {
-        let version = must(upload.finish().await, "finish", name);
-        assert_eq!(area.head(name).await.version, Some(version), "head must give the version that finish returned");
-        assert!(area.read(name).await == pattern(7, PIECE_BYTES), "a finished upload must be whole");
-    }
+    let version = must(upload.finish().await, "finish", "new");
+    assert_eq!(area.head("new").await.version, Some(version), "head must give the version that finish returned");
+    assert!(area.read("new").await == pattern(7, PIECE_BYTES), "a finished upload must be whole");
     assert_eq!(area.list(None, None).await, ["new", "old"]);
     area.clear().await;
 }
 
-/// An upload is refused at its end, if not at its beginning, where its mode forbids it.
+/// An upload is refused at its end, if not at its beginning, where there is an object; be it short or long.
 ///
 /// # Panics
 /// If not.
-pub async fn upload_obeys_its_mode(storage: &dyn Storage) {
-    let area = Area::new(storage, "upload_obeys_its_mode").await;
-    let first = area.put("object", "first").await;
-    let second = area.put("object", "second").await;
-    for mode in [PutMode::Create, PutMode::Update(first)] {
-        let result = match storage.upload(&area.key("object"), mode.clone()).await {
-            Ok(upload) => upload.finish().await,
-            Err(error) => Err(error),
-        };
-        must_fail(result, PortErrorKind::Conflict, format_args!("an upload with {mode:?}"));
-        assert_eq!(area.read("object").await, "second");
+pub async fn upload_keeps_what_exists(storage: &dyn Storage) {
+    let area = Area::new(storage, "upload_keeps_what_exists").await;
+    area.put("object", "first").await;
+    for pieces in [0, 1, 3] {
+        must_fail(again(storage, &area, pieces).await, PortErrorKind::Conflict, "an upload over an object");
+        assert_eq!(area.read("object").await, "first");
     }
-    let upload = begin(storage, &area, "object", PutMode::Update(second)).await;
-    must(upload.finish().await, "finish", "object");
-    assert_eq!(area.head("object").await.bytes, PIECE_BYTES as u64);
     area.clear().await;
+}
+
+async fn again(storage: &dyn Storage, area: &Area<'_>, pieces: u64) -> Result<Version, PortError> {
+    let mut upload = storage.upload(&area.key("object")).await?;
+    for piece in 0..pieces {
+        upload.write(pattern(piece, PIECE_BYTES)).await?;
+    }
+    upload.finish().await
 }
 
 /// Of two uploads that create the same object, the first that is finished wins.
@@ -57,15 +53,15 @@ pub async fn upload_obeys_its_mode(storage: &dyn Storage) {
 /// If not.
 pub async fn finish_decides(storage: &dyn Storage) {
     let area = Area::new(storage, "finish_decides").await;
-    let early = begin(storage, &area, "object", PutMode::Create).await;
-    let late = begin(storage, &area, "object", PutMode::Create).await;
+    let early = begin(storage, &area, "object", 1).await;
+    let late = begin(storage, &area, "object", 2).await;
     let version = must(late.finish().await, "finish", "object");
     must_fail(early.finish().await, PortErrorKind::Conflict, "the second upload that creates an object");
-    assert_eq!(area.head("object").await.version.as_ref(), Some(&version));
-    let first = begin(storage, &area, "object", PutMode::Update(version.clone())).await;
-    let second = begin(storage, &area, "object", PutMode::Update(version)).await;
-    must(first.finish().await, "finish", "object");
-    must_fail(second.finish().await, PortErrorKind::Conflict, "the second upload that updates a version");
+    assert_eq!(area.head("object").await.version, Some(version));
+    let early = begin(storage, &area, "other", 3).await;
+    area.put("other", "put meanwhile").await;
+    must_fail(early.finish().await, PortErrorKind::Conflict, "an upload that was overtaken");
+    assert_eq!(area.read("other").await, "put meanwhile");
     area.clear().await;
 }
 
@@ -75,7 +71,7 @@ pub async fn finish_decides(storage: &dyn Storage) {
 /// If not.
 pub async fn dropped_upload_leaves_nothing(storage: &dyn Storage) {
     let area = Area::new(storage, "dropped_upload_leaves_nothing").await;
-    drop(begin(storage, &area, "a/object", PutMode::Create).await);
+    drop(begin(storage, &area, "a/object", 7).await);
     assert_nothing_then_create(&area, "a/object").await;
 }
 
@@ -85,14 +81,14 @@ pub async fn dropped_upload_leaves_nothing(storage: &dyn Storage) {
 /// If not.
 pub async fn aborted_upload_leaves_nothing(storage: &dyn Storage) {
     let area = Area::new(storage, "aborted_upload_leaves_nothing").await;
-    let upload = begin(storage, &area, "a/object", PutMode::Create).await;
+    let upload = begin(storage, &area, "a/object", 7).await;
     must(upload.abort().await, "abort", "a/object");
     assert_nothing_then_create(&area, "a/object").await;
 }
 
-async fn begin(storage: &dyn Storage, area: &Area<'_>, name: &str, mode: PutMode) -> Box<dyn Upload> {
-    let mut upload = must(storage.upload(&area.key(name), mode).await, "upload", name);
-    let content = pattern(7, PIECE_BYTES);
+async fn begin(storage: &dyn Storage, area: &Area<'_>, name: &str, seed: u64) -> Box<dyn Upload> {
+    let mut upload = must(storage.upload(&area.key(name)).await, "upload", name);
+    let content = pattern(seed, PIECE_BYTES);
     for piece in [content.slice(..1), Bytes::new(), content.slice(1..)] {
         must(upload.write(piece).await, "write", name);
     }
