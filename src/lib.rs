@@ -51,6 +51,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `cloud` | S3 and what speaks as it does, Azure Blob Storage, Google Cloud Storage; needs tokio |
 //! | `local` | a directory as storage (Unix) |
 //! | `postgres` | a running server as source, a data directory as target; needs tokio |
 //! | `zstd` | compression; without it blocks are stored as they are |

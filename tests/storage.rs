@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use pitr::adapter::{LocalStorage, MemoryStorage, SystemClock, ThreadPool};
+use pitr::adapter::{LocalStorage, MemoryStorage, RetryPolicy, RetryStorage, SystemClock, ThreadPool, system};
 use pitr::port::{PutMode, Storage};
 use pitr::testing::FaultyStorage;
 use pitr::testing::conformance::storage::run_all;
@@ -19,6 +19,8 @@ mod faulty;
 mod local;
 #[path = "storage/processes.rs"]
 mod processes;
+#[path = "storage/retry.rs"]
+mod retry;
 
 fn memory() -> MemoryStorage {
     MemoryStorage::new(Arc::new(SystemClock::new()))
@@ -53,6 +55,11 @@ async fn faulty_storage_without_faults_conforms() {
     let root = tempfile::tempdir().unwrap();
     run_all(&FaultyStorage::new(Arc::new(memory()))).await;
     run_all(&FaultyStorage::new(Arc::new(directory(root.path()).await))).await;
+}
+
+#[tokio::test]
+async fn retry_storage_conforms() {
+    run_all(&RetryStorage::new(Arc::new(memory()), RetryPolicy::default(), system())).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures_timer::Delay;
+
 use crate::model::Timestamp;
 use crate::port::Clock;
 
@@ -36,6 +40,10 @@ impl Clock for SystemClock {
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Delay::new(duration).boxed()
+    }
 }
 
 #[cfg(test)]
@@ -49,5 +57,13 @@ mod tests {
         let expected = before.duration_since(SystemTime::UNIX_EPOCH).unwrap();
         assert!(now.abs_diff(expected) < Duration::from_secs(60), "{now:?} is not {expected:?}");
         assert!(clock.elapsed() <= clock.elapsed());
+    }
+
+    #[test]
+    fn sleeps_as_long_as_it_was_told_to() {
+        let clock = SystemClock::new();
+        let before = clock.elapsed();
+        futures::executor::block_on(clock.sleep(Duration::from_millis(20)));
+        assert!(clock.elapsed() - before >= Duration::from_millis(20));
     }
 }

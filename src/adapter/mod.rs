@@ -2,6 +2,8 @@
 
 #[cfg(not(target_family = "wasm"))]
 mod clock;
+#[cfg(feature = "cloud")]
+mod cloud;
 #[cfg(not(target_family = "wasm"))]
 mod entropy;
 mod key_chain;
@@ -13,6 +15,7 @@ mod local;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod retry;
 #[cfg(not(target_family = "wasm"))]
 mod system;
 #[cfg(not(target_family = "wasm"))]
@@ -20,6 +23,8 @@ mod threads;
 
 #[cfg(not(target_family = "wasm"))]
 pub use clock::SystemClock;
+#[cfg(feature = "cloud")]
+pub use cloud::{CloudOptions, CloudStorage, RequestKind};
 #[cfg(not(target_family = "wasm"))]
 pub use entropy::OsEntropy;
 pub use key_chain::KeyChain;
@@ -29,6 +34,7 @@ pub use keys::MemoryKey;
 #[cfg(all(feature = "local", unix))]
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
+pub use retry::{RetryPolicy, RetryStorage};
 #[cfg(not(target_family = "wasm"))]
 pub use system::system;
 #[cfg(not(target_family = "wasm"))]

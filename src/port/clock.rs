@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use crate::model::Timestamp;
 
 /// Tells the time. Nothing in pitr reads a clock but through this port.
@@ -12,4 +14,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// Time since some fixed moment. It never goes back.
     fn elapsed(&self) -> Duration;
+
+    /// Waits until this much more time has [`elapsed`](Self::elapsed). On any executor.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 /// Why a port could not do what it was asked to: what was attempted, which kind of failure, and its source.
 #[derive(Debug)]
@@ -9,6 +10,7 @@ pub struct PortError {
     kind: PortErrorKind,
     context: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 /// What the caller of a port can do about a failure.
@@ -33,7 +35,7 @@ impl PortError {
     /// A failure of this kind; `context` says what was attempted, in lower case, and names what it was attempted on.
     #[must_use]
     pub fn new(kind: PortErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self { kind, context: context.into(), source: None, retry_after: None }
     }
 
     /// The same failure, caused by `source`.
@@ -48,10 +50,22 @@ impl PortError {
         Self::new(kind_of(source.kind()), context).caused_by(source)
     }
 
+    /// The same failure of a side that asks to be left alone for `pause`.
+    #[must_use]
+    pub fn with_retry_after(self, pause: Duration) -> Self {
+        Self { retry_after: Some(pause), ..self }
+    }
+
     /// What can be done about it.
     #[must_use]
     pub fn kind(&self) -> PortErrorKind {
         self.kind
+    }
+
+    /// How long the other side asks to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 

@@ -1,9 +1,11 @@
 //! Restores to random instants, to the ends of the window, to positions, and to a moment after the last commit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pitr::adapter::postgres::InitOptions;
+use pitr::adapter::{RetryPolicy, RetryStorage, system};
 use pitr::engine::{CompactSettings, Compactor};
 use pitr::model::{Branch, Lsn, TimelineHistory, TimelineId, Timestamp};
 use pitr::plan::compaction::CompactionPolicy;
@@ -13,7 +15,8 @@ use tokio_postgres::Client;
 
 use super::ledger::{self, End, Load};
 use super::random::Random;
-use super::stand::{Stand, directory_for_servers, identity, succeed};
+use super::stand::{Stand, directory_for_servers, identity, scratch, succeed};
+use super::stores::{Kind, Store};
 
 const INSTANTS: usize = 20;
 const CLIENTS: u32 = 4;
@@ -57,8 +60,7 @@ struct Scene {
 }
 
 /// Load, a snapshot, more load, a second snapshot, more load, and then nothing for a while.
-async fn play(major: u32) -> Scene {
-    let mut stand = Stand::new(major, &InitOptions::default()).await;
+async fn play(mut stand: Stand) -> Scene {
     let client = furnish(&stand).await;
     let (begin, _) = ledger::position(&stand).await;
     stand.archive();
@@ -127,8 +129,8 @@ async fn compact(stand: &Stand) {
     assert!(before.latest() <= after.latest());
 }
 
-async fn every_target(major: u32) {
-    let mut scene = play(major).await;
+async fn every_target(stand: Stand, instants: usize) {
+    let mut scene = play(stand).await;
     compact(&scene.stand).await;
     let catalog = scene.stand.catalog().await;
     let window = recovery_window(&catalog, catalog.current().unwrap());
@@ -136,8 +138,8 @@ async fn every_target(major: u32) {
     let last_commit = scene.ends.iter().map(|end| end.time).max().unwrap();
     assert!(latest > scene.idle_since, "an idle server stays restorable to now");
 
-    let mut random = Random::new(u64::from(major));
-    for number in 0..INSTANTS {
+    let mut random = Random::new(u64::from(scene.stand.install.major().as_u32()));
+    for number in 0..instants {
         let at = random.instant(earliest, last_commit);
         // Every fourth falls on the very microsecond of a commit.
         let exact = scene.ends.iter().map(|end| end.time).filter(|time| *time >= at).min();
@@ -194,12 +196,34 @@ async fn check_with_postgres(scene: &mut Scene, at: Timestamp) {
     }
 }
 
+async fn in_a_directory(major: u32) {
+    every_target(Stand::new(major, &InitOptions::default()).await, INSTANTS).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_15_is_restored_to_every_kind_of_target() {
-    every_target(15).await;
+    in_a_directory(15).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_18_is_restored_to_every_kind_of_target() {
-    every_target(18).await;
+    in_a_directory(18).await;
+}
+
+/// The same from the cloud, where requests are many times as slow.
+async fn in_the_cloud(kind: Kind, major: u32) {
+    let store = Store::start(kind);
+    let storage = RetryStorage::new(Arc::new(store.storage("/repository")), RetryPolicy::default(), system());
+    let stand = Stand::over(Arc::new(storage), scratch(), major, &InitOptions::default()).await;
+    every_target(stand, INSTANTS / 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_15_is_restored_from_s3() {
+    in_the_cloud(Kind::S3, 15).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_18_is_restored_from_azure() {
+    in_the_cloud(Kind::Azure, 18).await;
 }

@@ -16,5 +16,7 @@ mod reality;
 mod refusals;
 mod sharing;
 mod stand;
+#[path = "../support/stores.rs"]
+mod stores;
 mod timelines;
 mod trial;

@@ -90,15 +90,19 @@ pub(crate) fn configured(install: &PgInstall, data: &Path) -> LocalServer {
 }
 
 impl Stand {
-    /// A new server of PostgreSQL `major`, protected, but not archived yet.
+    /// A new server of PostgreSQL `major`, protected in a directory, but not archived yet.
     pub(crate) async fn new(major: u32, options: &InitOptions) -> Self {
-        let (scratch, install) = (scratch(), install(major));
+        let scratch = scratch();
+        let storage = LocalStorage::open(scratch.path().join("repository"), system().executor).await.unwrap();
+        Self::over(Arc::new(storage), scratch, major, options).await
+    }
+
+    /// A new server of PostgreSQL `major`, protected in `storage`, with all else in `scratch`.
+    pub(crate) async fn over(storage: Arc<dyn Storage>, scratch: TempDir, major: u32, options: &InitOptions) -> Self {
+        let install = install(major);
         let local = configured(&install, &scratch.path().join("source"));
         local.init(options).await.unwrap();
         let source = local.start().await.unwrap();
-        let executor = system().executor;
-        let storage: Arc<dyn Storage> =
-            Arc::new(LocalStorage::open(scratch.path().join("repository"), executor).await.unwrap());
         let key = KeyFile::create(scratch.path().join("key"), system().entropy).unwrap();
         let repository = Repository::new(Arc::clone(&storage), Arc::new(key), system());
         let spec = ServerSpec::new("bank".parse().unwrap(), install.major());

@@ -1,0 +1,203 @@
+//! What passes between a store and its HTTP client: counted, made conditional, and refused in the store's own words.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::{ClientOptions, HeaderMap, HeaderValue};
+
+use super::requests::Counters;
+use crate::port::PortErrorKind;
+
+/// Makes the HTTP client of a store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connector {
+    pub(super) counters: Counters,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // The library takes the process's provider of TLS; a program that has chosen one keeps it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Observed { client, counters: self.counters.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Observed {
+    client: HttpClient,
+    counters: Counters,
+}
+
+#[async_trait]
+impl HttpService for Observed {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.counters.count(&request);
+        if completes_upload(&request) {
+            // Neither S3's signature nor one in a URL covers this header.
+            request.headers_mut().insert("if-none-match", HeaderValue::from_static("*"));
+        }
+        let response = self.client.execute(request).await?;
+        if !needs_explaining(response.status().as_u16()) {
+            return Ok(response);
+        }
+        Err(HttpError::new(HttpErrorKind::Interrupted, Refusal::read(response).await))
+    }
+}
+
+/// Whether `request` makes an object of parts: S3's `CompleteMultipartUpload`, Azure's `Put Block List`.
+///
+/// Uploads only ever create objects, and the library below has no way to say so.
+fn completes_upload(request: &HttpRequest) -> bool {
+    let mut arguments = request.uri().query().unwrap_or_default().split('&');
+    match request.method().as_str() {
+        "POST" => arguments.any(|argument| argument.starts_with("uploadId=")),
+        "PUT" => arguments.any(|argument| argument == "comp=blocklist"),
+        _ => false,
+    }
+}
+
+/// Whether an answer of this status says more than the library below makes of it.
+fn needs_explaining(status: u16) -> bool {
+    matches!(status, 408 | 409 | 429 | 500..)
+}
+
+/// Why a store did not do what it was asked to, in its own words.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: u16,
+    /// The store's name for it, as `SlowDown`.
+    code: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+/// No name of an error stands further from the beginning of a body.
+const CODE_WITHIN: usize = 4096;
+
+impl Refusal {
+    async fn read(response: HttpResponse) -> Self {
+        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+        let in_header = text(response.headers(), "x-ms-error-code").map(str::to_owned);
+        let code = match in_header {
+            Some(code) => Some(code),
+            None => code_in(&beginning(response).await),
+        };
+        Self { status, code, retry_after }
+    }
+
+    /// What can be done about it.
+    pub(super) fn kind(&self) -> PortErrorKind {
+        match (self.status, self.code.as_deref()) {
+            (409, Some("BlobAlreadyExists" | "AppendPositionConditionNotMet")) => PortErrorKind::Conflict,
+            // S3: a conflicting request is under way, and which of the two wins is not known yet.
+            (409, None | Some("ConditionalRequestConflict" | "OperationAborted")) => PortErrorKind::Unavailable,
+            // Azure: a policy, a lease, or what was archived.
+            (409, Some(_)) => PortErrorKind::Denied,
+            (507, _) => PortErrorKind::NoSpace,
+            (501, _) => PortErrorKind::Invalid,
+            _ => PortErrorKind::Unavailable,
+        }
+    }
+
+    /// How long the store asks to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store answered {}", self.status)?;
+        self.code.as_ref().map_or(Ok(()), |code| write!(f, " ({code})"))
+    }
+}
+
+impl Error for Refusal {}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// In seconds; dates, which HTTP allows as well, come from no store.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    text(headers, "retry-after")?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// As much of the body as names an error.
+async fn beginning(response: HttpResponse) -> Vec<u8> {
+    let mut body = response.into_body().bytes_stream().boxed();
+    let mut read = Vec::new();
+    while let Ok(Some(chunk)) = body.try_next().await {
+        read.extend_from_slice(&chunk[..chunk.len().min(CODE_WITHIN - read.len())]);
+        if read.len() == CODE_WITHIN {
+            break;
+        }
+    }
+    read
+}
+
+/// The error that a body of XML names.
+pub(super) fn code_in(body: &[u8]) -> Option<String> {
+    let body = String::from_utf8_lossy(body);
+    let (_, rest) = body.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    Some(code.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, code: Option<&str>) -> Refusal {
+        Refusal { status, code: code.map(str::to_owned), retry_after: None }
+    }
+
+    #[test]
+    fn refusals_say_what_can_be_done() {
+        for (status, code, kind) in [
+            (503, Some("SlowDown"), PortErrorKind::Unavailable),
+            (429, None, PortErrorKind::Unavailable),
+            (409, Some("ConditionalRequestConflict"), PortErrorKind::Unavailable),
+            (409, Some("BlobAlreadyExists"), PortErrorKind::Conflict),
+            (409, Some("BlobImmutableDueToPolicy"), PortErrorKind::Denied),
+            (507, None, PortErrorKind::NoSpace),
+        ] {
+            assert_eq!(refusal(status, code).kind(), kind, "{status} {code:?}");
+        }
+        assert_eq!(refusal(503, Some("SlowDown")).to_string(), "the store answered 503 (SlowDown)");
+    }
+
+    #[test]
+    fn a_code_is_found_in_a_body() {
+        let body = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>";
+        assert_eq!(code_in(body).as_deref(), Some("SlowDown"));
+        assert_eq!(code_in(b"<html>Bad gateway</html>"), None);
+    }
+
+    #[test]
+    fn only_what_makes_an_object_of_parts_completes_an_upload() {
+        let request = |method: &str, uri: &str| {
+            let mut request = HttpRequest::new(Vec::new().into());
+            *request.method_mut() = method.parse().unwrap();
+            *request.uri_mut() = uri.parse().unwrap();
+            request
+        };
+        assert!(completes_upload(&request("POST", "https://host/bucket/key?uploadId=abc")));
+        assert!(completes_upload(&request("PUT", "https://host/container/key?comp=blocklist&sig=x")));
+        for (method, uri) in [
+            ("POST", "https://host/bucket/key?uploads="),
+            ("PUT", "https://host/bucket/key?partNumber=1&uploadId=abc"),
+            ("PUT", "https://host/container/key?comp=block&blockid=abc"),
+            ("PUT", "https://host/bucket/key"),
+            ("DELETE", "https://host/bucket/key?uploadId=abc"),
+        ] {
+            assert!(!completes_upload(&request(method, uri)), "{method} {uri}");
+        }
+    }
+}

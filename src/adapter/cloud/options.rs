@@ -1,0 +1,105 @@
+//! How a store is reached, beside its address.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use object_store::{Certificate, ClientOptions};
+
+use super::error::failed;
+use crate::adapter::retry::RetryPolicy;
+use crate::port::PortError;
+
+/// How a store is reached, beside its address: credentials, endpoints, proxies, encryption on its side.
+///
+/// Every setting has the name that `object_store` gives it, which is that of the environment variable: see the keys of
+/// [S3](https://docs.rs/object_store/latest/object_store/aws/enum.AmazonS3ConfigKey.html),
+/// [Azure](https://docs.rs/object_store/latest/object_store/azure/enum.AzureConfigKey.html),
+/// [Google](https://docs.rs/object_store/latest/object_store/gcp/enum.GoogleConfigKey.html), and
+/// [HTTP](https://docs.rs/object_store/latest/object_store/enum.ClientConfigKey.html). The environment holds what is not set here.
+#[derive(Clone, Default)]
+#[must_use]
+pub struct CloudOptions {
+    settings: Vec<(String, String)>,
+    root_certificates: Vec<Certificate>,
+    /// For the parts of uploads, which nobody above the store can try again.
+    pub(super) retry: RetryPolicy,
+}
+
+/// No answer, and no further byte of one, for this long is a failure.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl CloudOptions {
+    /// What the environment says: `AWS_…`, `AZURE_…` or `GOOGLE_…`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what is called `name`, as `aws_endpoint`.
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Trusts the certificates in `pem` as well.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Invalid`](crate::port::PortErrorKind::Invalid) if there are none.
+    pub fn trust(mut self, pem: &[u8]) -> Result<Self, PortError> {
+        self.root_certificates.extend(Certificate::from_pem_bundle(pem).map_err(failed("cannot read certificates"))?);
+        Ok(self)
+    }
+
+    /// Stores the parts of uploads by `policy`.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        Self { retry: policy, ..self }
+    }
+
+    /// What was set, after what the environment has under names that begin with `prefix`.
+    pub(super) fn settings(&self, prefix: &str) -> Settings {
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with(prefix));
+        Settings { ambient: environment.collect(), explicit: self.settings.clone() }
+    }
+
+    /// An object may take long, if only bytes keep coming.
+    pub(super) fn client(&self) -> ClientOptions {
+        let client = ClientOptions::new().with_timeout_disabled().with_read_timeout(READ_TIMEOUT);
+        self.root_certificates.iter().cloned().fold(client, ClientOptions::with_root_certificate)
+    }
+}
+
+/// Settings by their names, those that were asked for and those that happen to be there.
+pub(super) struct Settings {
+    ambient: Vec<(String, String)>,
+    explicit: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Gives each setting to `builder`. Of what the environment holds, not all is meant for us.
+    pub(super) fn apply<B, K: FromStr<Err = object_store::Error>>(
+        self,
+        mut builder: B,
+        set: impl Fn(B, K, String) -> B,
+    ) -> Result<B, object_store::Error> {
+        let ambient = self.ambient.into_iter().filter_map(|(name, value)| Some((key(&name).ok()?, value)));
+        for (key, value) in ambient {
+            builder = set(builder, key, value);
+        }
+        for (name, value) in self.explicit {
+            builder = set(builder, key(&name)?, value);
+        }
+        Ok(builder)
+    }
+}
+
+fn key<K: FromStr>(name: &str) -> Result<K, K::Err> {
+    name.to_ascii_lowercase().parse()
+}
+
+impl fmt::Debug for CloudOptions {
+    /// Names only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.settings.iter().map(|(name, _)| name).collect();
+        f.debug_struct("CloudOptions").field("settings", &names).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! The three services: where they differ.
+
+use std::sync::Arc;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::multipart::MultipartStore;
+use object_store::{BackoffConfig, ObjectStore, PutMode as StorePutMode, RetryConfig, UpdateVersion};
+
+use super::error::failed;
+use super::http::Connector;
+use super::options::CloudOptions;
+use super::sas;
+use crate::port::{Environment, PortError, PutMode, Version};
+
+/// Whose store it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    S3,
+    Azure,
+    Google,
+}
+
+/// One store, by the two faces that the library gives it.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) parts: Arc<dyn MultipartStore>,
+    /// What makes objects of parts, on a condition that is added once the request is signed.
+    pub(super) completing: Arc<dyn MultipartStore>,
+}
+
+impl Client {
+    fn new<S: ObjectStore + MultipartStore>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { objects: Arc::clone(&store) as _, parts: Arc::clone(&store) as _, completing: store }
+    }
+}
+
+impl Service {
+    /// The service of URLs that begin with `scheme`.
+    pub(super) fn of_scheme(scheme: &str) -> Option<Self> {
+        match scheme {
+            "s3" => Some(Self::S3),
+            "az" => Some(Self::Azure),
+            "gs" => Some(Self::Google),
+            _ => None,
+        }
+    }
+
+    /// A client for the bucket or container `bucket`.
+    pub(super) fn client(
+        self,
+        bucket: &str,
+        options: &CloudOptions,
+        connector: Connector,
+        environment: &Environment,
+    ) -> Result<Client, PortError> {
+        let client = match self {
+            Self::S3 => s3(bucket, options, connector),
+            Self::Azure => azure(bucket, options, connector, environment),
+            Self::Google => google(bucket, options, connector),
+        };
+        client.map_err(failed(format!("cannot set up a client for {bucket}")))
+    }
+
+    /// What names a state of an object here.
+    pub(super) fn version(self, e_tag: Option<String>, generation: Option<String>) -> Option<Version> {
+        match self {
+            // Azure's listings leave out the quotes.
+            Self::S3 | Self::Azure => e_tag.map(|e_tag| Version::new(e_tag.trim_matches('"'))),
+            Self::Google => generation.map(Version::new),
+        }
+    }
+
+    pub(super) fn mode(self, mode: PutMode) -> StorePutMode {
+        match mode {
+            PutMode::Create => StorePutMode::Create,
+            PutMode::Overwrite => StorePutMode::Overwrite,
+            PutMode::Update(version) => StorePutMode::Update(self.update(&version)),
+        }
+    }
+
+    fn update(self, version: &Version) -> UpdateVersion {
+        match self {
+            Self::S3 | Self::Azure => UpdateVersion { e_tag: Some(format!("\"{}\"", version.as_str())), version: None },
+            Self::Google => UpdateVersion { e_tag: None, version: Some(version.as_str().to_owned()) },
+        }
+    }
+
+    /// Whether an object can be made of parts on the condition that there is none. Google's XML API has no such condition
+    /// (<https://cloud.google.com/storage/docs/multipart-uploads#considerations>).
+    pub(super) fn completes_conditionally(self) -> bool {
+        self != Self::Google
+    }
+}
+
+/// The library must not retry: it cannot tell whether a conditional write that failed has taken effect.
+fn once() -> RetryConfig {
+    RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, ..RetryConfig::default() }
+}
+
+fn s3(bucket: &str, options: &CloudOptions, connector: Connector) -> object_store::Result<Client> {
+    let builder = AmazonS3Builder::new().with_client_options(options.client()).with_bucket_name(bucket);
+    let builder = options.settings("AWS_").apply(builder, AmazonS3Builder::with_config)?;
+    Ok(Client::new(builder.with_retry(once()).with_http_connector(connector).build()?))
+}
+
+fn azure(
+    container: &str,
+    options: &CloudOptions,
+    connector: Connector,
+    environment: &Environment,
+) -> object_store::Result<Client> {
+    let builder = MicrosoftAzureBuilder::new().with_client_options(options.client()).with_container_name(container);
+    let builder = options.settings("AZURE_").apply(builder, MicrosoftAzureBuilder::with_config)?;
+    let builder = builder.with_retry(once()).with_http_connector(connector);
+    let by_signature = sas::instead_of_key(builder.clone(), Arc::clone(&environment.clock))?.build()?;
+    Ok(Client { completing: Arc::new(by_signature), ..Client::new(builder.build()?) })
+}
+
+fn google(bucket: &str, options: &CloudOptions, connector: Connector) -> object_store::Result<Client> {
+    let builder = GoogleCloudStorageBuilder::new().with_client_options(options.client()).with_bucket_name(bucket);
+    let builder = options.settings("GOOGLE_").apply(builder, GoogleCloudStorageBuilder::with_config)?;
+    Ok(Client::new(builder.with_retry(once()).with_http_connector(connector).build()?))
+}

@@ -1,0 +1,151 @@
+//! Object stores for tests: moto's server for S3, Azurite for Azure Blob Storage. Each listens on loopback, and ends with its value.
+#![allow(dead_code, reason = "each test has some use for some of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use pitr::adapter::{CloudOptions, CloudStorage, system};
+use sha2::Sha256;
+
+/// The account that Azurite has, and its published key.
+const ACCOUNT: &str = "devstoreaccount1";
+const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+const BUCKET: &str = "backups";
+
+/// A store that runs.
+pub(crate) struct Store {
+    kind: Kind,
+    pub(crate) address: SocketAddr,
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    S3,
+    Azure,
+}
+
+impl Store {
+    /// A new store with one empty bucket.
+    pub(crate) fn start(kind: Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let mut command = command(kind, address, directory.path());
+        command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{kind:?} does not start ({error}): run scripts/setup-stores"));
+        let store = Self { kind, address, child, _directory: directory };
+        store.make_bucket();
+        store
+    }
+
+    /// What reaches it, or what stands before it at `address`.
+    pub(crate) fn options(&self, address: SocketAddr) -> CloudOptions {
+        let options = CloudOptions::new();
+        match self.kind {
+            Kind::S3 => options
+                .set("aws_endpoint", format!("http://{address}"))
+                .set("aws_allow_http", "true")
+                .set("aws_region", "us-east-1")
+                .set("aws_access_key_id", "nobody")
+                .set("aws_secret_access_key", "knows"),
+            Kind::Azure => options
+                .set("azure_storage_endpoint", format!("http://{address}/{ACCOUNT}"))
+                .set("azure_allow_http", "true")
+                .set("azure_storage_account_name", ACCOUNT)
+                .set("azure_storage_account_key", ACCOUNT_KEY),
+        }
+    }
+
+    pub(crate) fn url(&self, directory: &str) -> String {
+        let scheme = match self.kind {
+            Kind::S3 => "s3",
+            Kind::Azure => "az",
+        };
+        format!("{scheme}://{BUCKET}{directory}")
+    }
+
+    /// The storage in `directory` of its bucket: nothing, or `/` and a name.
+    pub(crate) fn storage(&self, directory: &str) -> CloudStorage {
+        CloudStorage::open(&self.url(directory), &self.options(self.address), &system()).unwrap()
+    }
+
+    /// Waits until it answers, too.
+    fn make_bucket(&self) {
+        let target = match self.kind {
+            Kind::S3 => format!("/{BUCKET}"),
+            Kind::Azure => format!("/{ACCOUNT}/{BUCKET}?restype=container&{}", signature()),
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match put(self.address, &target) {
+                Ok(200 | 201) => return,
+                answer => assert!(Instant::now() < deadline, "{:?} made no bucket: {answer:?}", self.kind),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(kind: Kind, address: SocketAddr, directory: &Path) -> Command {
+    let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".stores");
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    match kind {
+        Kind::S3 => {
+            let mut command = Command::new(installed.join("moto/bin/moto_server"));
+            command.args(["-H", &host, "-p", &port]);
+            command
+        }
+        Kind::Azure => {
+            let mut command = Command::new("node");
+            command.arg(installed.join("azurite/node_modules/azurite/dist/src/blob/main.js"));
+            command.args(["--blobHost", &host, "--blobPort", &port, "--silent", "--skipApiVersionCheck", "--location"]);
+            command.arg(directory);
+            command
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// The status of an empty `PUT`.
+fn put(address: SocketAddr, target: &str) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let head = format!("PUT {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut reader = BufReader::new(stream);
+    let mut status = String::new();
+    reader.read_line(&mut status)?;
+    let _ = reader.read_to_end(&mut Vec::new());
+    Ok(status.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default())
+}
+
+/// The shared access signature of an account, for as long as tests may ever run.
+fn signature() -> String {
+    let (version, expiry) = ("2021-12-02", "2099-01-01T00:00:00Z");
+    let text = format!("{ACCOUNT}\nrwdlac\nb\nco\n\n{expiry}\n\n\n{version}\n\n");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&BASE64_STANDARD.decode(ACCOUNT_KEY).unwrap()).unwrap();
+    mac.update(text.as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let escaped = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    format!("sv={version}&ss=b&srt=co&sp=rwdlac&se={}&sig={escaped}", expiry.replace(':', "%3A"))
+}
