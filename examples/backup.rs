@@ -11,7 +11,7 @@
 //! backup prove   REPOSITORY KEY DIRECTORY            restores an instant at random on trial, there, and records what that shows
 //! ```
 //!
-//! REPOSITORY is a directory, KEY a file; both are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
+//! REPOSITORY is a directory, or the address of a storage (`s3://BUCKET/DIRECTORY`); KEY is a file. Directory and file are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
 //! needs `REPLICATION`. DATA is the server's data directory, if it is on this machine: then it is read there. What has
 //! not changed for SECONDS, 300 unless given, is not read again next time.
 #![allow(clippy::print_stdout, reason = "a command speaks")]
@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use pitr::adapter::postgres::{
     Config, DataDirectory, DataDirectorySource, LocalServer, PgInstall, PostgresServer, ScratchDirectory, StopMode,
 };
-use pitr::adapter::{KeyFile, LocalStorage, system};
+use pitr::adapter::{KeyFile, LocalStorage, open_storage, system};
 use pitr::engine::{
     ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter, TestRestore,
 };
 use pitr::model::{Catalog, ServerName, ServerSpec};
 use pitr::plan::{RestoreRequest, Target, plan_restore};
-use pitr::port::SnapshotSource;
+use pitr::port::{SnapshotSource, Storage};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -64,8 +64,11 @@ async fn main() -> Result<()> {
     }
 }
 
-async fn open(directory: &str, key: &str) -> Result<Repository> {
-    let storage = Arc::new(LocalStorage::open(directory, system().executor).await?);
+async fn open(repository: &str, key: &str) -> Result<Repository> {
+    let storage: Arc<dyn Storage> = match repository.contains("://") {
+        true => open_storage(repository, &system()).await?,
+        false => Arc::new(LocalStorage::open(repository, system().executor).await?),
+    };
     let keys = if Path::new(key).exists() {
         KeyFile::open(key, system().entropy)?
     } else {

@@ -6,11 +6,13 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use pitr::adapter::{LocalStorage, MemoryStorage, RetryPolicy, RetryStorage, SystemClock, ThreadPool, system};
+use pitr::adapter::{LocalStorage, MemoryStorage, SystemClock, ThreadPool};
 use pitr::port::{PutMode, Storage};
 use pitr::testing::FaultyStorage;
 use pitr::testing::conformance::storage::run_all;
 
+#[path = "storage/addresses.rs"]
+mod addresses;
 #[path = "storage/broken.rs"]
 mod broken;
 #[path = "storage/faulty.rs"]
@@ -21,6 +23,10 @@ mod local;
 mod processes;
 #[path = "storage/retry.rs"]
 mod retry;
+#[path = "storage/slow.rs"]
+mod slow;
+#[path = "storage/wrappers.rs"]
+mod wrappers;
 
 fn memory() -> MemoryStorage {
     MemoryStorage::new(Arc::new(SystemClock::new()))
@@ -55,11 +61,6 @@ async fn faulty_storage_without_faults_conforms() {
     let root = tempfile::tempdir().unwrap();
     run_all(&FaultyStorage::new(Arc::new(memory()))).await;
     run_all(&FaultyStorage::new(Arc::new(directory(root.path()).await))).await;
-}
-
-#[tokio::test]
-async fn retry_storage_conforms() {
-    run_all(&RetryStorage::new(Arc::new(memory()), RetryPolicy::default(), system())).await;
 }
 
 #[tokio::test]

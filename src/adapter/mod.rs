@@ -13,13 +13,15 @@ mod keys;
 #[cfg(all(feature = "local", unix))]
 mod local;
 mod memory;
+mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-mod retry;
 #[cfg(not(target_family = "wasm"))]
 mod system;
 #[cfg(not(target_family = "wasm"))]
 mod threads;
+mod url;
+mod wrappers;
 
 #[cfg(not(target_family = "wasm"))]
 pub use clock::SystemClock;
@@ -34,8 +36,11 @@ pub use keys::MemoryKey;
 #[cfg(all(feature = "local", unix))]
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
-pub use retry::{RetryPolicy, RetryStorage};
 #[cfg(not(target_family = "wasm"))]
 pub use system::system;
 #[cfg(not(target_family = "wasm"))]
 pub use threads::ThreadPool;
+pub use url::open_storage;
+pub use wrappers::{
+    LimitStorage, Limits, Measured, MetricsStorage, PrefixStorage, RetryPolicy, RetryStorage, TimeoutStorage, Timeouts,
+};

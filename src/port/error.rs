@@ -14,7 +14,7 @@ pub struct PortError {
 }
 
 /// What the caller of a port can do about a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PortErrorKind {
     /// What was asked for does not exist. Nothing to retry.

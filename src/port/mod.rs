@@ -27,5 +27,5 @@ pub use key_provider::KeyProvider;
 pub use restore_target::{RecoverySettings, RestoreOutline, RestoreTarget};
 pub use scratch::{Scratch, ScratchPlace};
 pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream};
-pub use storage::{ObjectMeta, ObjectRead, PutMode, Storage, StorageExt, Upload, Version};
+pub use storage::{ObjectMeta, ObjectRead, Operation, PutMode, Storage, StorageExt, Upload, Version};
 pub use wal_source::{SourceIdentity, WalEvent, WalSource, WalStream};

@@ -69,6 +69,30 @@ pub trait Storage: Debug + Display + Send + Sync + 'static {
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError>;
 }
 
+/// What is asked of a storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`Storage::put`].
+    Put,
+    /// [`Storage::upload`].
+    Upload,
+    /// [`Upload::write`].
+    Write,
+    /// [`Upload::finish`].
+    Finish,
+    /// [`Upload::abort`].
+    Abort,
+    /// [`Storage::get`], with all of its body.
+    Get,
+    /// [`Storage::head`].
+    Head,
+    /// [`Storage::list`], with all that it lists.
+    List,
+    /// [`Storage::delete`].
+    Delete,
+}
+
 /// An object on its way into a store.
 #[async_trait]
 pub trait Upload: Debug + Send {

@@ -12,7 +12,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::entropy::SplitMix64;
 use crate::model::ObjectKey;
-use crate::port::{ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
+use crate::port::{ObjectMeta, ObjectRead, Operation, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
 
 /// A storage around another one that fails when it is told to, and counts what is asked of it.
 ///
@@ -22,30 +22,6 @@ use crate::port::{ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Sto
 pub struct FaultyStorage {
     inner: Arc<dyn Storage>,
     faults: Faults,
-}
-
-/// What is asked of a storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Operation {
-    /// [`Storage::put`].
-    Put,
-    /// [`Storage::upload`].
-    Upload,
-    /// [`Upload::write`].
-    Write,
-    /// [`Upload::finish`].
-    Finish,
-    /// [`Upload::abort`].
-    Abort,
-    /// [`Storage::get`], with all of its body.
-    Get,
-    /// [`Storage::head`].
-    Head,
-    /// [`Storage::list`], with all that it lists.
-    List,
-    /// [`Storage::delete`].
-    Delete,
 }
 
 /// How an operation fails.

@@ -15,7 +15,7 @@ mod synthetic_wal;
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use executor::ManualExecutor;
-pub use faulty::{Fault, FaultyStorage, Operation};
+pub use faulty::{Fault, FaultyStorage};
 pub use memory_scratch::MemoryScratch;
 pub use memory_target::{MemoryTarget, RestoredServer};
 pub use simulated_server::{Habits, LoggedRecord, ServerFiles, SimulatedServer};

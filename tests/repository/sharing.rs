@@ -314,7 +314,7 @@ fn a_note_that_was_left_goes() {
     let note = layout(&world).data_part(&first.id, DataPart::Running);
     let operations = world.storage.operations() - before;
     assert!(operations > 0 && !world.finish(world.storage.exists(&note)).unwrap());
-    world.storage.fail_nth(std::num::NonZeroU64::MIN, pitr::testing::Operation::Delete, pitr::testing::Fault::Before);
+    world.storage.fail_nth(std::num::NonZeroU64::MIN, pitr::port::Operation::Delete, pitr::testing::Fault::Before);
     let second = day(&world, 10);
     let note = layout(&world).data_part(&second.id, DataPart::Running);
     assert!(world.finish(world.storage.exists(&note)).unwrap());

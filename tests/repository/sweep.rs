@@ -14,9 +14,10 @@ use pitr::model::{Catalog, ObjectKey, RetentionDays, Timestamp};
 use pitr::plan::retention::{Protections, RetentionPlan, RetentionPolicy, plan_retention};
 use pitr::plan::{RestorableInterval, Target, recovery_window};
 use pitr::port::{
-    Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, StorageExt, Upload, Version,
+    Environment, ObjectMeta, ObjectRead, Operation, PortError, PortErrorKind, PutMode, Storage, StorageExt, Upload,
+    Version,
 };
-use pitr::testing::{Fault, FaultyStorage, MemoryTarget, Operation, SeededEntropy};
+use pitr::testing::{Fault, FaultyStorage, MemoryTarget, SeededEntropy};
 
 use crate::sharing::DAY;
 use crate::world::{Outcome, World, explain, run};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pitr::engine::ErrorKind;
-use pitr::port::WalSource;
-use pitr::testing::{Fault, Habits, Operation, SeededEntropy};
+use pitr::port::{Operation, WalSource};
+use pitr::testing::{Fault, Habits, SeededEntropy};
 
 use crate::sources::{Counting, Hasty};
 use crate::truth::check;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use pitr::engine::ErrorKind;
 use pitr::model::{Branch, Catalog, LogBackup, LogRef, Lsn, ObjectKey, TransactionEnd, Xid};
 use pitr::plan::{Need, PlanError, RestorePlan, RestoreRequest, Target, plan_restore};
-use pitr::port::{PutMode, Storage, StorageExt};
-use pitr::testing::{Fault, Habits, LoggedRecord, Operation};
+use pitr::port::{Operation, PutMode, Storage, StorageExt};
+use pitr::testing::{Fault, Habits, LoggedRecord};
 
 use crate::truth::check;
 use crate::world::{World, explain};

@@ -7,7 +7,8 @@ use pitr::engine::{Error, ErrorKind};
 use pitr::format::wal_name::WalFileName;
 use pitr::model::{Lsn, SegmentNumber};
 use pitr::plan::{RestorePlan, Target};
-use pitr::testing::{Fault, MemoryTarget, Operation, RestoredServer};
+use pitr::port::Operation;
+use pitr::testing::{Fault, MemoryTarget, RestoredServer};
 
 use crate::truth::check;
 use crate::world::{Outcome, World, explain, run};

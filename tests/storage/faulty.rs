@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use pitr::port::{PortErrorKind, PutMode, Storage, StorageExt};
-use pitr::testing::{Fault, FaultyStorage, Operation};
+use pitr::port::{Operation, PortErrorKind, PutMode, Storage, StorageExt};
+use pitr::testing::{Fault, FaultyStorage};
 
 use super::memory;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use pitr::adapter::{OsEntropy, RetryPolicy, RetryStorage, ThreadPool};
 use pitr::model::{ObjectKey, Timestamp};
-use pitr::port::{Clock, Environment, PortErrorKind, PutMode, Storage, StorageExt};
-use pitr::testing::{Fault, FaultyStorage, ManualClock, Operation};
+use pitr::port::{Clock, Environment, Operation, PortErrorKind, PutMode, Storage, StorageExt};
+use pitr::testing::{Fault, FaultyStorage, ManualClock};
 
 use super::{directory, memory};
 

@@ -34,7 +34,7 @@ use self::error::failed;
 use self::http::Connector;
 use self::requests::Counters;
 use self::service::{Client, Service};
-use super::retry::Retrier;
+use super::wrappers::retry::Retrier;
 use crate::model::{ObjectKey, Timestamp};
 use crate::port::{Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use object_store::{Certificate, ClientOptions};
 
 use super::error::failed;
-use crate::adapter::retry::RetryPolicy;
+use crate::adapter::RetryPolicy;
 use crate::port::PortError;
 
 /// How a store is reached, beside its address: credentials, endpoints, proxies, encryption on its side.

@@ -6,7 +6,6 @@
 mod backup;
 mod control;
 mod names;
-mod pace;
 mod readable;
 mod stamp;
 mod walk;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::super::disk::read_at;
-use super::pace::Pace;
+use crate::adapter::pace::Pace;
 use crate::format::page;
 use crate::model::Lsn;
 use crate::port::{FileReader, PortError};
@@ -99,7 +99,12 @@ mod tests {
         io::Write::write_all(&mut file, content).unwrap();
         let settings = PageSettings { page_bytes: PAGE, segment_bytes: 1 << 30, begin: Lsn::MAX };
         let pages = Pages::of_segment(settings, 2);
-        ReadableFile { file, path: "base/5/16384.2".to_owned(), pages, pace: Arc::new(Pace::new(None)) }
+        ReadableFile {
+            file,
+            path: "base/5/16384.2".to_owned(),
+            pages,
+            pace: Arc::new(Pace::new(None, Arc::new(crate::adapter::SystemClock::new()))),
+        }
     }
 
     #[test]

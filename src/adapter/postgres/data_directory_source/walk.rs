@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::super::data_directory::LOG;
 use super::names::{self, Place, RelationFile};
-use super::pace::Pace;
 use super::readable::{PageSettings, Pages, ReadableFile};
 use super::stamp::Stamper;
+use crate::adapter::pace::Pace;
 use crate::model::{FileEntry, Tablespace};
 use crate::port::{PortError, PortErrorKind, SnapshotEvent};
 

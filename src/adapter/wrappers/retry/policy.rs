@@ -1,9 +1,9 @@
 //! When to try again, and when to give up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::adapter::wrappers::budget::Budget;
 use crate::port::{Environment, PortError, PortErrorKind};
 
 /// How often, and how long, what failed in passing is tried again.
@@ -37,22 +37,20 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What one attempt takes of a budget, and what one success gives.
-const COST: u32 = 10;
-const GAIN: u32 = 1;
+/// How many successes pay for another attempt.
+const PRICE: u32 = 10;
 
 /// Tries again by a policy. Clones share the budget.
 #[derive(Clone, Debug)]
 pub(crate) struct Retrier {
     policy: RetryPolicy,
     environment: Environment,
-    budget: Arc<AtomicU32>,
+    budget: Arc<Budget>,
 }
 
 impl Retrier {
     pub(crate) fn new(policy: RetryPolicy, environment: Environment) -> Self {
-        let budget = Arc::new(AtomicU32::new(policy.budget.saturating_mul(COST)));
-        Self { policy, environment, budget }
+        Self { policy, environment, budget: Arc::new(Budget::new(policy.budget, PRICE)) }
     }
 
     /// What `attempt` gives, as soon as it does not fail in passing.
@@ -66,16 +64,6 @@ impl Retrier {
     /// The first attempt begins.
     pub(crate) fn begin(&self) -> Attempts<'_> {
         Attempts { retrier: self, made: 1, begun: self.environment.clock.elapsed() }
-    }
-
-    fn pay(&self) -> bool {
-        self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(COST)).is_ok()
-    }
-
-    fn earn(&self) {
-        let max = self.policy.budget.saturating_mul(COST);
-        let earned = |left: u32| Some(left.saturating_add(GAIN).min(max));
-        let _ = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earned);
     }
 
     /// A random part of what the policy says, so that those who failed together do not come back together.
@@ -147,7 +135,7 @@ impl Attempts<'_> {
         if self.made >= policy.attempts_max || waited.saturating_add(pause) > policy.deadline {
             return Err(self.given_up(waited, "", error));
         }
-        if !self.retrier.pay() {
+        if !self.retrier.budget.pay() {
             return Err(self.given_up(waited, ", as nearly everything fails", error));
         }
         clock.sleep(pause).await;
@@ -158,7 +146,7 @@ impl Attempts<'_> {
     /// It went well.
     pub(crate) fn succeeded(&self) {
         if self.made == 1 {
-            self.retrier.earn();
+            self.retrier.budget.earn();
         }
     }
 
