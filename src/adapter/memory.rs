@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use futures::future;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::model::{ObjectKey, Timestamp};
@@ -20,6 +21,9 @@ pub struct MemoryStorage {
     clock: Arc<dyn Clock>,
     objects: Arc<Mutex<Objects>>,
 }
+
+/// How many objects are listed at a time.
+const PAGE: usize = 1000;
 
 #[derive(Default)]
 struct Objects {
@@ -70,14 +74,16 @@ impl Objects {
         Err(PortError::new(PortErrorKind::Conflict, context))
     }
 
-    /// Between a directory and what lies below it come its neighbours whose names go on with `-` or `.`.
-    fn list(&self, directory: Option<&ObjectKey>, after: Option<&ObjectKey>) -> Vec<ObjectMeta> {
+    /// Some of what lies below `directory` after `after`; nothing once that was all. Between a directory and what lies below it come its
+    /// neighbours whose names go on with `-` or `.`.
+    fn page(&self, directory: Option<&ObjectKey>, after: Option<&ObjectKey>) -> Vec<ObjectMeta> {
         let start = directory.max(after).map_or(Bound::Unbounded, Bound::Excluded);
         let below = |key: &ObjectKey| directory.is_none_or(|directory| key.is_below(directory));
         self.by_key
             .range((start, Bound::Unbounded))
             .skip_while(|(key, _)| !below(key))
             .take_while(|(key, _)| below(key))
+            .take(PAGE)
             .map(|(key, object)| object.meta(key))
             .collect()
     }
@@ -122,7 +128,13 @@ impl Storage for MemoryStorage {
         directory: Option<&ObjectKey>,
         after: Option<&ObjectKey>,
     ) -> BoxStream<'_, Result<ObjectMeta, PortError>> {
-        stream::iter(self.objects().list(directory, after)).map(Ok).boxed()
+        let directory = directory.cloned();
+        let page = move |after: Option<ObjectKey>| {
+            let page = self.objects().page(directory.as_ref(), after.as_ref());
+            let last = page.last().map(|meta| meta.key.clone());
+            future::ready(last.map(|last| (stream::iter(page).map(Ok), Some(last))))
+        };
+        stream::unfold(after.cloned(), page).flatten().boxed()
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {

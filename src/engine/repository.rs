@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, future};
 use zeroize::Zeroizing;
 
 use super::error::{Context, Error, ErrorKind, Result};
+use super::inventory::READS_IN_FLIGHT;
 use super::vault::Vault;
 use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
@@ -92,12 +93,14 @@ impl Repository {
     /// # Errors
     /// If the storage cannot be listed.
     pub async fn servers(&self) -> Result<Vec<ServerName>> {
-        let listing = self.storage.list(Some(&layout::servers()), None);
-        let keys = listing.try_filter_map(async |object| {
-            let name = layout::server_of(&object.key);
-            Ok(name.filter(|name| ServerLayout::new(name).record() == object.key))
-        });
-        keys.try_collect().await.context(|| format!("listing the servers in {}", self.storage))
+        let servers = layout::servers();
+        let directories = self.storage.list_directories(Some(&servers));
+        let names = directories.try_filter_map(|directory| future::ok(directory.name().parse::<ServerName>().ok()));
+        let names = names.map(|name| name.context(|| format!("listing the servers in {}", self.storage)));
+        let known = names.map_ok(|name| async { Ok(self.knows(&name).await?.then_some(name)) });
+        let mut known: Vec<_> = known.try_buffered(READS_IN_FLIGHT).try_filter_map(future::ok).try_collect().await?;
+        known.sort_unstable();
+        Ok(known)
     }
 
     /// Wraps the key of the server `name` anew, by `keys`: the wrapping key is rotated, or another provider takes over. No other

@@ -58,6 +58,21 @@ impl ObjectKey {
         Self(format!("{self}/{name}").into())
     }
 
+    /// The directory directly below `directory` (of all if `None`) that this key lies in; `None` if it lies elsewhere, or in none.
+    #[must_use]
+    pub fn directory_below(&self, directory: Option<&Self>) -> Option<Self> {
+        let start = directory.map_or(0, |directory| directory.0.len() + 1);
+        let below =
+            directory.is_none_or(|directory| self.is_below(directory)).then(|| self.0.get(start..)).flatten()?;
+        Some(Self(self.0[..start + below.find('/')?].into()))
+    }
+
+    /// A key that comes after everything below this directory, and before all that follows; `None` if it would be too long.
+    pub(crate) fn end_of_directory(&self) -> Option<Self> {
+        // What comes next after the slash.
+        format!("{self}0").parse().ok()
+    }
+
     /// Whether this key lies below `directory` (which itself does not).
     #[must_use]
     pub fn is_below(&self, directory: &Self) -> bool {
@@ -138,5 +153,24 @@ mod tests {
         assert!(!key("a/b").is_below(&key("a/b")));
         assert_eq!(key("a/b").join("c").unwrap().name(), "c");
         assert!(key("a").join("../c").is_err());
+    }
+
+    #[test]
+    fn directories_are_told_from_what_lies_in_them() {
+        let key = |text: &str| text.parse::<ObjectKey>().unwrap();
+        for (object, directory, expected) in [
+            ("a/b/c", None, Some("a")),
+            ("a/b/c", Some("a"), Some("a/b")),
+            ("a/b/c", Some("a/b"), None),
+            ("a/b/c", Some("b"), None),
+            ("a/b/c", Some("a/b/c"), None),
+            ("a", None, None),
+        ] {
+            let found = key(object).directory_below(directory.map(key).as_ref());
+            assert_eq!(found, expected.map(key), "{object} below {directory:?}");
+        }
+        let end = key("a/b").end_of_directory().unwrap();
+        assert!(key("a/b/zzz") < end && key("a/b-c/d") < end && end < key("a/b1/a"));
+        assert_eq!(key(&"x".repeat(200)).end_of_directory(), None);
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::{PortError, PortErrorKind};
@@ -62,6 +62,15 @@ pub trait Storage: Debug + Display + Send + Sync + 'static {
         after: Option<&ObjectKey>,
     ) -> BoxStream<'_, Result<ObjectMeta, PortError>>;
 
+    /// Lists the directories that lie directly below `directory` (of all of the store if `None`) and hold an object, however deep, in the
+    /// order in which their objects are listed. As with [`list`](Self::list), what is written or deleted meanwhile may or may not count.
+    ///
+    /// By itself it takes one listing a directory; a store that can tell directories by itself needs fewer requests.
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        let scan = Scan { storage: self, directory: directory.cloned(), found: None, after: None };
+        stream::try_unfold(scan, Scan::next).boxed()
+    }
+
     /// Deletes the object. A missing one is no error.
     ///
     /// # Errors
@@ -87,10 +96,34 @@ pub enum Operation {
     Get,
     /// [`Storage::head`].
     Head,
-    /// [`Storage::list`], with all that it lists.
+    /// [`Storage::list`] or [`Storage::list_directories`], with all that it lists.
     List,
     /// [`Storage::delete`].
     Delete,
+}
+
+/// Directories, each found by its first object.
+struct Scan<'a, S: Storage + ?Sized> {
+    storage: &'a S,
+    directory: Option<ObjectKey>,
+    found: Option<ObjectKey>,
+    after: Option<ObjectKey>,
+}
+
+impl<S: Storage + ?Sized> Scan<'_, S> {
+    /// The next directory. Objects that lie in none are passed over.
+    async fn next(mut self) -> Result<Option<(ObjectKey, Self)>, PortError> {
+        let mut listed = self.storage.list(self.directory.as_ref(), self.after.as_ref());
+        while let Some(meta) = listed.try_next().await? {
+            let found = meta.key.directory_below(self.directory.as_ref());
+            if let Some(found) = found.filter(|found| self.found.as_ref() != Some(found)) {
+                self.after = Some(found.end_of_directory().unwrap_or(meta.key));
+                self.found = Some(found.clone());
+                return Ok(Some((found, self)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// An object on its way into a store.

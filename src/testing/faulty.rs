@@ -190,6 +190,11 @@ impl Storage for FaultyStorage {
         broken(self.inner.list(directory, after), Operation::List, fault)
     }
 
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        let fault = self.faults.state().meet(Operation::List);
+        broken(self.inner.list_directories(directory), Operation::List, fault)
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.faults.apply(Operation::Delete, self.inner.delete(key)).await
     }

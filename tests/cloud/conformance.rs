@@ -12,11 +12,11 @@ use super::stores::{Kind, Store};
 
 async fn conforms(kind: Kind) {
     let store = Store::start(kind);
-    run_all(&store.storage("")).await;
-    run_all(&store.storage("/a/directory")).await;
-    let retrying = RetryStorage::new(Arc::new(store.storage("")), RetryPolicy::default(), system());
-    run_all(&retrying).await;
-    let left: Vec<_> = retrying.list(None, None).try_collect().await.unwrap();
+    let all = store.storage("");
+    run_all(&all).await;
+    let directory = store.storage("/a/directory");
+    run_all(&RetryStorage::new(Arc::new(directory), RetryPolicy::default(), system())).await;
+    let left: Vec<_> = all.list(None, None).try_collect().await.unwrap();
     assert_eq!(left, [], "the checks clean up");
 }
 

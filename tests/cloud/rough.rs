@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pitr::adapter::{CloudStorage, RetryPolicy, RetryStorage, system};
 use pitr::port::{PortErrorKind, PutMode, Storage, StorageExt};
-use pitr::testing::conformance::storage::run_all;
+use pitr::testing::conformance::storage as suite;
 
 use super::rough_road::{ALL, Fault, RoughRoad};
 use super::stores::{Kind, Store};
@@ -24,10 +24,32 @@ fn over(store: &Store, road: &RoughRoad, policy: RetryPolicy) -> RetryStorage {
     RetryStorage::new(Arc::new(storage), policy, system())
 }
 
+/// The suite of storages, but for what takes thousands of requests.
+async fn check(storage: &dyn Storage) {
+    suite::put_get(storage).await;
+    suite::large_object(storage).await;
+    suite::ranges(storage).await;
+    suite::missing_is_not_found(storage).await;
+    suite::delete_missing_is_fine(storage).await;
+    suite::overwrite_is_atomic(storage).await;
+    suite::read_while_overwritten(storage).await;
+    suite::create_keeps_what_exists(storage).await;
+    suite::update_needs_the_version(storage).await;
+    suite::create_race(storage).await;
+    suite::update_race(storage).await;
+    suite::upload_is_invisible_until_finish(storage).await;
+    suite::upload_keeps_what_exists(storage).await;
+    suite::finish_decides(storage).await;
+    suite::aborted_upload_leaves_nothing(storage).await;
+    suite::list_order(storage).await;
+    suite::list_follows_writes(storage).await;
+    suite::list_directories(storage).await;
+}
+
 async fn conforms(kind: Kind, faults: &[Fault], one_in: u64) {
     let store = Store::start(kind);
     let road = RoughRoad::start(store.address, faults, one_in, Duration::ZERO);
-    run_all(&over(&store, &road, patient())).await;
+    check(&over(&store, &road, patient())).await;
     assert!(road.met() > 0, "no request met a fault");
 }
 
@@ -42,8 +64,8 @@ async fn s3_conforms_though_1_in_10_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn azure_conforms_though_1_in_10_fails() {
-    conforms(Kind::Azure, &ALL[..3], 10).await;
+async fn s3_conforms_though_1_in_2_fails() {
+    conforms(Kind::S3, &ALL[..3], 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

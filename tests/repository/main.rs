@@ -18,6 +18,8 @@ mod interrupted;
 mod key_rotation;
 mod keys;
 mod layers;
+mod roles;
+mod scale;
 mod sharing;
 mod stamps;
 mod stand;

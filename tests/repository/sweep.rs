@@ -23,7 +23,7 @@ use crate::sharing::DAY;
 use crate::world::{Outcome, World, explain, run};
 
 /// A server of so many days: one snapshot each, and a promotion in the middle.
-fn aged(days: u32) -> World {
+pub(crate) fn aged(days: u32) -> World {
     let mut world = World::new(11);
     world.bytes_max = 16 << 10;
     world.source.hold_files(20, 5_000);
@@ -44,7 +44,7 @@ fn aged(days: u32) -> World {
     world
 }
 
-fn plan(world: &World) -> RetentionPlan {
+pub(crate) fn plan(world: &World) -> RetentionPlan {
     let policy = RetentionPolicy::new(RetentionDays::MIN);
     plan_retention(&world.catalog(), &policy, &Protections::none(), world.now())
 }

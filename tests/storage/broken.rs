@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use pitr::adapter::MemoryStorage;
@@ -31,6 +32,8 @@ enum Bug {
     ListsFromAfter,
     /// A listing ends after 1000 objects.
     ListsOnePage,
+    /// Directories are those of which an object was listed.
+    ListsDirectoriesTwice,
     /// Ranges are cut at the object's end.
     CutsRanges,
     /// An upload is visible at its beginning.
@@ -58,6 +61,7 @@ async fn the_suite_finds_every_bug() {
         ListsByParts,
         ListsFromAfter,
         ListsOnePage,
+        ListsDirectoriesTwice,
         CutsRanges,
         ShowsUploads,
         KeepsDeleted,
@@ -150,6 +154,14 @@ impl Storage for Broken {
     ) -> BoxStream<'_, Result<ObjectMeta, PortError>> {
         let listed = self.listed(directory.cloned(), after.cloned());
         listed.map(stream::iter).flatten_stream().map(Ok).boxed()
+    }
+
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        if !matches!(self.bug, Bug::ListsDirectoriesTwice) {
+            return self.inner.list_directories(directory);
+        }
+        let (listed, directory) = (self.inner.list(directory, None), directory.cloned());
+        listed.try_filter_map(move |meta| future::ok(meta.key.directory_below(directory.as_ref()))).boxed()
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {

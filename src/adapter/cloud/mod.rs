@@ -7,6 +7,7 @@
 //! - An upload that turns out to be short is one conditional `PUT`. A longer one is stored in parts, and completed on the condition
 //!   that there is no such object: by a header that S3 and Azure know, elsewhere by a copy from a hidden name.
 
+mod directories;
 mod error;
 mod http;
 mod options;
@@ -241,6 +242,10 @@ impl Storage for CloudStorage {
         let ours = metas.try_filter_map(move |meta| future::ok(store.meta(meta)));
         // Not every store knows where to begin.
         ours.try_filter(move |meta| future::ready(after.as_ref().is_none_or(|after| meta.key > *after))).boxed()
+    }
+
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        directories::stream(&self.0, directory)
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ObjectStore, PutMode as StorePutMode, RetryConfig, UpdateVersion};
 
@@ -22,19 +23,25 @@ pub(super) enum Service {
     Google,
 }
 
-/// One store, by the two faces that the library gives it.
+/// One store, by the faces that the library gives it.
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) parts: Arc<dyn MultipartStore>,
+    pub(super) pages: Arc<dyn PaginatedListStore>,
     /// What makes objects of parts, on a condition that is added once the request is signed.
     pub(super) completing: Arc<dyn MultipartStore>,
 }
 
 impl Client {
-    fn new<S: ObjectStore + MultipartStore>(store: S) -> Self {
+    fn new<S: ObjectStore + MultipartStore + PaginatedListStore>(store: S) -> Self {
         let store = Arc::new(store);
-        Self { objects: Arc::clone(&store) as _, parts: Arc::clone(&store) as _, completing: store }
+        Self {
+            objects: Arc::clone(&store) as _,
+            parts: Arc::clone(&store) as _,
+            pages: Arc::clone(&store) as _,
+            completing: store,
+        }
     }
 }
 

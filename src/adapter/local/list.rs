@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::vec;
 
+use futures::future;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::root::{Root, describe, is_missing};
@@ -28,11 +29,34 @@ pub(super) fn stream(
         let executor = Arc::clone(&executor);
         async move {
             let Some(walk) = walk else { return Ok(None) };
-            start(&*executor, || walk.batch()).await.map(Some)
+            start(&*executor, || walk.batch(BATCH)).await.map(Some)
         }
     };
     let batches = stream::try_unfold(Some(walk), next);
     batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten().boxed()
+}
+
+/// Lists the directories directly below `directory` that hold an object.
+pub(super) fn directories(
+    root: &Root,
+    executor: Arc<dyn Executor>,
+    directory: Option<&ObjectKey>,
+) -> BoxStream<'static, Result<ObjectKey, PortError>> {
+    let (root, walk) = (root.clone(), Walk::new(root.clone(), directory, None));
+    let names = start(&*executor, || walk.names());
+    let names = stream::once(names).map_ok(|names| stream::iter(names).map(Ok)).try_flatten();
+    let holding = move |name: String| {
+        let root = root.clone();
+        start(&*executor, move || holding(root, &name))
+    };
+    names.map_ok(holding).try_buffered(2).try_filter_map(future::ok).boxed()
+}
+
+/// The directory of this name, if it holds an object.
+fn holding(root: Root, name: &str) -> Result<Option<ObjectKey>, PortError> {
+    let Ok(directory) = name.trim_end_matches('/').parse() else { return Ok(None) };
+    let (objects, _) = Walk::new(root, Some(&directory), None).batch(1)?;
+    Ok((!objects.is_empty()).then_some(directory))
 }
 
 /// A walk through the tree that holds the names of the directories it is in, and of no others.
@@ -52,13 +76,21 @@ impl Walk {
         Self { root, after, start: Some(start), levels: Vec::new() }
     }
 
-    /// The next objects, and the walk on from there; `None` if these were the last.
-    fn batch(mut self) -> Result<(Vec<ObjectMeta>, Option<Self>), PortError> {
+    /// The names of the directories that it begins in front of.
+    fn names(mut self) -> Result<Vec<String>, PortError> {
+        if let Some(start) = self.start.take() {
+            self.begin(start)?;
+        }
+        Ok(self.levels.pop().into_iter().flatten().filter(|name| name.ends_with('/')).collect())
+    }
+
+    /// The next objects, `count` of them if there are as many, and the walk on from there; `None` if these were the last.
+    fn batch(mut self, count: usize) -> Result<(Vec<ObjectMeta>, Option<Self>), PortError> {
         if let Some(start) = self.start.take() {
             self.begin(start)?;
         }
         let mut batch = Vec::new();
-        while batch.len() < BATCH {
+        while batch.len() < count {
             let Some(name) = self.next() else { return Ok((batch, None)) };
             if name.ends_with('/') {
                 self.enter(&name)?;

@@ -145,6 +145,10 @@ impl Storage for LocalStorage {
         list::stream(&self.root, Arc::clone(&self.executor), directory, after)
     }
 
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        list::directories(&self.root, Arc::clone(&self.executor), directory)
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.with(key, publish::delete).await
     }

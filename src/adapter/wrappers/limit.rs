@@ -180,6 +180,10 @@ impl Storage for LimitStorage {
         self.clone().admitted(self.inner.list(directory, after), |_| 0)
     }
 
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        self.clone().admitted(self.inner.list_directories(directory), |_| 0)
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         let _entry = self.enter().await;
         self.inner.delete(key).await

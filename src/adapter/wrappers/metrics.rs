@@ -111,6 +111,19 @@ impl MetricsStorage {
         answer.inspect_err(|error| self.note_failure(operation, error))
     }
 
+    fn measure_listing<'a, T: Send + 'a>(
+        &'a self,
+        listed: BoxStream<'a, Result<T, PortError>>,
+    ) -> BoxStream<'a, Result<T, PortError>> {
+        let mut listed = listed.fuse();
+        let first = async move {
+            let first = self.measure(Operation::List, listed.try_next()).await.transpose();
+            let rest = listed.inspect_err(|error| self.note_failure(Operation::List, error));
+            stream::iter(first).chain(rest)
+        };
+        stream::once(first).flatten().boxed()
+    }
+
     /// As [`measure`](Self::measure), of something that writes `bytes`.
     async fn measure_write<T>(
         &self,
@@ -155,13 +168,11 @@ impl Storage for MetricsStorage {
         directory: Option<&ObjectKey>,
         after: Option<&ObjectKey>,
     ) -> BoxStream<'_, Result<ObjectMeta, PortError>> {
-        let mut listed = self.inner.list(directory, after);
-        let first = async move {
-            let first = self.measure(Operation::List, listed.try_next()).await.transpose();
-            let rest = listed.inspect_err(|error| self.note_failure(Operation::List, error));
-            stream::iter(first).chain(rest)
-        };
-        stream::once(first).flatten().boxed()
+        self.measure_listing(self.inner.list(directory, after))
+    }
+
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        self.measure_listing(self.inner.list_directories(directory))
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {

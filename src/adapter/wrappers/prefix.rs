@@ -34,15 +34,13 @@ impl PrefixStorage {
         self.directory.join(key).map_err(invalid)
     }
 
-    /// The object as it is called here; `None` if it lies elsewhere.
-    fn local(&self, meta: ObjectMeta) -> Option<ObjectMeta> {
-        let key = meta.key.as_str().strip_prefix(self.directory.as_str())?.strip_prefix('/')?.parse().ok()?;
-        Some(ObjectMeta { key, ..meta })
+    /// What `outer` is called here; `None` if it lies elsewhere.
+    fn local(&self, outer: &ObjectKey) -> Option<ObjectKey> {
+        outer.as_str().strip_prefix(self.directory.as_str())?.strip_prefix('/')?.parse().ok()
     }
 
-    fn local_of(&self, meta: ObjectMeta) -> Result<ObjectMeta, PortError> {
-        let elsewhere = format!("the storage described {} instead of what lies below {}", meta.key, self.directory);
-        self.local(meta).ok_or_else(|| PortError::new(PortErrorKind::Invalid, elsewhere))
+    fn local_meta(&self, meta: ObjectMeta) -> Option<ObjectMeta> {
+        Some(ObjectMeta { key: self.local(&meta.key)?, ..meta })
     }
 }
 
@@ -59,11 +57,11 @@ impl Storage for PrefixStorage {
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {
         let ObjectRead { meta, body } = self.inner.get(&self.outer(key)?, range).await?;
-        Ok(ObjectRead::new(self.local_of(meta)?, body))
+        Ok(ObjectRead::new(ObjectMeta { key: key.clone(), ..meta }, body))
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, PortError> {
-        self.local_of(self.inner.head(&self.outer(key)?).await?)
+        Ok(ObjectMeta { key: key.clone(), ..self.inner.head(&self.outer(key)?).await? })
     }
 
     fn list(
@@ -75,9 +73,19 @@ impl Storage for PrefixStorage {
         match (outer(directory), outer(after)) {
             (Ok(directory), Ok(after)) => {
                 let listed = self.inner.list(Some(directory.as_ref().unwrap_or(&self.directory)), after.as_ref());
-                listed.try_filter_map(|meta| future::ok(self.local(meta))).boxed()
+                listed.try_filter_map(|meta| future::ok(self.local_meta(meta))).boxed()
             }
             (Err(error), _) | (_, Err(error)) => stream::once(future::err(error)).boxed(),
+        }
+    }
+
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        match directory.map(|directory| self.outer(directory)).transpose() {
+            Ok(directory) => {
+                let listed = self.inner.list_directories(Some(directory.as_ref().unwrap_or(&self.directory)));
+                listed.try_filter_map(|found| future::ok(self.local(&found))).boxed()
+            }
+            Err(error) => stream::once(future::err(error)).boxed(),
         }
     }
 

@@ -134,6 +134,10 @@ impl Storage for TimeoutStorage {
         self.clone().timed(self.inner.list(directory, after))
     }
 
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        self.clone().timed(self.inner.list_directories(directory))
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.in_time(0, self.inner.delete(key)).await
     }

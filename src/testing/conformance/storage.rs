@@ -12,7 +12,7 @@ mod uploads;
 pub use conditions::{
     create_keeps_what_exists, create_race, update_needs_the_version, update_race, version_changes_with_the_content,
 };
-pub use listings::{list_after, list_below_directory, list_follows_writes, list_many, list_order};
+pub use listings::{list_after, list_below_directory, list_directories, list_follows_writes, list_many, list_order};
 pub use objects::{
     delete_missing_is_fine, empty_object, large_object, missing_is_not_found, overwrite_is_atomic, put_get, ranges,
     read_while_deleted, read_while_overwritten,
@@ -53,4 +53,5 @@ pub async fn run_all(storage: &dyn Storage) {
     list_below_directory(storage).await;
     list_follows_writes(storage).await;
     list_many(storage).await;
+    list_directories(storage).await;
 }

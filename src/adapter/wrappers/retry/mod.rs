@@ -117,6 +117,10 @@ impl Storage for RetryStorage {
         resume::listing(self, directory.cloned(), after.cloned())
     }
 
+    fn list_directories(&self, directory: Option<&ObjectKey>) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+        resume::directories(self, directory.cloned())
+    }
+
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.retrier.run(|| self.inner.delete(key)).await
     }

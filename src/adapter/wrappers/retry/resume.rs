@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::future;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::RetryStorage;
@@ -75,11 +76,15 @@ fn changed(read: &ObjectRead) -> PortError {
     PortError::new(PortErrorKind::Conflict, format!("{} was overwritten while it was read", read.meta.key))
 }
 
-struct Listing<'a> {
+type Items<'a, T> = BoxStream<'a, Result<T, PortError>>;
+type ItemsAfter<'a, T> = Box<dyn Fn(Option<&T>) -> Items<'a, T> + Send + 'a>;
+
+/// Items that come in order, and how to go on after one.
+struct Listing<'a, T> {
     storage: &'a RetryStorage,
-    directory: Option<ObjectKey>,
-    after: Option<ObjectKey>,
-    inner: BoxStream<'a, Result<ObjectMeta, PortError>>,
+    list: ItemsAfter<'a, T>,
+    last: Option<T>,
+    inner: Items<'a, T>,
 }
 
 /// What lies below `directory` after `after`.
@@ -88,29 +93,47 @@ pub(super) fn listing(
     directory: Option<ObjectKey>,
     after: Option<ObjectKey>,
 ) -> BoxStream<'_, Result<ObjectMeta, PortError>> {
-    let inner = storage.inner.list(directory.as_ref(), after.as_ref());
-    let listing = Listing { storage, directory, after, inner };
-    stream::try_unfold(listing, Listing::step).boxed()
+    let list = move |last: Option<&ObjectMeta>| {
+        storage.inner.list(directory.as_ref(), last.map(|last| &last.key).or(after.as_ref()))
+    };
+    Listing::stream(storage, list)
 }
 
-impl Listing<'_> {
-    async fn step(mut self) -> Result<Option<(ObjectMeta, Self)>, PortError> {
-        Ok(self.next().await?.map(|meta| (meta, self)))
+/// The directories directly below `directory`. Those that are listed once more are passed over.
+pub(super) fn directories(
+    storage: &RetryStorage,
+    directory: Option<ObjectKey>,
+) -> BoxStream<'_, Result<ObjectKey, PortError>> {
+    let list = move |last: Option<&ObjectKey>| {
+        let passed = last.map(|last| format!("{last}/"));
+        let is_new = move |found: &ObjectKey| passed.as_ref().is_none_or(|passed| format!("{found}/") > *passed);
+        let listed = storage.inner.list_directories(directory.as_ref());
+        listed.try_filter(move |found| future::ready(is_new(found))).boxed()
+    };
+    Listing::stream(storage, list)
+}
+
+impl<'a, T: Clone + Send + Sync + 'a> Listing<'a, T> {
+    fn stream(storage: &'a RetryStorage, list: impl Fn(Option<&T>) -> Items<'a, T> + Send + 'a) -> Items<'a, T> {
+        let inner = list(None);
+        stream::try_unfold(Self { storage, list: Box::new(list), last: None, inner }, Self::step).boxed()
     }
 
-    async fn next(&mut self) -> Result<Option<ObjectMeta>, PortError> {
+    async fn step(mut self) -> Result<Option<(T, Self)>, PortError> {
+        Ok(self.next().await?.map(|item| (item, self)))
+    }
+
+    async fn next(&mut self) -> Result<Option<T>, PortError> {
         let mut attempts = self.storage.retrier.begin();
         loop {
             match self.inner.try_next().await {
-                Ok(meta) => {
-                    if let Some(meta) = &meta {
-                        self.after = Some(meta.key.clone());
-                    }
-                    return Ok(meta);
+                Ok(item) => {
+                    self.last = item.clone().or_else(|| self.last.take());
+                    return Ok(item);
                 }
                 Err(error) => {
                     attempts.after(error).await?;
-                    self.inner = self.storage.inner.list(self.directory.as_ref(), self.after.as_ref());
+                    self.inner = (self.list)(self.last.as_ref());
                 }
             }
         }

@@ -50,6 +50,15 @@ impl<'a> Area<'a> {
         must(self.try_put(name, bytes, PutMode::Overwrite).await, "put", name)
     }
 
+    /// Writes an object of each of these names, many at a time.
+    pub(super) async fn put_all(&self, names: &[String]) {
+        let put = |name: &String| {
+            let name = name.clone();
+            async move { drop(self.put(&name, name.clone()).await) }
+        };
+        futures::stream::iter(names).map(put).buffer_unordered(32).collect::<Vec<()>>().await;
+    }
+
     /// The whole object, which must exist.
     pub(super) async fn read(&self, name: &str) -> Bytes {
         let read = must(self.storage.get(&self.key(name), None).await, "get", name);
@@ -77,6 +86,14 @@ impl<'a> Area<'a> {
         let listed = self.storage.list(Some(&directory), after.as_ref());
         let metas = must(listed.try_collect::<Vec<_>>().await, "list", below.unwrap_or_default());
         metas.iter().map(|meta| self.name(&meta.key)).collect()
+    }
+
+    /// The names of the directories directly below `below`, without the area's own.
+    pub(super) async fn list_directories(&self, below: Option<&str>) -> Vec<String> {
+        let directory = below.map_or_else(|| self.directory.clone(), |below| self.key(below));
+        let listed = self.storage.list_directories(Some(&directory));
+        let found = must(listed.try_collect::<Vec<_>>().await, "list directories", below.unwrap_or_default());
+        found.iter().map(|key| self.name(key)).collect()
     }
 
     fn name(&self, key: &ObjectKey) -> String {

@@ -1,6 +1,6 @@
 //! Listings.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 
 use super::area::{Area, must};
 use crate::port::{ObjectMeta, Storage};
@@ -53,11 +53,38 @@ pub async fn list_after(storage: &dyn Storage) {
 pub async fn list_below_directory(storage: &dyn Storage) {
     let area = filled(storage, "list_below_directory").await;
     for directory in ["a", "a/b", "a-", "a.b-c", "aa", "b", "missing", "missing/too", "a/b/c"] {
-        let below = |name: &&str| name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-        let expected: Vec<_> = NAMES.iter().copied().filter(below).collect();
+        let expected: Vec<_> = NAMES.iter().copied().filter(|name| is_below(name, directory)).collect();
         assert_eq!(area.list(Some(directory), None).await, expected, "what lies below {directory}");
     }
     area.clear().await;
+}
+
+/// Directories are those that hold something, each once, in the order of what they hold.
+///
+/// # Panics
+/// If not.
+pub async fn list_directories(storage: &dyn Storage) {
+    let area = filled(storage, "list_directories").await;
+    for directory in [None, Some("a"), Some("a/b"), Some("a-"), Some("missing")] {
+        let start = directory.map_or(0, |directory| directory.len() + 1);
+        let below = |name: &&str| directory.is_none_or(|directory| is_below(name, directory));
+        let inside =
+            NAMES.iter().copied().filter(below).filter_map(|name| Some(&name[..start + name[start..].find('/')?]));
+        let mut expected: Vec<_> = inside.collect();
+        expected.dedup();
+        assert_eq!(area.list_directories(directory).await, expected, "the directories in {directory:?}");
+    }
+    let all: Vec<_> = must(storage.list_directories(None).try_collect().await, "list directories", "of all");
+    assert!(all.iter().any(|directory| directory.as_str() == "conformance"), "{all:?}");
+    for name in ["a/b/c", "a/b/d", "a/b.c/d"] {
+        area.delete(name).await;
+    }
+    assert_eq!(area.list_directories(Some("a")).await, [""; 0], "directories end with what they held");
+    area.clear().await;
+}
+
+fn is_below(name: &str, directory: &str) -> bool {
+    name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A listing shows what was written and does not show what was deleted before it began.
@@ -75,20 +102,20 @@ pub async fn list_follows_writes(storage: &dyn Storage) {
     area.clear().await;
 }
 
-/// A listing may be longer than what a store gives at a time, and can be left in the middle.
+/// There may be more objects and directories than a store lists at a time, and a listing can be left in the middle.
 ///
 /// # Panics
 /// If not.
 pub async fn list_many(storage: &dyn Storage) {
     let area = Area::new(storage, "list_many").await;
-    let names: Vec<String> = (0..1100).map(|number| format!("{}/{number:04}", number / 700)).collect();
-    let put = |name: &String| {
-        let (area, name) = (&area, name.clone());
-        async move { drop(area.put(&name, name.clone()).await) }
-    };
-    stream::iter(&names).map(put).buffer_unordered(32).collect::<Vec<()>>().await;
+    let names: Vec<String> = (0..1100).map(|number| format!("{:04}/{number}", number.min(1050))).collect();
+    area.put_all(&names).await;
     assert!(area.list(None, None).await == names, "all of {} objects must be listed, in order", names.len());
-    let first: Vec<_> = storage.list(Some(&area.key("0")), None).take(3).try_collect().await.unwrap_or_default();
+    let mut directories: Vec<_> = names.iter().map(|name| name[..4].to_owned()).collect();
+    directories.dedup();
+    let listed = area.list_directories(None).await;
+    assert!(listed == directories, "all of {} directories must be listed, in order", directories.len());
+    let first: Vec<_> = storage.list(Some(&area.key("1050")), None).take(3).try_collect().await.unwrap_or_default();
     assert_eq!(first.len(), 3, "a listing may be left in the middle");
     area.clear().await;
 }

@@ -1,0 +1,210 @@
+//! Each role does its work with the permissions that docs/OPERATIONS.md names, and has use for all of them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use pitr::engine::{Repository, Sweeper, TestRestore, Verifier};
+use pitr::format::layout::ServerLayout;
+use pitr::model::ObjectKey;
+use pitr::plan::Target;
+use pitr::port::{Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
+use pitr::testing::{FaultyStorage, MemoryScratch, MemoryTarget, SeededEntropy};
+
+use crate::sweep;
+use crate::world::World;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verb {
+    Read,
+    List,
+    Create,
+    Replace,
+    Delete,
+}
+
+/// What may be done, and below a server's directory to what: a star is any part, two are any that follow, or none.
+type Permission = (Verb, &'static str);
+
+/// Whatever a role does, it opens the server.
+const OPENING: &[Permission] = &[(Verb::Read, "key"), (Verb::Read, "keys/*"), (Verb::Read, "server")];
+
+const ARCHIVER: &[Permission] = &[
+    (Verb::Read, "catalog/**"),
+    (Verb::List, "catalog/**"),
+    (Verb::Create, "catalog/*/logs/**"),
+    (Verb::Create, "catalog/*/timelines/*"),
+    (Verb::Replace, "server"),
+];
+
+const SNAPSHOTTER: &[Permission] = &[
+    (Verb::Read, "catalog/**"),
+    (Verb::Read, "data/**"),
+    (Verb::List, "catalog/**"),
+    (Verb::List, "data/**"),
+    (Verb::Create, "data/**"),
+    (Verb::Create, "catalog/*/snapshots/*"),
+    (Verb::Replace, "data/*/running"),
+    (Verb::Delete, "data/*/running"),
+];
+
+const SWEEPER: &[Permission] = &[
+    (Verb::Read, "catalog/**"),
+    (Verb::Read, "data/**"),
+    (Verb::List, "catalog/**"),
+    (Verb::List, "data/**"),
+    (Verb::List, "proofs/**"),
+    (Verb::Create, "data/*/expired"),
+    (Verb::Delete, "proofs/*"),
+    (Verb::Delete, "catalog/**"),
+    (Verb::Delete, "data/**"),
+];
+
+const RESTORER: &[Permission] = &[(Verb::Read, "catalog/**"), (Verb::Read, "data/**"), (Verb::List, "catalog/**")];
+
+const VERIFIER: &[Permission] =
+    &[(Verb::Read, "catalog/**"), (Verb::Read, "data/**"), (Verb::Read, "proofs/*"), (Verb::List, "**")];
+
+/// A storage that lets one role do what it may.
+#[derive(Clone, Debug)]
+struct Guarded {
+    inner: FaultyStorage,
+    permissions: Vec<Permission>,
+    used: Arc<Mutex<BTreeSet<Permission>>>,
+}
+
+impl Guarded {
+    fn check(&self, verb: Verb, key: &ObjectKey) -> Result<(), PortError> {
+        let local = key.parts().skip(2).collect::<Vec<_>>();
+        let permits = |permission: &&Permission| permission.0 == verb && matches(permission.1, &local);
+        let denied = || PortError::new(PortErrorKind::Denied, format!("{verb:?} of {key} is not permitted"));
+        let permission = self.permissions.iter().find(permits).ok_or_else(denied)?;
+        self.used.lock().unwrap().insert(*permission);
+        Ok(())
+    }
+}
+
+fn matches(pattern: &str, parts: &[&str]) -> bool {
+    let mut pattern = pattern.split('/').filter(|part| !part.is_empty());
+    let mut parts = parts.iter();
+    loop {
+        match (pattern.next(), parts.next()) {
+            (None, None) | (Some("**"), _) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(expected), Some(part)) if expected == *part => {}
+            _ => return false,
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for Guarded {
+    async fn put(&self, key: &ObjectKey, bytes: Bytes, mode: PutMode) -> Result<Version, PortError> {
+        self.check(if mode == PutMode::Create { Verb::Create } else { Verb::Replace }, key)?;
+        self.inner.put(key, bytes, mode).await
+    }
+
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
+        self.check(Verb::Create, key)?;
+        self.inner.upload(key).await
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {
+        self.check(Verb::Read, key)?;
+        self.inner.get(key, range).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, PortError> {
+        self.check(Verb::Read, key)?;
+        self.inner.head(key).await
+    }
+
+    fn list(
+        &self,
+        directory: Option<&ObjectKey>,
+        after: Option<&ObjectKey>,
+    ) -> BoxStream<'_, Result<ObjectMeta, PortError>> {
+        match self.check(Verb::List, directory.expect("nobody lists everything")) {
+            Ok(()) => self.inner.list(directory, after),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.check(Verb::Delete, key)?;
+        self.inner.delete(key).await
+    }
+}
+
+impl fmt::Display for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// Lets a role work, and sees that it has used all that it may.
+fn works(mut world: World, role: &[Permission], work: impl FnOnce(&World)) {
+    let permissions = [OPENING, role].concat();
+    let guarded = Guarded { inner: world.storage.clone(), permissions: permissions.clone(), used: Arc::default() };
+    let environment = Environment::new(
+        Arc::new(world.clock.clone()),
+        Arc::new(SeededEntropy::new(99)),
+        Arc::new(world.executor.clone()),
+    );
+    world.repository = Repository::new(Arc::new(guarded.clone()), Arc::new(world.keys.clone()), environment);
+    world.server = world.finish(world.repository.server(&world.server.name().clone())).unwrap();
+    work(&world);
+    let used = guarded.used.lock().unwrap().clone();
+    let unused: Vec<_> = permissions.iter().filter(|permission| !used.contains(permission)).collect();
+    assert!(unused.is_empty(), "not needed: {unused:?}");
+}
+
+#[test]
+fn an_archiver() {
+    works(World::new(12), ARCHIVER, |world| {
+        world.source.write(50_000);
+        world.source.promote(10_000);
+        world.source.write(50_000);
+        world.archive(|| u64::MAX);
+    });
+}
+
+#[test]
+fn a_snapshotter() {
+    works(sweep::aged(12), SNAPSHOTTER, |world| {
+        world.source.change_files(8);
+        world.take().unwrap();
+    });
+}
+
+#[test]
+fn a_sweeper() {
+    let world = sweep::aged(12);
+    let old = ServerLayout::new(world.server.name()).proof("20200101T000000Z-old");
+    world.finish(world.storage.put(&old, Bytes::new(), PutMode::Create)).unwrap();
+    works(world, SWEEPER, |world| {
+        let report = world.finish(Sweeper::new(&world.server).run(&sweep::plan(world))).unwrap();
+        assert!(report.objects > 0 && report.refused.is_empty(), "{report:?}");
+    });
+}
+
+#[test]
+fn a_restorer() {
+    works(sweep::aged(12), RESTORER, |world| world.restore(&world.plan(Target::Latest), &MemoryTarget::new()).unwrap());
+}
+
+#[test]
+fn a_verifier() {
+    let world = sweep::aged(12);
+    let scratch = MemoryScratch::new();
+    world.finish(TestRestore::new(&world.server, Arc::new(scratch)).run()).unwrap();
+    works(world, VERIFIER, |world| {
+        let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
+        assert!(report.is_sound(), "{:?}", report.faults);
+    });
+}
