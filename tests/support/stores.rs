@@ -103,13 +103,30 @@ impl Drop for Store {
     }
 }
 
+/// moto's server, but for one write at a time: by itself it decides on conditional writes that race as if each were alone.
+const MOTO: &str = "
+import sys, threading
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+
+moto, writing = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+def serve(environ, start_response):
+    if environ['REQUEST_METHOD'] in ('GET', 'HEAD'):
+        return moto(environ, start_response)
+    with writing:
+        return list(moto(environ, start_response))
+
+run_simple(sys.argv[1], int(sys.argv[2]), serve, threaded=True)
+";
+
 fn command(kind: Kind, address: SocketAddr, directory: &Path) -> Command {
     let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".stores");
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     match kind {
         Kind::S3 => {
-            let mut command = Command::new(installed.join("moto/bin/moto_server"));
-            command.args(["-H", &host, "-p", &port]);
+            let mut command = Command::new(installed.join("moto/bin/python"));
+            command.args(["-c", MOTO, &host, &port]);
             command
         }
         Kind::Azure => {
