@@ -79,6 +79,29 @@ impl DataPart {
     }
 }
 
+/// What an object is for, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ObjectKind {
+    /// Log, which is read when a server is restored to a moment, and when it is compacted.
+    Log,
+    /// A pack of a snapshot: most of what is stored, and read when a server is restored, or verified.
+    Pack,
+    /// All else, which is small, and read often.
+    Record,
+}
+
+/// What the object `key` is for.
+#[must_use]
+pub fn kind_of(key: &ObjectKey) -> ObjectKind {
+    let mut parts = key.parts().skip_while(|part| *part != SERVERS).skip(2);
+    match [parts.next(), parts.next(), parts.next()] {
+        [Some("catalog"), _, Some("logs")] => ObjectKind::Log,
+        [Some("data"), _, Some(part)] if part.starts_with("pack-") => ObjectKind::Pack,
+        _ => ObjectKind::Record,
+    }
+}
+
 /// The directory below which every server has one of its own.
 #[must_use]
 pub fn servers() -> ObjectKey {
@@ -308,6 +331,24 @@ mod tests {
         let timeline = TimelineId::new(0xAB).unwrap();
         let parsed = layout().parse_catalog(&object(layout().history(incarnation, timeline)));
         assert_eq!(parsed, Ok(CatalogEntry::History { incarnation, timeline }));
+    }
+
+    #[test]
+    fn names_tell_what_an_object_is_for() {
+        let incarnation = "7301234567890123456-15".parse().unwrap();
+        let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
+        let log = layout().logs(incarnation, TimelineId::FIRST).join("begin-end").unwrap();
+        for (key, kind) in [
+            (log.clone(), ObjectKind::Log),
+            (format!("container/directory/{log}").parse().unwrap(), ObjectKind::Log),
+            (layout().pack(&id, 7), ObjectKind::Pack),
+            (layout().manifest(&id), ObjectKind::Record),
+            (layout().snapshot(incarnation, &id), ObjectKind::Record),
+            (layout().key(), ObjectKind::Record),
+            ("elsewhere".parse().unwrap(), ObjectKind::Record),
+        ] {
+            assert_eq!(kind_of(&key), kind, "{key}");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use pitr::adapter::{RequestKind, RetryPolicy, RetryStorage, system};
+use pitr::adapter::{CloudStorage, RequestKind, RetryPolicy, RetryStorage, system};
+use pitr::format::layout::{ObjectKind, ServerLayout};
 use pitr::port::{PutMode, Storage};
-use pitr::testing::conformance::storage::run_all;
+use pitr::testing::conformance::storage::{self as suite, run_all};
 
 use super::stores::{Kind, Store};
 
@@ -28,6 +29,57 @@ async fn s3_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn azure_conforms() {
     conforms(Kind::Azure).await;
+}
+
+/// Log stays at hand, packs of snapshots are cool, however they are stored.
+async fn classes_are_told(kind: Kind, class: &str) {
+    let store = Store::start(kind);
+    let options = store.options(store.address).storage_class(ObjectKind::Pack, class);
+    let storage = CloudStorage::open(&store.url("/a"), &options, &system()).unwrap();
+    let layout = ServerLayout::new(&"prod".parse().unwrap());
+    let id = "20261123T210908Z-0a1b2c3d".parse().unwrap();
+    let pieces = [(layout.pack(&id, 0), 1), (layout.pack(&id, 1), 20), (layout.manifest(&id), 20)];
+    for (key, mebibytes) in &pieces {
+        let mut upload = storage.upload(key).await.unwrap();
+        for _ in 0..*mebibytes {
+            upload.write(vec![1; 1 << 20].into()).await.unwrap();
+        }
+        upload.finish().await.unwrap();
+    }
+    let told = pieces.map(|(key, _)| store.class(&format!("a/{key}")));
+    assert_eq!(told[..2], [Some(class.to_owned()), Some(class.to_owned())]);
+    assert_ne!(told[2].as_deref(), Some(class));
+    let malformed = store.options(store.address).storage_class(ObjectKind::Pack, "no\nclass");
+    assert!(CloudStorage::open(&store.url(""), &malformed, &system()).is_err());
+}
+
+#[tokio::test]
+async fn classes_of_s3_are_told() {
+    classes_are_told(Kind::S3, "STANDARD_IA").await;
+}
+
+#[tokio::test]
+async fn tiers_of_azure_are_told() {
+    classes_are_told(Kind::Azure, "Cool").await;
+}
+
+/// Uploads as Google's are made, and those of some kin of S3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_by_copy_conform() {
+    let store = Store::start(Kind::S3);
+    let options = store.options(store.address).set("aws_copy_if_not_exists", "multipart").upload_by_copy();
+    let storage = CloudStorage::open(&store.url("/a/directory"), &options, &system()).unwrap();
+    suite::large_object(&storage).await;
+    suite::upload_is_invisible_until_finish(&storage).await;
+    suite::upload_keeps_what_exists(&storage).await;
+    suite::finish_decides(&storage).await;
+    suite::dropped_upload_leaves_nothing(&storage).await;
+    suite::aborted_upload_leaves_nothing(&storage).await;
+    let mut long = storage.upload(&"long".parse().unwrap()).await.unwrap();
+    long.write(vec![1; 20 << 20].into()).await.unwrap();
+    long.finish().await.unwrap();
+    assert!(storage.upload(&"long".parse().unwrap()).await.unwrap().finish().await.is_err());
+    assert_eq!(store.names(), ["a/directory/long"], "what was hidden is gone");
 }
 
 /// A directory sees its own, and no one else's.

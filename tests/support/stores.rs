@@ -1,7 +1,7 @@
 //! Object stores for tests: moto's server for S3, Azurite for Azure Blob Storage. Each listens on loopback, and ends with its value.
 #![allow(dead_code, reason = "each test has some use for some of it")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -79,6 +79,29 @@ impl Store {
         CloudStorage::open(&self.url(directory), &self.options(self.address), &system()).unwrap()
     }
 
+    /// All names in its bucket, those that no key can have among them. Only S3's.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let (status, _, body) = ask(self.address, &format!("GET /{BUCKET}?list-type=2")).unwrap();
+        assert_eq!(status, 200, "{body}");
+        let keys = body.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap_or_default().to_owned());
+        keys.collect()
+    }
+
+    /// The storage class of an object, as a listing of S3 or Azure's description tells it.
+    pub(crate) fn class(&self, name: &str) -> Option<String> {
+        let (request, before, after) = match self.kind {
+            Kind::S3 => (format!("GET /{BUCKET}?list-type=2&prefix={name}"), "<StorageClass>", "<"),
+            Kind::Azure => (format!("HEAD /{ACCOUNT}/{BUCKET}/{name}?{}", signature()), "x-ms-access-tier: ", "\r"),
+        };
+        let (status, head, body) = ask(self.address, &request).unwrap();
+        assert_eq!(status, 200, "{head}");
+        let (_, rest) = [head, body].into_iter().find_map(|text| {
+            let (before, rest) = text.split_once(before)?;
+            Some((before.to_owned(), rest.to_owned()))
+        })?;
+        rest.split(after).next().map(str::to_owned)
+    }
+
     /// Waits until it answers, too.
     fn make_bucket(&self) {
         let target = match self.kind {
@@ -87,8 +110,8 @@ impl Store {
         };
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            match put(self.address, &target) {
-                Ok(200 | 201) => return,
+            match ask(self.address, &format!("PUT {target}")) {
+                Ok((200 | 201, ..)) => return,
                 answer => assert!(Instant::now() < deadline, "{:?} made no bucket: {answer:?}", self.kind),
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -143,17 +166,17 @@ fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-/// The status of an empty `PUT`.
-fn put(address: SocketAddr, target: &str) -> std::io::Result<u16> {
+/// The status, head and body of what is answered to a request without a body.
+fn ask(address: SocketAddr, request: &str) -> std::io::Result<(u16, String, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let head = format!("PUT {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let head = format!("{request} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
-    let mut reader = BufReader::new(stream);
-    let mut status = String::new();
-    reader.read_line(&mut status)?;
-    let _ = reader.read_to_end(&mut Vec::new());
-    Ok(status.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default())
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Ok((status.unwrap_or_default(), head.to_owned(), body.to_owned()))
 }
 
 /// The shared access signature of an account, for as long as tests may ever run.

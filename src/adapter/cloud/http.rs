@@ -11,13 +11,18 @@ use object_store::client::{
 };
 use object_store::{ClientOptions, HeaderMap, HeaderValue};
 
+use super::classes::Classes;
 use super::requests::Counters;
 use crate::port::PortErrorKind;
 
 /// Makes the HTTP client of a store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Connector {
     pub(super) counters: Counters,
+    /// Whether what completes an upload is made conditional.
+    pub(super) creates: bool,
+    /// Azure learns only then which tier an object of many parts is for.
+    pub(super) tiers: Classes,
 }
 
 impl HttpConnector for Connector {
@@ -25,23 +30,26 @@ impl HttpConnector for Connector {
         // The library takes the process's provider of TLS; a program that has chosen one keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Observed { client, counters: self.counters.clone() }))
+        Ok(HttpClient::new(Observed { client, connector: self.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Observed {
     client: HttpClient,
-    counters: Counters,
+    connector: Connector,
 }
 
 #[async_trait]
 impl HttpService for Observed {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.counters.count(&request);
-        if completes_upload(&request) {
+        self.connector.counters.count(&request);
+        if self.connector.creates && completes_upload(&request) {
             // Neither S3's signature nor one in a URL covers this header.
             request.headers_mut().insert("if-none-match", HeaderValue::from_static("*"));
+            if let Some(tier) = self.connector.tiers.of_path(request.uri().path()).cloned() {
+                request.headers_mut().insert("x-ms-access-tier", tier);
+            }
         }
         let response = self.client.execute(request).await?;
         if !needs_explaining(response.status().as_u16()) {

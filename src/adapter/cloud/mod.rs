@@ -7,6 +7,7 @@
 //! - An upload that turns out to be short is one conditional `PUT`. A longer one is stored in parts, and completed on the condition
 //!   that there is no such object: by a header that S3 and Azure know, elsewhere by a copy from a hidden name.
 
+mod classes;
 mod directories;
 mod error;
 mod http;
@@ -31,6 +32,7 @@ use object_store::{GetOptions, GetRange, GetResult, ObjectMeta as StoreMeta, Put
 pub use self::options::CloudOptions;
 pub use self::requests::RequestKind;
 
+use self::classes::Classes;
 use self::error::failed;
 use self::http::Connector;
 use self::requests::Counters;
@@ -55,6 +57,9 @@ struct Store {
     url: String,
     service: Service,
     client: Client,
+    /// Whether objects in parts are made under hidden names, and copied.
+    by_copy: bool,
+    classes: Classes,
     /// What every name begins with: nothing, or a directory and its slash.
     root: String,
     counters: Counters,
@@ -70,12 +75,15 @@ impl CloudStorage {
     /// [`PortErrorKind::Invalid`] if `url` is none of these, a setting is unknown or malformed, or no credential can be found.
     pub fn open(url: &str, options: &CloudOptions, environment: &Environment) -> Result<Self, PortError> {
         let (service, bucket, root) = parse(url)?;
-        let connector = Connector::default();
-        let counters = connector.counters.clone();
+        let by_copy = options.by_copy || service.completes_blindly();
+        let counters = Counters::default();
+        let classes = options.classes()?;
+        let tiers = if service.tells_class_last() { classes.clone() } else { Classes::default() };
+        let connector = Connector { counters: counters.clone(), creates: !by_copy, tiers };
         let client = service.client(bucket, options, connector, environment)?;
         let retrier = Retrier::new(options.retry, environment.clone());
         let (url, environment) = (url.to_owned(), environment.clone());
-        Ok(Self(Arc::new(Store { url, service, client, root, counters, retrier, environment })))
+        Ok(Self(Arc::new(Store { url, service, client, by_copy, classes, root, counters, retrier, environment })))
     }
 
     /// How many requests of each kind were sent since it was opened.
@@ -139,7 +147,8 @@ impl Store {
     }
 
     async fn put(&self, key: &ObjectKey, payload: PutPayload, mode: PutMode) -> Result<Version, PortError> {
-        let options = PutOptions::from(self.service.mode(mode));
+        let mut options = PutOptions::from(self.service.mode(mode));
+        options.attributes = self.classes.attributes(key);
         let stored = self.client.objects.put_opts(&self.path(key), payload, options).await;
         self.version_of(key, stored.map_err(failed(format!("cannot store {key} in {}", self.url)))?)
     }

@@ -1,13 +1,16 @@
 //! How a store is reached, beside its address.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use object_store::{Certificate, ClientOptions};
 
+use super::classes::Classes;
 use super::error::failed;
 use crate::adapter::RetryPolicy;
+use crate::format::layout::ObjectKind;
 use crate::port::PortError;
 
 /// How a store is reached, beside its address: credentials, endpoints, proxies, encryption on its side.
@@ -24,6 +27,9 @@ pub struct CloudOptions {
     root_certificates: Vec<Certificate>,
     /// For the parts of uploads, which nobody above the store can try again.
     pub(super) retry: RetryPolicy,
+    /// Whether objects in parts are made under hidden names, and copied.
+    pub(super) by_copy: bool,
+    classes: BTreeMap<ObjectKind, String>,
 }
 
 /// No answer, and no further byte of one, for this long is a failure.
@@ -53,6 +59,25 @@ impl CloudOptions {
     /// Stores the parts of uploads by `policy`.
     pub fn retry(self, policy: RetryPolicy) -> Self {
         Self { retry: policy, ..self }
+    }
+
+    /// Makes objects in parts under hidden names (`.pitr/uploads/…`), and copies them on the condition that there is no such object: for kin of
+    /// S3 that know conditions for copies (`aws_copy_if_not_exists`), but none for the completion of uploads. With Google it is so in any case.
+    pub fn upload_by_copy(self) -> Self {
+        Self { by_copy: true, ..self }
+    }
+
+    /// Stores objects of `kind` in the store's class `class`: `STANDARD_IA` or the like on S3, `NEARLINE` on Google, the tier `Cool` on Azure. Others are stored in
+    /// the bucket's own. What is stored in parts by copy, as with Google, is so too.
+    ///
+    /// Not in a class whose objects must be restored before they can be read.
+    pub fn storage_class(mut self, kind: ObjectKind, class: impl Into<String>) -> Self {
+        self.classes.insert(kind, class.into());
+        self
+    }
+
+    pub(super) fn classes(&self) -> Result<Classes, PortError> {
+        Classes::new(&self.classes)
     }
 
     /// What was set, after what the environment has under names that begin with `prefix`.

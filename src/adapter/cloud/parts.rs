@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectStoreExt, PutPayload, PutResult};
+use object_store::{MultipartId, ObjectStoreExt, PutMultipartOptions, PutPayload, PutResult};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Store;
@@ -32,9 +32,14 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) async fn begin(store: &Arc<Store>, key: &ObjectKey) -> Result<Self, PortError> {
-        let direct = store.service.completes_conditionally();
-        let path = if direct { store.path(key) } else { store.hidden_path()? };
-        let begin = || async { store.client.parts.create_multipart(&path).await.map_err(storing(store, key)) };
+        let path = if store.by_copy { store.hidden_path()? } else { store.path(key) };
+        let mut options = PutMultipartOptions::default();
+        if !store.service.tells_class_last() {
+            options.attributes = store.classes.attributes(key);
+        }
+        let begin = || async {
+            store.client.parts.create_multipart_opts(&path, options.clone()).await.map_err(storing(store, key))
+        };
         let id = store.retrier.run(begin).await?;
         let (store, key) = (Arc::clone(store), key.clone());
         Ok(Self { store, key, path, id, begun: 0, storing: JoinSet::new(), stored: BTreeMap::new() })

@@ -96,10 +96,15 @@ impl Service {
         }
     }
 
-    /// Whether an object can be made of parts on the condition that there is none. Google's XML API has no such condition
+    /// Whether the class of an object in parts is told when it is completed, not when it is begun.
+    pub(super) fn tells_class_last(self) -> bool {
+        self == Self::Azure
+    }
+
+    /// Whether an object can be made of parts only without a condition. Google's XML API has none
     /// (<https://cloud.google.com/storage/docs/multipart-uploads#considerations>).
-    pub(super) fn completes_conditionally(self) -> bool {
-        self != Self::Google
+    pub(super) fn completes_blindly(self) -> bool {
+        self == Self::Google
     }
 }
 
