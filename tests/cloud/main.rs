@@ -10,4 +10,4 @@ mod rough;
 mod rough_road;
 #[path = "../support/stores.rs"]
 mod stores;
-mod tls;
+mod ways;

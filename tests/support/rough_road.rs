@@ -40,6 +40,7 @@ struct Shared {
     one_in: AtomicU64,
     random: Mutex<Random>,
     met: AtomicU64,
+    passed: AtomicU64,
     has_ended: AtomicBool,
 }
 
@@ -54,6 +55,7 @@ impl RoughRoad {
             one_in: one_in.into(),
             random: Mutex::new(Random::new(one_in)),
             met: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
         });
         let road = Arc::clone(&shared);
@@ -73,6 +75,11 @@ impl RoughRoad {
     /// How many requests met a fault.
     pub(crate) fn met(&self) -> u64 {
         self.shared.met.load(Ordering::Relaxed)
+    }
+
+    /// How many requests reached the store.
+    pub(crate) fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::Relaxed)
     }
 
     /// Lets one request in `one_in` meet a fault from now on; none if it is zero.
@@ -125,6 +132,7 @@ impl Shared {
     }
 
     fn ask(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        self.passed.fetch_add(1, Ordering::Relaxed);
         let mut store = TcpStream::connect(self.store)?;
         store.write_all(request)?;
         let mut answer = Vec::new();

@@ -13,6 +13,7 @@ mod error;
 mod http;
 mod options;
 mod parts;
+mod profile;
 mod requests;
 mod sas;
 mod service;
@@ -95,21 +96,21 @@ impl CloudStorage {
 /// Service, bucket, and what names begin with.
 fn parse(url: &str) -> Result<(Service, &str, String), PortError> {
     let parts = url.split_once("://").and_then(|(scheme, rest)| Some((Service::of_scheme(scheme)?, rest)));
-    let (service, rest) = parts.ok_or_else(|| malformed(url))?;
+    let (service, rest) = parts.ok_or_else(malformed)?;
     let (bucket, directory) = rest.split_once('/').unwrap_or((rest, ""));
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if bucket.is_empty() || !bucket.bytes().all(is_name) {
-        return Err(malformed(url));
+        return Err(malformed());
     }
     let root = match directory.trim_end_matches('/') {
         "" => String::new(),
-        directory => format!("{}/", directory.parse::<ObjectKey>().map_err(|error| malformed(url).caused_by(error))?),
+        directory => format!("{}/", directory.parse::<ObjectKey>().map_err(|_| malformed())?),
     };
     Ok((service, bucket, root))
 }
 
 /// Without the address, in which somebody may have put a credential.
-fn malformed(_url: &str) -> PortError {
+fn malformed() -> PortError {
     let context = "the store's address must be s3://BUCKET, az://CONTAINER or gs://BUCKET, and perhaps /DIRECTORY";
     PortError::new(PortErrorKind::Invalid, context)
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use object_store::aws::AmazonS3ConfigKey;
 use object_store::{Certificate, ClientOptions};
 
 use super::classes::Classes;
 use super::error::failed;
+use super::profile;
 use crate::adapter::RetryPolicy;
 use crate::format::layout::ObjectKind;
 use crate::port::PortError;
@@ -19,7 +21,8 @@ use crate::port::PortError;
 /// [S3](https://docs.rs/object_store/latest/object_store/aws/enum.AmazonS3ConfigKey.html),
 /// [Azure](https://docs.rs/object_store/latest/object_store/azure/enum.AzureConfigKey.html),
 /// [Google](https://docs.rs/object_store/latest/object_store/gcp/enum.GoogleConfigKey.html), and
-/// [HTTP](https://docs.rs/object_store/latest/object_store/enum.ClientConfigKey.html). The environment holds what is not set here.
+/// [HTTP](https://docs.rs/object_store/latest/object_store/enum.ClientConfigKey.html). The environment holds what is not set here; a key for S3 may also stand in `~/.aws/credentials`, of the profile that
+/// `AWS_PROFILE` names.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct CloudOptions {
@@ -82,8 +85,20 @@ impl CloudOptions {
 
     /// What was set, after what the environment has under names that begin with `prefix`.
     pub(super) fn settings(&self, prefix: &str) -> Settings {
-        let environment = std::env::vars().filter(|(name, _)| name.starts_with(prefix));
-        Settings { ambient: environment.collect(), explicit: self.settings.clone() }
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let ambient = variables.filter(|(name, _)| name.starts_with(prefix)).collect();
+        Settings { ambient, explicit: self.settings.clone() }
+    }
+
+    /// Those for S3: without a key, files may hold one.
+    pub(super) fn settings_of_s3(&self) -> Result<Settings, PortError> {
+        let mut settings = self.settings("AWS_");
+        if !settings.has(AmazonS3ConfigKey::AccessKeyId) && !settings.has(AmazonS3ConfigKey::SkipSignature) {
+            let files = profile::settings(|name| std::env::var(name).ok())?;
+            settings.ambient.splice(0..0, files);
+        }
+        Ok(settings)
     }
 
     /// An object may take long, if only bytes keep coming.
@@ -100,6 +115,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    fn has<K: FromStr + PartialEq>(&self, wanted: K) -> bool {
+        let mut names = self.ambient.iter().chain(&self.explicit).map(|(name, _)| name);
+        names.any(|name| key(name).is_ok_and(|found: K| found == wanted))
+    }
+
     /// Gives each setting to `builder`. Of what the environment holds, not all is meant for us.
     pub(super) fn apply<B, K: FromStr<Err = object_store::Error>>(
         self,

@@ -11,7 +11,7 @@ use object_store::{BackoffConfig, ObjectStore, PutMode as StorePutMode, RetryCon
 
 use super::error::failed;
 use super::http::Connector;
-use super::options::CloudOptions;
+use super::options::{CloudOptions, Settings};
 use super::sas;
 use crate::port::{Environment, PortError, PutMode, Version};
 
@@ -65,7 +65,7 @@ impl Service {
         environment: &Environment,
     ) -> Result<Client, PortError> {
         let client = match self {
-            Self::S3 => s3(bucket, options, connector),
+            Self::S3 => s3(bucket, options, options.settings_of_s3()?, connector),
             Self::Azure => azure(bucket, options, connector, environment),
             Self::Google => google(bucket, options, connector),
         };
@@ -113,9 +113,9 @@ fn once() -> RetryConfig {
     RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, ..RetryConfig::default() }
 }
 
-fn s3(bucket: &str, options: &CloudOptions, connector: Connector) -> object_store::Result<Client> {
+fn s3(bucket: &str, options: &CloudOptions, settings: Settings, connector: Connector) -> object_store::Result<Client> {
     let builder = AmazonS3Builder::new().with_client_options(options.client()).with_bucket_name(bucket);
-    let builder = options.settings("AWS_").apply(builder, AmazonS3Builder::with_config)?;
+    let builder = settings.apply(builder, AmazonS3Builder::with_config)?;
     Ok(Client::new(builder.with_retry(once()).with_http_connector(connector).build()?))
 }
 

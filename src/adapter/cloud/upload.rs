@@ -64,6 +64,13 @@ impl CloudUpload {
         parts.push(payload).await
     }
 
+    /// Stores what is pending as the whole object.
+    async fn put(&mut self) -> Result<Version, PortError> {
+        let payload = self.take(self.pending_bytes);
+        let put = || self.store.put(&self.key, payload.clone(), PutMode::Create);
+        self.store.retrier.begin().run_once(put).await
+    }
+
     async fn store_full_parts(&mut self) -> Result<(), PortError> {
         while self.pending_bytes >= PART_BYTES {
             self.store_part(PART_BYTES).await?;
@@ -90,23 +97,13 @@ impl Upload for CloudUpload {
     async fn finish(mut self: Box<Self>) -> Result<Version, PortError> {
         // Refuses what has failed before.
         self.write(Bytes::new()).await?;
-        if self.parts.is_none() {
-            let payload = self.take(self.pending_bytes);
-            let put = || self.store.put(&self.key, payload.clone(), PutMode::Create);
-            return self.store.retrier.begin().run_once(put).await;
-        }
-        if self.pending_bytes > 0 {
+        if self.parts.is_some() && self.pending_bytes > 0 {
             self.store_part(self.pending_bytes).await?;
         }
-        let mut parts = self.parts.take().expect("parts were begun above");
-        let version = parts.complete().await;
-        match version {
-            Ok(version) => Ok(version),
-            Err(error) => {
-                let _ = parts.abort().await;
-                Err(error)
-            }
-        }
+        let Some(parts) = &mut self.parts else { return self.put().await };
+        let version = parts.complete().await?;
+        self.parts = None;
+        Ok(version)
     }
 
     async fn abort(mut self: Box<Self>) -> Result<(), PortError> {
@@ -118,6 +115,7 @@ impl Upload for CloudUpload {
 }
 
 impl Drop for CloudUpload {
+    /// Whoever has failed, or was given up, does not wait until the store has freed what it holds.
     fn drop(&mut self) {
         if let (Some(mut parts), Ok(runtime)) = (self.parts.take(), Handle::try_current()) {
             runtime.spawn(async move { parts.abort().await });

@@ -1,9 +1,10 @@
-//! A certificate authority of one's own.
+//! Ways to a store: certificates of one's own, proxies.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pitr::adapter::{CloudOptions, CloudStorage, system};
 use pitr::port::{PortErrorKind, PutMode, Storage, StorageExt};
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::refusals::chain;
+use super::rough_road::RoughRoad;
 use super::stores::{Kind, Store};
 
 /// A certificate for this machine, and its key, in PEM.
@@ -66,4 +68,16 @@ async fn a_certificate_must_be_trusted() {
     storage.put(&name, "content".into(), PutMode::Create).await.unwrap();
     assert_eq!(storage.find(&name, 10).await.unwrap().unwrap().0, "content");
     assert!(CloudOptions::new().trust(b"-----BEGIN CERTIFICATE-----\nAA\n").is_err());
+}
+
+#[tokio::test]
+async fn a_proxy_is_passed() {
+    let store = Store::start(Kind::S3);
+    let proxy = RoughRoad::start(store.address, &[], 0, Duration::ZERO);
+    let options = store.options(store.address).set("proxy_url", format!("http://{}", proxy.address));
+    let storage = CloudStorage::open(&store.url(""), &options, &system()).unwrap();
+    let name = "object".parse().unwrap();
+    storage.put(&name, "content".into(), PutMode::Create).await.unwrap();
+    assert_eq!(storage.find(&name, 10).await.unwrap().unwrap().0, "content");
+    assert_eq!(proxy.passed(), 2);
 }
