@@ -9,7 +9,7 @@
 //! - [`engine`] is where a plan meets a port: a [`Repository`](engine::Repository) of servers, an
 //!   [`Archiver`](engine::Archiver) of log, a [`Snapshotter`](engine::Snapshotter), a [`Restore`](engine::Restore).
 //!
-//! More to read: [architecture](_docs::architecture), [design](_docs::design), [format](_docs::format).
+//! More to read: [operations](_docs::operations), [architecture](_docs::architecture), [design](_docs::design), [format](_docs::format).
 //!
 //! # Example: what a restore takes
 //!
@@ -76,6 +76,8 @@ pub mod _docs {
     pub mod design {}
     #[doc = include_str!("../docs/FORMAT.md")]
     pub mod format {}
+    #[doc = include_str!("../docs/OPERATIONS.md")]
+    pub mod operations {}
 }
 
 // The code of the README compiles.

@@ -60,17 +60,31 @@ async fn s3_conforms_though_1_in_100_fails() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_conforms_though_1_in_10_fails() {
-    conforms(Kind::S3, &ALL[..3], 10).await;
+    conforms(Kind::S3, &ALL[..4], 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_conforms_though_1_in_2_fails() {
-    conforms(Kind::S3, &ALL[..3], 2).await;
+    conforms(Kind::S3, &ALL[..4], 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn azure_conforms_though_1_in_2_fails() {
-    conforms(Kind::Azure, &ALL[..3], 2).await;
+    conforms(Kind::Azure, &ALL[..4], 2).await;
+}
+
+/// Every answer takes a tenth of a second, and some never come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_far_away() {
+    let store = Store::start(Kind::S3);
+    let road = RoughRoad::start(store.address, &ALL[..4], 20, Duration::from_millis(100));
+    let storage = over(&store, &road, patient());
+    suite::put_get(&storage).await;
+    suite::large_object(&storage).await;
+    suite::finish_decides(&storage).await;
+    suite::create_race(&storage).await;
+    suite::list_directories(&storage).await;
+    assert!(road.met() > 0, "no request met a fault");
 }
 
 /// A store that is down: an end within the deadline, and an error that says how hard it was tried.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use pitr::model::{
 };
 use pitr::port::{ObjectMeta, ObjectRead, PortError, PutMode, Storage, Upload, Version};
 
-/// Counts requests as a store in the cloud does: a listing is one for every thousand names.
+/// Counts requests as a store in the cloud does, and takes as long: a listing is one for every thousand names.
 #[derive(Clone, Debug)]
 struct Paged {
     inner: MemoryStorage,
@@ -28,14 +28,16 @@ struct Paged {
 }
 
 const PAGE: usize = 1000;
+const LATENCY: Duration = Duration::from_millis(20);
 
 impl Paged {
     fn new() -> Self {
         Self { inner: MemoryStorage::new(Arc::new(SystemClock::new())), requests: Arc::default() }
     }
 
-    fn count(&self) {
+    async fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(LATENCY).await;
     }
 
     fn requests(&self) -> u64 {
@@ -46,23 +48,20 @@ impl Paged {
         &'a self,
         listed: BoxStream<'a, Result<T, PortError>>,
     ) -> BoxStream<'a, Result<T, PortError>> {
-        self.count();
-        let numbered = listed.enumerate();
-        numbered
-            .inspect(|(number, _)| {
-                if number % PAGE == PAGE - 1 {
-                    self.count()
-                }
-            })
-            .map(|(_, item)| item)
-            .boxed()
+        let numbered = listed.enumerate().then(async |(number, item)| {
+            if number % PAGE == 0 {
+                self.request().await;
+            }
+            item
+        });
+        numbered.boxed()
     }
 }
 
 #[async_trait]
 impl Storage for Paged {
     async fn put(&self, key: &ObjectKey, bytes: Bytes, mode: PutMode) -> Result<Version, PortError> {
-        self.count();
+        self.request().await;
         self.inner.put(key, bytes, mode).await
     }
 
@@ -71,12 +70,12 @@ impl Storage for Paged {
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {
-        self.count();
+        self.request().await;
         self.inner.get(key, range).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, PortError> {
-        self.count();
+        self.request().await;
         self.inner.head(key).await
     }
 
@@ -93,7 +92,7 @@ impl Storage for Paged {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
-        self.count();
+        self.request().await;
         self.inner.delete(key).await
     }
 }
@@ -129,8 +128,10 @@ async fn a_server_among_a_million_objects() {
     log_backups(&storage, &name, 35 * 288).await;
     storage.requests();
     let open = async || {
+        let begun = Instant::now();
         let inventory = repository.server(&name).await.unwrap().inventory().await.unwrap();
         assert_eq!(inventory.catalog.logs(inventory.catalog.current().unwrap()).count(), 35 * 288);
+        println!("opened in {:.2} s", begun.elapsed().as_secs_f32());
         storage.requests()
     };
     let alone = open().await;
@@ -147,7 +148,9 @@ async fn a_server_among_a_million_objects() {
     let objects = storage.inner.list(None, None).try_fold(0_u64, async |count, _| Ok(count + 1)).await.unwrap();
     assert!(objects > 1_000_000, "{objects}");
     assert_eq!(open().await, alone);
+    let begun = Instant::now();
     assert_eq!(repository.servers().await.unwrap().len(), 1000);
+    println!("listed in {:.2} s", begun.elapsed().as_secs_f32());
     let listed = storage.requests();
     assert!(listed <= 1002, "{listed} requests to list 1000 servers");
 }

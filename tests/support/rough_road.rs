@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     LostAnswer,
     /// The answer ends in the middle of its body, or of its head.
     CutAnswer,
+    /// The connection is reset in the middle of the answer.
+    BrokenAnswer,
     /// 503, asking to be left alone for a second.
     SlowDown,
     /// The answer names another version.
@@ -24,7 +26,8 @@ pub(crate) enum Fault {
 }
 
 /// Any of these, but for the one that nobody can notice.
-pub(crate) const ALL: [Fault; 4] = [Fault::LostRequest, Fault::LostAnswer, Fault::CutAnswer, Fault::SlowDown];
+pub(crate) const ALL: [Fault; 5] =
+    [Fault::LostRequest, Fault::LostAnswer, Fault::CutAnswer, Fault::BrokenAnswer, Fault::SlowDown];
 
 /// A proxy before a store that serves one request a connection, so that each meets its own fate.
 pub(crate) struct RoughRoad {
@@ -118,7 +121,7 @@ impl Shared {
         let mut answer = self.ask(&request)?;
         match fault {
             Some(Fault::LostAnswer) => return reset(client),
-            Some(Fault::CutAnswer) => {
+            Some(Fault::CutAnswer | Fault::BrokenAnswer) => {
                 let length = self.random.lock().unwrap().index(answer.len());
                 answer.truncate(length);
             }
@@ -126,6 +129,9 @@ impl Shared {
             _ => {}
         }
         client.write_all(&answer)?;
+        if fault == Some(Fault::BrokenAnswer) {
+            return reset(client);
+        }
         client.shutdown(Shutdown::Write)?;
         // The other side closes once it has read everything.
         client.read(&mut [0]).map(drop)
