@@ -94,7 +94,7 @@ impl Refusal {
         let in_header = text(response.headers(), "x-ms-error-code").map(str::to_owned);
         let code = match in_header {
             Some(code) => Some(code),
-            None => code_in(&beginning(response).await),
+            None => element(&String::from_utf8_lossy(&beginning(response).await), "Code"),
         };
         Self { status, code, retry_after }
     }
@@ -102,7 +102,7 @@ impl Refusal {
     /// What can be done about it.
     pub(super) fn kind(&self) -> PortErrorKind {
         match (self.status, self.code.as_deref()) {
-            (409, Some("BlobAlreadyExists" | "AppendPositionConditionNotMet")) => PortErrorKind::Conflict,
+            (409, Some("BlobAlreadyExists")) => PortErrorKind::Conflict,
             // S3: a conflicting request is under way, and which of the two wins is not known yet.
             (409, None | Some("ConditionalRequestConflict" | "OperationAborted")) => PortErrorKind::Unavailable,
             // Azure: a policy, a lease, or what was archived.
@@ -150,12 +150,11 @@ async fn beginning(response: HttpResponse) -> Vec<u8> {
     read
 }
 
-/// The error that a body of XML names.
-pub(super) fn code_in(body: &[u8]) -> Option<String> {
-    let body = String::from_utf8_lossy(body);
-    let (_, rest) = body.split_once("<Code>")?;
-    let (code, _) = rest.split_once("</Code>")?;
-    Some(code.to_owned())
+/// What stands in the first element `name` of a body of XML.
+pub(super) fn element(body: &str, name: &str) -> Option<String> {
+    let (_, rest) = body.split_once(&format!("<{name}>"))?;
+    let (content, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(content.to_owned())
 }
 
 #[cfg(test)]
@@ -183,9 +182,10 @@ mod tests {
 
     #[test]
     fn a_code_is_found_in_a_body() {
-        let body = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>";
-        assert_eq!(code_in(body).as_deref(), Some("SlowDown"));
-        assert_eq!(code_in(b"<html>Bad gateway</html>"), None);
+        let body = "<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>";
+        assert_eq!(element(body, "Code").as_deref(), Some("SlowDown"));
+        assert_eq!(element(body, "Message").as_deref(), Some("Reduce your rate."));
+        assert_eq!(element("<html>Bad gateway</html>", "Code"), None);
     }
 
     #[test]

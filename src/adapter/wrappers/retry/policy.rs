@@ -156,7 +156,39 @@ impl Attempts<'_> {
     }
 }
 
+/// What `error` says after an attempt whose outcome is not known.
 fn not_known(error: PortError) -> PortError {
+    if !matches!(error.kind(), PortErrorKind::Conflict | PortErrorKind::NotFound) {
+        return error;
+    }
     let context = "an attempt was refused after another one whose outcome is not known";
     PortError::new(PortErrorKind::Unavailable, context).caused_by(error)
+}
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::adapter::system;
+
+    /// How it ends if the attempts at what can succeed only once end so.
+    fn end(kinds: &[PortErrorKind]) -> PortErrorKind {
+        let policy = RetryPolicy { pause: Duration::ZERO, ..RetryPolicy::default() };
+        let mut attempts = kinds.iter();
+        let attempt = || {
+            let kind = *attempts.next().expect("no attempt follows");
+            async move { Err::<(), _>(PortError::new(kind, "told to fail")) }
+        };
+        block_on(Retrier::new(policy, system()).begin().run_once(attempt)).unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_conflict_after_a_lost_answer_is_not_known() {
+        use PortErrorKind::{Conflict, Denied, NotFound, Unavailable};
+        assert_eq!(end(&[Conflict]), Conflict);
+        assert_eq!(end(&[Unavailable, Conflict]), Unavailable);
+        assert_eq!(end(&[Unavailable, Unavailable, NotFound]), Unavailable);
+        assert_eq!(end(&[Unavailable, Denied]), Denied);
+    }
 }
