@@ -78,7 +78,8 @@ pub struct VerifyProgress {
 /// Verifies one server.
 ///
 /// Nothing is written, and nothing stands in the way of an archiver, a snapshot, or a deletion that go on meanwhile. Memory is
-/// bounded, but for the catalog and the names of packs.
+/// bounded, but for the catalog and the names of packs. How many bytes a second are read is the storage's to limit: give it a repository
+/// over a `LimitStorage`.
 ///
 /// What is found is exact: of two objects that were swapped both are told, of a pack that is damaged the pack, not the manifest. An
 /// object that is missing is known by what names it:
