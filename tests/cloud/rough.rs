@@ -25,7 +25,7 @@ fn over(store: &Store, road: &RoughRoad, policy: RetryPolicy) -> RetryStorage {
 }
 
 /// The suite of storages, but for what takes thousands of requests.
-async fn check(storage: &dyn Storage) {
+pub(crate) async fn check(storage: &dyn Storage) {
     suite::put_get(storage).await;
     suite::large_object(storage).await;
     suite::ranges(storage).await;
