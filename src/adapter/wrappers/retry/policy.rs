@@ -165,7 +165,7 @@ fn not_known(error: PortError) -> PortError {
     PortError::new(PortErrorKind::Unavailable, context).caused_by(error)
 }
 
-#[cfg(all(test, not(target_family = "wasm")))]
+#[cfg(test)]
 mod tests {
     use futures::executor::block_on;
 
