@@ -155,7 +155,8 @@ fn command(kind: Kind, address: SocketAddr, directory: &Path) -> Command {
         Kind::Azure => {
             let mut command = Command::new("node");
             command.arg(installed.join("azurite/node_modules/azurite/dist/src/blob/main.js"));
-            command.args(["--blobHost", &host, "--blobPort", &port, "--silent", "--skipApiVersionCheck", "--location"]);
+            command.args(["--blobHost", &host, "--blobPort", &port, "--silent", "--skipApiVersionCheck"]);
+            command.args(["--disableTelemetry", "--location"]);
             command.arg(directory);
             command
         }
