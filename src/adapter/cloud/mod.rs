@@ -143,8 +143,11 @@ impl Store {
     }
 
     fn version_of(&self, key: &ObjectKey, stored: object_store::PutResult) -> Result<Version, PortError> {
-        let missing = || PortError::new(PortErrorKind::Invalid, format!("{} gave {key} no version", self.url));
-        self.service.version(stored.e_tag, stored.version).ok_or_else(missing)
+        self.service.version(stored.e_tag, stored.version).ok_or_else(|| self.no_version(key))
+    }
+
+    fn no_version(&self, key: &ObjectKey) -> PortError {
+        PortError::new(PortErrorKind::Invalid, format!("{} gave {key} no version", self.url))
     }
 
     async fn put(&self, key: &ObjectKey, payload: PutPayload, mode: PutMode) -> Result<Version, PortError> {
@@ -177,8 +180,9 @@ impl Store {
         }
         match self.fetch(key, GetOptions::new().with_range(Some(GetRange::Bounded(range.clone())))).await {
             Ok(got) => {
-                self.meta_of(key, got.meta.clone())?.resolve(Some(range))?;
-                self.read(key, got)
+                let read = self.read(key, got)?;
+                read.meta.resolve(Some(range))?;
+                Ok(read)
             }
             Err(error) if error.kind() == PortErrorKind::Invalid => {
                 self.head(key).await?.resolve(Some(range))?;

@@ -101,8 +101,7 @@ impl Parts {
         // What is left is hidden.
         let _ = store.client.objects.delete(&self.path).await;
         copied?;
-        let missing = || PortError::new(PortErrorKind::Invalid, format!("{} gave {} no version", store.url, self.key));
-        store.head(&self.key).await?.version.ok_or_else(missing)
+        store.head(&self.key).await?.version.ok_or_else(|| store.no_version(&self.key))
     }
 
     /// Frees what the store holds of the parts.
