@@ -385,7 +385,4 @@ mod tests {
             assert!(layout().parse_catalog(&object(key)).is_err(), "{name}");
         }
     }
-
-    #[test]
-    fn servers_are_found_by_their_objects() {}
 }

@@ -190,6 +190,31 @@ fn nobody_waits_without_end() {
     late(slow.run(read).unwrap_err(), 30);
 }
 
+/// Whoever writes a piece may have to wait for the pieces before it.
+#[test]
+fn an_upload_may_take_as_long_as_all_that_may_be_unsent() {
+    let slow = Slow::new();
+    let storage = timed(&slow, Timeouts::default());
+    let piece = || bytes::Bytes::from(vec![1; 1_000_000]);
+    let upload = async |delays: &[u64]| {
+        slow.delay(delays.iter().copied());
+        let mut upload = storage.upload(&key("a")).await?;
+        upload.write(piece()).await?;
+        upload.write(piece()).await?;
+        upload.finish().await?;
+        storage.delete(&key("a")).await
+    };
+    slow.run(upload(&[29, 39, 49, 49])).unwrap();
+    let late = |delays: &[u64], seconds: u64| {
+        let error = slow.run(upload(delays)).unwrap_err();
+        assert_eq!(error.to_string(), format!("slow memory gave no answer within {seconds}.0 s"));
+    };
+    late(&[31], 30);
+    late(&[0, 41], 40);
+    late(&[0, 0, 51], 50);
+    late(&[0, 0, 0, 51], 50);
+}
+
 #[test]
 fn a_read_that_takes_long_is_asked_for_again() {
     let slow = Slow::new();

@@ -21,7 +21,8 @@ use crate::port::{Clock, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMo
 pub struct Timeouts {
     /// For an answer, and for each next piece of one.
     pub answer: Duration,
-    /// As much longer as it takes to send what is written at this rate.
+    /// As much longer as it takes to send what is written at this rate; of an upload also what was written before, of which a storage may
+    /// have up to 64 MiB still to send.
     pub bytes_per_second_min: u32,
     /// Who has waited for a read this long asks once more, and takes the answer that comes first. Few answers of a store take very
     /// long, and seldom twice. At most one read in twenty is asked for twice.
@@ -114,7 +115,7 @@ impl Storage for TimeoutStorage {
 
     async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
         let inner = self.in_time(0, self.inner.upload(key)).await?;
-        Ok(Box::new(TimeoutUpload { storage: self.clone(), inner }))
+        Ok(Box::new(TimeoutUpload { storage: self.clone(), inner, unsent: 0 }))
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {
@@ -153,25 +154,28 @@ impl fmt::Display for TimeoutStorage {
 struct TimeoutUpload {
     storage: TimeoutStorage,
     inner: Box<dyn Upload>,
+    /// What the storage may still have to send of it.
+    unsent: usize,
 }
+
+/// As much as a storage keeps of an upload before it lets its writer wait.
+const UNSENT_BYTES_MAX: usize = 64 << 20;
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Upload for TimeoutUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
-        self.storage.in_time(bytes.len(), self.inner.write(bytes)).await
+        self.unsent = self.unsent.saturating_add(bytes.len()).min(UNSENT_BYTES_MAX.max(bytes.len()));
+        self.storage.in_time(self.unsent, self.inner.write(bytes)).await
     }
 
     async fn finish(self: Box<Self>) -> Result<Version, PortError> {
-        let Self { storage, inner } = *self;
-        storage.in_time(UNSENT_BYTES, inner.finish()).await
+        let Self { storage, inner, unsent } = *self;
+        storage.in_time(unsent, inner.finish()).await
     }
 
     async fn abort(self: Box<Self>) -> Result<(), PortError> {
-        let Self { storage, inner } = *self;
+        let Self { storage, inner, .. } = *self;
         storage.in_time(0, inner.abort()).await
     }
 }
-
-/// As much as a storage may still have to send when an upload ends.
-const UNSENT_BYTES: usize = 64 << 20;
