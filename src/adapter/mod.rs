@@ -22,6 +22,7 @@ mod system;
 mod threads;
 mod url;
 mod wrappers;
+mod zones;
 
 #[cfg(not(target_family = "wasm"))]
 pub use clock::SystemClock;
@@ -44,3 +45,4 @@ pub use url::open_storage;
 pub use wrappers::{
     LimitStorage, Limits, Measured, MetricsStorage, PrefixStorage, RetryPolicy, RetryStorage, TimeoutStorage, Timeouts,
 };
+pub use zones::{Repaired, Zone, ZoneSettings, ZoneStorage};
