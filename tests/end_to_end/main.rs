@@ -5,6 +5,8 @@ mod churn;
 mod databases;
 mod delta;
 mod full_disk;
+#[path = "../support/fuse.rs"]
+mod fuse;
 mod instants;
 mod kills;
 mod layouts;
@@ -20,3 +22,4 @@ mod stand;
 mod stores;
 mod timelines;
 mod trial;
+mod zones;

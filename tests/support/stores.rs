@@ -24,7 +24,7 @@ pub(crate) struct Store {
     kind: Kind,
     pub(crate) address: SocketAddr,
     child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,22 @@ impl Store {
     pub(crate) fn start(kind: Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = free_address();
-        let mut command = command(kind, address, directory.path());
-        command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{kind:?} does not start ({error}): run scripts/setup-stores"));
-        let store = Self { kind, address, child, _directory: directory };
+        let child = spawn(kind, address, directory.path());
+        let store = Self { kind, address, child, directory };
         store.make_bucket();
         store
+    }
+
+    /// Ends it at once, whatever it is doing.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Lets it come back after a [`kill`](Self::kill): moto empty, Azurite with what it had.
+    pub(crate) fn revive(&mut self) {
+        self.child = spawn(self.kind, self.address, self.directory.path());
+        self.make_bucket();
     }
 
     /// What reaches it, or what stands before it at `address`.
@@ -111,7 +119,7 @@ impl Store {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match ask(self.address, &format!("PUT {target}")) {
-                Ok((200 | 201, ..)) => return,
+                Ok((200 | 201 | 409, ..)) => return,
                 answer => assert!(Instant::now() < deadline, "{:?} made no bucket: {answer:?}", self.kind),
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -121,8 +129,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -161,6 +168,12 @@ fn command(kind: Kind, address: SocketAddr, directory: &Path) -> Command {
             command
         }
     }
+}
+
+fn spawn(kind: Kind, address: SocketAddr, directory: &Path) -> Child {
+    let mut command = command(kind, address, directory);
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| panic!("{kind:?} does not start ({error}): run scripts/setup-stores"))
 }
 
 fn free_address() -> SocketAddr {

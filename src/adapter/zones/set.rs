@@ -95,8 +95,19 @@ impl Zones {
         enough: impl Fn(&[Answer<T>]) -> bool + Send + Sync,
         question: impl Fn(usize, &'a Zone) -> BoxFuture<'a, Result<T, PortError>> + Send,
     ) -> Vec<Answer<T>> {
+        self.ask_within(self.settings.patience, zones, quorum, enough, question).await
+    }
+
+    async fn ask_within<'a, T: Send>(
+        &'a self,
+        patience: Duration,
+        zones: Vec<usize>,
+        quorum: usize,
+        enough: impl Fn(&[Answer<T>]) -> bool + Send + Sync,
+        question: impl Fn(usize, &'a Zone) -> BoxFuture<'a, Result<T, PortError>> + Send,
+    ) -> Vec<Answer<T>> {
         let questions: Vec<_> = zones.iter().map(|index| (*index, question(*index, &self.zones[*index]))).collect();
-        let answers = gather(questions, quorum, self.settings.patience, &*self.environment.clock, &enough).await;
+        let answers = gather(questions, quorum, patience, &*self.environment.clock, &enough).await;
         if !enough(&answers) {
             let answered = |zone: &&usize| answers.iter().any(|answer| answer.zone == **zone);
             zones.iter().filter(|zone| !answered(zone)).for_each(|late| self.leave_alone(*late));
@@ -136,8 +147,11 @@ impl Zones {
 
     /// Adds to `ready` those of `zones` that can be reached and hold what they should.
     async fn verify(&self, ready: &mut Vec<usize>, zones: Vec<usize>) -> Vec<Answer<()>> {
-        let quorum = self.quorum().saturating_sub(ready.len());
-        let answers = self.ask(zones, quorum, |_| false, |_, zone| self.verify_zone(zone).boxed()).await;
+        let missing = self.quorum().saturating_sub(ready.len());
+        // Nobody should wait long for a zone that is not needed.
+        let patience = if missing > 0 { self.settings.patience } else { self.settings.patience / 10 };
+        let verify = |_, zone| self.verify_zone(zone).boxed();
+        let answers = self.ask_within(patience, zones, missing, |_| false, verify).await;
         for (zone, ()) in given(&answers) {
             self.health[zone].trust_until(self.now().saturating_add(self.settings.trust));
             ready.push(zone);
