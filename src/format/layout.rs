@@ -13,6 +13,9 @@ const SERVERS: &str = "servers";
 const MANIFEST: &str = "manifest";
 const EXPIRED: &str = "expired";
 const RUNNING: &str = "running";
+/// Where a zone of several keeps a record of each object, beside the contents of those that are long.
+pub(crate) const ZONE_RECORDS: &str = "zone-records";
+pub(crate) const ZONE_CONTENTS: &str = "zone-contents";
 
 /// The names of one server's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +97,11 @@ pub enum ObjectKind {
 /// What the object `key` is for.
 #[must_use]
 pub fn kind_of(key: &ObjectKey) -> ObjectKind {
+    let is_zone_record = key.parts().zip(key.parts().skip(1)).any(|pair| pair == (ZONE_RECORDS, SERVERS));
     let mut parts = key.parts().skip_while(|part| *part != SERVERS).skip(2);
     match [parts.next(), parts.next(), parts.next()] {
         [Some("catalog"), _, Some("logs")] => ObjectKind::Log,
-        [Some("data"), _, Some(part)] if part.starts_with("pack-") => ObjectKind::Pack,
+        [Some("data"), _, Some(part)] if part.starts_with("pack-") && !is_zone_record => ObjectKind::Pack,
         _ => ObjectKind::Record,
     }
 }
@@ -342,6 +346,8 @@ mod tests {
             (log.clone(), ObjectKind::Log),
             (format!("container/directory/{log}").parse().unwrap(), ObjectKind::Log),
             (layout().pack(&id, 7), ObjectKind::Pack),
+            (format!("a/{ZONE_CONTENTS}/{}/0a1b", layout().pack(&id, 7)).parse().unwrap(), ObjectKind::Pack),
+            (format!("a/{ZONE_RECORDS}/{}", layout().pack(&id, 7)).parse().unwrap(), ObjectKind::Record),
             (layout().manifest(&id), ObjectKind::Record),
             (layout().snapshot(incarnation, &id), ObjectKind::Record),
             (layout().key(), ObjectKind::Record),

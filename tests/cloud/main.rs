@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+#[path = "../support/fuse.rs"]
+mod fuse;
 #[path = "../support/random.rs"]
 mod random;
 mod refusals;
@@ -11,3 +13,4 @@ mod rough_road;
 #[path = "../support/stores.rs"]
 mod stores;
 mod ways;
+mod zones;

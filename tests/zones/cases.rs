@@ -110,7 +110,7 @@ fn a_repair_finds_what_nobody_remembers() {
     let repaired = stand.run(restarted.repair()).unwrap();
     assert_eq!((repaired.records, repaired.contents, repaired.forgotten, repaired.discarded), (0, 0, 11, 1));
     for zone in 0..3 {
-        assert_eq!((stand.count(zone, "objects"), stand.count(zone, "contents")), (30, 10), "zone {zone}");
+        assert_eq!((stand.count(zone, "zone-records"), stand.count(zone, "zone-contents")), (30, 10), "zone {zone}");
     }
     let repaired = stand.run(restarted.repair()).unwrap();
     assert_eq!((repaired.compared, repaired.records, repaired.forgotten, repaired.discarded), (30, 0, 0, 0));
@@ -136,7 +136,7 @@ fn what_is_deleted_does_not_come_back() {
         assert_eq!((stand.find("a"), stand.list()), (None, vec![]));
         stand.pass(3 * DAY);
         stand.run(stand.storage.repair()).unwrap();
-        assert_eq!([0, 1, 2].map(|zone| stand.count(zone, "objects")), [0; 3]);
+        assert_eq!([0, 1, 2].map(|zone| stand.count(zone, "zone-records")), [0; 3]);
         stand.create("a", "new");
         assert_eq!(stand.find("a").unwrap(), "new");
     }
@@ -150,7 +150,7 @@ fn a_deletion_is_remembered_while_a_zone_is_away() {
     stand.delete("a");
     stand.pass(100 * DAY);
     stand.run(stand.storage.repair()).unwrap();
-    assert_eq!(stand.count(0, "objects"), 1, "the one that is away does not know yet");
+    assert_eq!(stand.count(0, "zone-records"), 1, "the one that is away does not know yet");
     stand.revive(1);
     stand.kill(0);
     assert_eq!((stand.find("a"), stand.list()), (None, vec![]));
@@ -192,7 +192,7 @@ fn damage_in_one_zone_is_noticed_and_healed() {
     let stand = Stand::new(3);
     stand.create("short", "content");
     stand.create("other", "another");
-    let inner = |zone: usize| PrefixStorage::new(Arc::new(stand.inside[zone].clone()), key("objects"));
+    let inner = |zone: usize| PrefixStorage::new(Arc::new(stand.inside[zone].clone()), key("zone-records"));
     let (whole, _) = stand.run(inner(0).find(&key("other"), 1000)).unwrap().unwrap();
     for damage in [whole.slice(..50), "something else that is long enough".repeat(5).into(), whole] {
         for zone in 0..3 {

@@ -14,8 +14,8 @@ pub(super) struct Proposal {
     pub(super) value: Value,
     /// What stands behind the header of a record with this value.
     pub(super) body: Bytes,
-    /// The lowest ballot under which some zone may have accepted the value.
-    attempted: Option<Ballot>,
+    /// The lowest ballot under which some zone may have accepted the value, and the name of what it was to follow.
+    attempted: Option<(Ballot, Id)>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,22 +44,17 @@ impl From<PortError> for Halt {
 impl Proposal {
     /// To leave the object what it is.
     pub(super) fn keep() -> Self {
-        Self::restating(Header::NOTHING.value, Bytes::new())
-    }
-
-    /// To let the object be `value`, as it is already.
-    pub(super) fn restating(value: Value, body: Bytes) -> Self {
-        Self::new(Change::Keep, value, body)
+        Self::new(Change::Keep, Header::NOTHING.value, Bytes::new())
     }
 
     /// To store `content`, named `id`.
     pub(super) fn put(id: Id, content: Content, body: Bytes, mode: PutMode) -> Self {
-        Self::new(Change::Put(mode), Value { id, content }, body)
+        Self::new(Change::Put(mode), Value { id, content, ..Header::NOTHING.value }, body)
     }
 
     /// To delete it; `id` is the name of the deletion.
     pub(super) fn delete(id: Id) -> Self {
-        Self::new(Change::Delete, Value { id, content: Content::None }, Bytes::new())
+        Self::new(Change::Delete, Value { id, ..Header::NOTHING.value }, Bytes::new())
     }
 
     fn new(change: Change, value: Value, body: Bytes) -> Self {
@@ -70,14 +65,31 @@ impl Proposal {
         matches!(self.change, Change::Put(PutMode::Create))
     }
 
-    /// From now on some zone may have accepted it under `ballot`.
-    pub(super) fn attempt(&mut self, ballot: Ballot) {
-        self.attempted = Some(self.attempted.map_or(ballot, |before| before.min(ballot)));
+    /// What it makes of `base`.
+    pub(super) fn following(&self, base: &Header) -> Value {
+        self.value.after(&base.value)
     }
 
-    /// Whether it has become true already.
-    pub(super) fn is_done(&self, base: &Header) -> bool {
-        self.attempted.is_some() && base.value.id == self.value.id
+    /// From now on some zone may have accepted it under `ballot`, as what follows `base`.
+    pub(super) fn attempt(&mut self, ballot: Ballot, base: &Header) {
+        let lowest = self.attempted.map_or(ballot, |(before, _)| before.min(ballot));
+        self.attempted = Some((lowest, base.value.id));
+    }
+
+    /// Whether it happened before the object became `base`.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Unavailable`] if that is not known any more: too much happened since.
+    fn has_happened(&self, key: &ObjectKey, base: &Header) -> Result<bool, PortError> {
+        match self.attempted {
+            Some(_) if base.value.descends_from(self.value.id) => Ok(true),
+            // Others followed in its place.
+            Some((ballot, followed)) if base.accepted > ballot && !base.value.descends_from(followed) => {
+                let context = format!("{key} was changed by others: whether this change was made before, is not known");
+                Err(PortError::new(PortErrorKind::Unavailable, context))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Whether it is to be proposed where the object is `base`: if not, there is nothing left to do.
@@ -86,13 +98,8 @@ impl Proposal {
     /// [`PortErrorKind::Conflict`] if its condition does not hold, and it did not happen; [`PortErrorKind::Unavailable`] if it may have
     /// happened, and something else after it.
     pub(super) fn judge(&self, key: &ObjectKey, base: &Header) -> Result<bool, PortError> {
-        if self.is_done(base) {
+        if self.has_happened(key, base)? {
             return Ok(false);
-        }
-        if self.attempted.is_some_and(|attempted| base.accepted > attempted) {
-            let context =
-                format!("{key} was changed by somebody else: whether this change was made before, is not known");
-            return Err(PortError::new(PortErrorKind::Unavailable, context));
         }
         let current = version(&base.value);
         match &self.change {

@@ -29,6 +29,8 @@ pub(super) enum Content {
 pub(super) struct Value {
     pub(super) id: Id,
     pub(super) content: Content,
+    /// The names of the values that it followed, the latest first. So whoever comes back to see what became of his own can tell.
+    pub(super) ancestors: [Id; ANCESTORS],
 }
 
 /// What a zone has promised of an object, and what it has accepted.
@@ -48,15 +50,17 @@ pub(super) struct Record {
     pub(super) body: Bytes,
 }
 
+const ANCESTORS: usize = 4;
+
 /// How long a header is.
-pub(super) const HEADER_BYTES: usize = 112;
+pub(super) const HEADER_BYTES: usize = 176;
 /// How many bytes stand between a header and the content. Their number tells a listing what a record is.
 const APART_PADDING: usize = 1;
 const HERE_PADDING: usize = 2;
 
 const MAGIC: [u8; 8] = *b"pitrzone";
 const VERSION: u8 = 1;
-const CHECKED: usize = 96;
+const CHECKED: usize = HEADER_BYTES - 16;
 
 /// What a listing tells of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +127,25 @@ impl Listed {
     }
 }
 
+impl Value {
+    /// The same value, as what follows `before`.
+    pub(super) fn after(self, before: &Self) -> Self {
+        let line = |at: usize| if at == 0 { before.id } else { before.ancestors[at - 1] };
+        Self { ancestors: std::array::from_fn(line), ..self }
+    }
+
+    /// Whether it is the value `id`, or followed it, not too long ago.
+    pub(super) fn descends_from(&self, id: Id) -> bool {
+        self.id == id || self.ancestors.contains(&id)
+    }
+}
+
 impl Header {
     /// That of an object which was never written.
     pub(super) const NOTHING: Self = Self {
         promised: Ballot::ZERO,
         accepted: Ballot::ZERO,
-        value: Value { id: Id([0; 16]), content: Content::None },
+        value: Value { id: Id([0; 16]), content: Content::None, ancestors: [Id([0; 16]); ANCESTORS] },
     };
 
     /// A value that is accepted under `ballot`.
@@ -157,6 +174,7 @@ impl Header {
         bytes.put_slice(&self.value.id.0);
         bytes.put_u64_le(self.value.content.bytes().unwrap_or_default());
         bytes.put_slice(&digest(&[body])[..8]);
+        self.value.ancestors.iter().for_each(|ancestor| bytes.put_slice(&ancestor.0));
         let check = digest(&[&bytes, key.as_str().as_bytes()]);
         bytes.put_slice(&check[..16]);
         bytes.put_slice(self.value.content.padding());
@@ -179,9 +197,11 @@ impl Header {
         let numbers: Vec<u64> = header[16..64].chunks_exact(8).map(number).collect();
         let ballot = |at: usize| Ballot { round: numbers[at], proposer: numbers[at + 1], step: numbers[at + 2] };
         let content = Content::from_code(header[9], number(&header[80..88]));
-        let mut id = Id::default();
-        id.0.copy_from_slice(&header[64..80]);
-        let value = Value { id, content: content.ok_or_else(|| damaged(key, "it is of an unknown kind"))? };
+        let value = Value {
+            id: id(&header[64..80]),
+            content: content.ok_or_else(|| damaged(key, "it is of an unknown kind"))?,
+            ancestors: std::array::from_fn(|at| id(&header[96 + 16 * at..][..16])),
+        };
         Ok(Self { promised: ballot(0), accepted: ballot(3), value })
     }
 }
@@ -207,6 +227,12 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+fn id(bytes: &[u8]) -> Id {
+    let mut id = Id::default();
+    id.0.copy_from_slice(bytes);
+    id
+}
+
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
@@ -227,7 +253,8 @@ mod tests {
 
     fn header(content: Content) -> Header {
         let ballot = |step| Ballot { round: 1, proposer: u64::MAX - 5, step };
-        Header { promised: ballot(4), accepted: ballot(3), value: Value { id: Id([0xA5; 16]), content } }
+        let ancestors = std::array::from_fn(|at| Id([at.to_le_bytes()[0]; 16]));
+        Header { promised: ballot(4), accepted: ballot(3), value: Value { id: Id([0xA5; 16]), content, ancestors } }
     }
 
     #[test]
@@ -261,6 +288,13 @@ mod tests {
         }
         let other = "servers/prod/key".parse().unwrap();
         assert!(Record::decode(&other, &bytes).unwrap_err().to_string().contains("that of another object"));
+    }
+
+    #[test]
+    fn a_value_knows_what_it_followed() {
+        let value = |id: u8| Value { id: Id([id; 16]), ..Header::NOTHING.value };
+        let line = (2..8).fold(value(1), |before, id| value(id).after(&before));
+        assert_eq!((1..8).filter(|id| line.descends_from(Id([*id; 16]))).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
     }
 
     #[test]

@@ -139,18 +139,18 @@ impl<'a> Register<'a> {
     async fn step(&self, sight: Sight, base: Header, proposal: &mut Proposal) -> Result<Option<Header>, Halt> {
         let Some(home) = home(&sight, &base) else { return Err(self.contended("the home zone is away, or behind")) };
         let ballot = base.accepted.next();
-        let header = Header::accepting(ballot, proposal.value);
+        let header = Header::accepting(ballot, proposal.following(&base));
         match self.write_home(header, home, proposal).await {
             Err(error) if error.kind() == PortErrorKind::Conflict => {
                 return Err(self.contended("another one was first"));
             }
             written => {
-                proposal.attempt(ballot);
+                proposal.attempt(ballot, &base);
                 written.map_err(Halt::Contended)?;
             }
         }
         let others = sight.iter().filter(|(zone, seen)| *zone != HOME && is_free(seen, &base)).cloned().collect();
-        let written = self.write(&others, self.zones.quorum() - 1, header, proposal).await;
+        let written = self.write(&others, self.zones.quorum() - 1, header, &proposal.body).await;
         self.count(1 + written).map(|()| Some(base))
     }
 
@@ -229,9 +229,9 @@ impl<'a> Register<'a> {
 
     /// Brings those that lag behind what the others agree on.
     pub(super) async fn teach(&self, agreed: &Agreed, lagging: &Sight) -> Result<(), Halt> {
-        let proposal = Proposal::restating(agreed.header.value, self.body(agreed).await?);
+        let body = self.body(agreed).await?;
         let header = Header::accepting(agreed.header.accepted, agreed.header.value);
-        let written = self.write(lagging, lagging.len(), header, &proposal).await;
+        let written = self.write(lagging, lagging.len(), header, &body).await;
         if written == lagging.len() { Ok(()) } else { Err(self.contended("a zone did not take what it lacks")) }
     }
 
@@ -257,12 +257,12 @@ impl<'a> Register<'a> {
         let judged = proposal.judge(self.key, &base.header);
         let changes = matches!(judged, Ok(true));
         if changes {
-            proposal.attempt(ballot);
+            proposal.attempt(ballot, &base.header);
         }
-        let accepted = if changes { proposal.clone() } else { Proposal::restating(base.header.value, base.body) };
+        let value = if changes { proposal.following(&base.header) } else { base.header.value };
+        let body = if changes { proposal.body.clone() } else { base.body };
         let promised: Sight = promises.into_iter().map(|(zone, promise)| (zone, promise.seen)).collect();
-        let written =
-            self.write(&promised, self.zones.quorum(), Header::accepting(ballot, accepted.value), &accepted).await;
+        let written = self.write(&promised, self.zones.quorum(), Header::accepting(ballot, value), &body).await;
         self.count(written)?;
         Ok(judged.map(|changed| changed.then_some(base.header))?)
     }
@@ -303,12 +303,12 @@ impl<'a> Register<'a> {
         Ok(Promise { before, seen: Seen::written(header, version) })
     }
 
-    /// Writes `header` with what is proposed in place of what is in `sight`, and says in how many zones that worked.
-    async fn write(&self, sight: &Sight, needed: usize, header: Header, proposal: &Proposal) -> usize {
+    /// Writes `header` with `body` in place of what is in `sight`, and says in how many zones that worked.
+    async fn write(&self, sight: &Sight, needed: usize, header: Header, body: &Bytes) -> usize {
         let seen = |index| sight.iter().find(|(zone, _)| *zone == index).map(|(_, seen)| seen);
         let zones = sight.iter().map(|(zone, _)| *zone).collect();
         let write = |index, zone: &'a Zone| {
-            let (seen, body, key) = (seen(index).cloned(), proposal.body.clone(), self.key);
+            let (seen, body, key) = (seen(index).cloned(), body.clone(), self.key);
             async move { zone.write(key, header, &body, &seen.unwrap_or(Seen::NOTHING)).await }.boxed()
         };
         given(&self.zones.ask(zones, needed, |_| false, write).await).count()

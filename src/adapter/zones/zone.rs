@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::record::{Content, HEADER_BYTES, Header, Id, Record};
 use crate::adapter::PrefixStorage;
+use crate::format::layout::{ZONE_CONTENTS, ZONE_RECORDS};
 use crate::model::{ObjectKey, ParseError, Timestamp};
 use crate::port::{ObjectMeta, PortError, PortErrorKind, PutMode, Storage, StorageExt, Version};
 
@@ -40,7 +41,7 @@ impl Zone {
     /// If `name` is no part of an object key.
     pub fn new(name: &str, storage: Arc<dyn Storage>) -> Result<Self, ParseError> {
         let below = |directory: &str| Ok::<_, ParseError>(PrefixStorage::new(Arc::clone(&storage), directory.parse()?));
-        let (records, contents, name) = (below("objects")?, below("contents")?, name.parse()?);
+        let (records, contents, name) = (below(ZONE_RECORDS)?, below(ZONE_CONTENTS)?, name.parse()?);
         Ok(Self { name, storage, records, contents })
     }
 
