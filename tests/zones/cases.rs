@@ -229,6 +229,92 @@ fn a_body_goes_on_in_another_zone() {
     }
 }
 
+/// A zone that does not answer keeps nobody waiting for longer than patience lasts.
+#[test]
+fn nobody_waits_for_a_zone_that_is_mute() {
+    for mute in 0..3 {
+        let stand = Stand::new(3);
+        stand.create("a", "old");
+        stand.create("long", long(1));
+        let took = |what: &dyn Fn()| {
+            let begun = stand.clock.elapsed();
+            what();
+            stand.clock.elapsed() - begun
+        };
+        let patience = ZoneSettings::default().patience;
+        stand.moods[mute].mute(true);
+        let first = took(&|| drop(stand.put("a", "new", PutMode::Overwrite).unwrap()));
+        // Once to see, or to be written to.
+        assert!(first >= patience && first < patience * 2, "{first:?} with zone {mute} mute");
+        let then = took(&|| {
+            stand.create("b", "content");
+            assert_eq!(stand.find("a").unwrap(), "new");
+            assert_eq!(stand.find("long").unwrap(), long(1));
+            stand.delete("b");
+            stand.create("c", long(2));
+            assert_eq!(stand.list().len(), 3);
+        });
+        assert!(then < Duration::from_secs(1), "{then:?} with zone {mute} mute");
+        stand.pass(11);
+        let asked_again = took(&|| assert_eq!(stand.find("a").unwrap(), "new"));
+        assert!(asked_again < patience / 5, "{asked_again:?}");
+        stand.moods[mute].mute(false);
+        stand.pass(11);
+        assert_eq!(stand.run(stand.storage.catch_up()).unwrap().records, 3, "zone {mute}");
+    }
+}
+
+/// It becomes mute in the middle of something that goes on for long.
+#[test]
+fn uploads_and_listings_leave_a_mute_zone_behind() {
+    for mute in 0..3 {
+        let stand = Stand::new(3);
+        (0..10).for_each(|number| drop(stand.create(&format!("a/{number}"), "content")));
+        let upload = async {
+            let mut upload = stand.storage.upload(&key("long")).await?;
+            for (at, piece) in long(1).chunks(500_000).enumerate() {
+                stand.moods[mute].mute(at > 3);
+                upload.write(bytes::Bytes::copy_from_slice(piece)).await?;
+            }
+            upload.finish().await
+        };
+        stand.run(upload).unwrap();
+        assert_eq!(stand.find("long").unwrap(), long(1));
+        stand.moods[mute].mute(false);
+        stand.pass(60);
+        let listing = async {
+            let mut listed = stand.storage.list(None, None);
+            let mut count = 0;
+            while listed.try_next().await?.is_some() {
+                stand.moods[mute].mute(true);
+                count += 1;
+            }
+            Ok::<_, pitr::port::PortError>(count)
+        };
+        assert_eq!(stand.run(listing).unwrap(), 11);
+    }
+}
+
+/// Whoever may only read can, also where a zone lags behind while another is away.
+#[test]
+fn reading_takes_no_permission_to_write() {
+    let stand = Stand::new(3);
+    stand.create("a", "old");
+    stand.kill(2);
+    stand.put("a", "new", PutMode::Overwrite).unwrap();
+    stand.create("b", long(1));
+    stand.revive(2);
+    stand.moods.iter().for_each(super::moody::Moody::close);
+    for away in 0..3 {
+        stand.kill(away);
+        assert_eq!(stand.find("a").unwrap(), "new");
+        assert_eq!(stand.find("b").unwrap(), long(1));
+        assert_eq!(stand.list(), [("a".to_owned(), 3), ("b".to_owned(), 3_000_000)]);
+        assert_eq!(stand.put("c", "x", PutMode::Create).unwrap_err().kind(), PortErrorKind::Denied, "{away} is away");
+        stand.revive(away);
+    }
+}
+
 /// An upload goes on in the zones that are left.
 #[test]
 fn an_upload_outlives_a_zone() {

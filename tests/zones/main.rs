@@ -4,6 +4,7 @@
 mod cases;
 mod history;
 mod model;
+mod moody;
 mod network;
 #[path = "../support/random.rs"]
 mod random;

@@ -12,10 +12,14 @@ use pitr::model::{ObjectKey, Timestamp};
 use pitr::port::{Environment, ObjectMeta, Operation, PortError, PutMode, Storage, StorageExt, Version};
 use pitr::testing::{FaultyStorage, ManualClock};
 
+use super::moody::Moody;
+
 pub(crate) struct Stand {
     pub(crate) clock: ManualClock,
     /// What is in each zone.
     pub(crate) inside: Vec<MemoryStorage>,
+    /// The same, at whoever's mercy.
+    pub(crate) moods: Vec<Moody>,
     pub(crate) zones: Vec<FaultyStorage>,
     pub(crate) storage: ZoneStorage,
 }
@@ -45,9 +49,10 @@ impl Stand {
     pub(crate) fn new(zones: usize) -> Self {
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
         let inside: Vec<_> = (0..zones).map(|_| MemoryStorage::new(Arc::new(clock.clone()))).collect();
-        let zones: Vec<_> = inside.iter().map(|inner| FaultyStorage::new(Arc::new(inner.clone()))).collect();
+        let moods: Vec<_> = inside.iter().map(|inner| Moody::new(Arc::new(inner.clone()))).collect();
+        let zones: Vec<_> = moods.iter().map(|inner| FaultyStorage::new(Arc::new(inner.clone()))).collect();
         let storage = run(&clock, open(&clock, &zones)).unwrap();
-        Self { clock, inside, zones, storage }
+        Self { clock, inside, moods, zones, storage }
     }
 
     /// Another process.

@@ -54,7 +54,7 @@ impl<'a> Register<'a> {
             if let Some(agreed) = agreed(&sight, self.zones.quorum()) {
                 return Ok(agreed);
             }
-            match self.settle(&ready, &sight, &mut Proposal::keep(), has_met).await {
+            match self.settle(&sight, &mut Proposal::keep(), has_met).await {
                 Ok(_) => {}
                 Err(Halt::Contended(error)) => attempts.after(error).await?,
                 Err(Halt::Settled(error)) if error.kind() == PortErrorKind::Denied => return Ok(latest(sight)),
@@ -82,7 +82,7 @@ impl<'a> Register<'a> {
         loop {
             let ready = self.zones.ready().await?;
             let sight = self.see(&ready, false).await?;
-            match self.advance(&ready, &sight, &mut proposal, has_met).await {
+            match self.advance(&sight, &mut proposal, has_met).await {
                 Err(Halt::Contended(error)) => attempts.after(error).await?,
                 Err(Halt::Settled(error)) => return Err(error),
                 Ok(before) => return Ok(before),
@@ -115,22 +115,16 @@ impl<'a> Register<'a> {
     }
 
     /// Makes the change where the zones hold what is in `sight`.
-    async fn advance(
-        &self,
-        ready: &[usize],
-        sight: &Sight,
-        proposal: &mut Proposal,
-        has_met: bool,
-    ) -> Result<Option<Header>, Halt> {
+    async fn advance(&self, sight: &Sight, proposal: &mut Proposal, has_met: bool) -> Result<Option<Header>, Halt> {
         let Some(base) = agreed(sight, self.zones.quorum()) else {
-            return self.settle(ready, sight, proposal, has_met).await;
+            return self.settle(sight, proposal, has_met).await;
         };
         if !proposal.judge(self.key, &base.header)? {
             return Ok(None);
         }
         match home(sight, &base.header) {
             Some(_) if !has_met => self.step(sight.clone(), base.header, proposal).await,
-            _ => self.recover(ready, highest(sight), proposal).await,
+            _ => self.recover(sight, proposal).await,
         }
     }
 
@@ -174,16 +168,11 @@ impl<'a> Register<'a> {
     /// Brings the zones to agree: at first by waiting for whoever may be changing the object just now.
     pub(super) async fn settle(
         &self,
-        ready: &[usize],
         sight: &Sight,
         proposal: &mut Proposal,
         has_met: bool,
     ) -> Result<Option<Header>, Halt> {
-        if has_met {
-            self.recover(ready, highest(sight), proposal).await
-        } else {
-            Err(self.contended("the zones do not agree yet"))
-        }
+        if has_met { self.recover(sight, proposal).await } else { Err(self.contended("the zones do not agree yet")) }
     }
 
     /// Lets `ready` zones accept once more what they have accepted, under a ballot that is greater than all before: so nobody can go on with
@@ -191,8 +180,8 @@ impl<'a> Register<'a> {
     pub(super) async fn renew(&self, ready: &[usize]) -> Result<(), PortError> {
         let mut attempts = self.zones.contention.begin();
         loop {
-            let above = highest(&self.see(ready, false).await?);
-            match self.recover(ready, above, &mut Proposal::keep()).await {
+            let sight = self.see(ready, false).await?;
+            match self.recover(&sight, &mut Proposal::keep()).await {
                 Err(Halt::Contended(error)) => attempts.after(error).await?,
                 Err(Halt::Settled(error)) => return Err(error),
                 Ok(_) => return Ok(()),
@@ -211,9 +200,9 @@ impl<'a> Register<'a> {
                 let context = format!("a zone gives no answer about {}", self.key);
                 return Err(PortError::new(PortErrorKind::Unavailable, context));
             }
-            let highest = highest(&sight);
-            let done = match agreed(&sight, self.zones.quorum()).filter(|agreed| agreed.header.accepted == highest) {
-                None => self.recover(ready, highest, &mut Proposal::keep()).await.map(drop),
+            let agreed = agreed(&sight, self.zones.quorum());
+            let done = match agreed.filter(|agreed| agreed.header.accepted == highest(&sight)) {
+                None => self.recover(&sight, &mut Proposal::keep()).await.map(drop),
                 Some(agreed) => match lagging(&sight, &agreed.header) {
                     lagging if lagging.is_empty() => return Ok((agreed, has_written)),
                     lagging => self.teach(&agreed, &lagging).await,
@@ -248,8 +237,8 @@ impl<'a> Register<'a> {
 
     /// The way that always leads on: a quorum promises to accept nothing below a new ballot, and tells what it has accepted; of that the
     /// latest, or what is to become of it, is accepted under the new ballot.
-    async fn recover(&self, ready: &[usize], above: Ballot, proposal: &mut Proposal) -> Result<Option<Header>, Halt> {
-        let promises = self.prepare(ready, above.recovery(self.proposer()?)).await?;
+    async fn recover(&self, sight: &Sight, proposal: &mut Proposal) -> Result<Option<Header>, Halt> {
+        let promises = self.prepare(sight, highest(sight).recovery(self.proposer()?)).await?;
         let (ballot, base) = match promises.iter().max_by_key(|(_, promise)| promise.before.header.accepted) {
             Some((_, promise)) => (promise.seen.header.promised, promise.before.clone()),
             None => return Err(self.contended("no zone promised anything")),
@@ -275,9 +264,12 @@ impl<'a> Register<'a> {
     }
 
     /// The promises of a quorum at least.
-    async fn prepare(self, ready: &[usize], ballot: Ballot) -> Result<Vec<(usize, Promise)>, Halt> {
+    async fn prepare(self, sight: &Sight, ballot: Ballot) -> Result<Vec<(usize, Promise)>, Halt> {
         let prepare = |_, zone: &'a Zone| async move { self.prepare_zone(zone, ballot).await }.boxed();
-        let answers = self.zones.ask(ready.to_vec(), self.zones.quorum(), |_| false, prepare).await;
+        let answers = self
+            .zones
+            .ask(sight.iter().map(|(zone, _)| *zone).collect(), self.zones.quorum(), |_| false, prepare)
+            .await;
         if given(&answers).count() < self.zones.quorum() {
             let refused = |answer: &Answer<Promise>| {
                 answer.result.as_ref().is_err_and(|error| error.kind() == PortErrorKind::Conflict)
