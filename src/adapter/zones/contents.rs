@@ -40,7 +40,9 @@ impl Zones {
             let others = self.all().filter(|index| agreed.holders.iter().all(|(zone, _)| zone != index));
             holders.extend(others.map(|index| (self.zones[index].clone(), Seen::NOTHING)));
         }
+        // The nearest is the last, which is taken first.
         holders.reverse();
+        holders.sort_by_key(|(zone, _)| zone.is_near);
         let body = stream::empty().boxed();
         let mut remaining = Remaining { key: key.clone(), header: agreed.header, holders, range, body };
         remaining.open(None).await?;

@@ -38,11 +38,11 @@ use crate::port::{Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind,
 ///
 /// - A write goes to all zones at once, and has happened when more than half of them have it. The others have as long as the
 ///   [patience](ZoneSettings::patience) lasts; what they miss, [`catch_up`](Self::catch_up) and [`repair`](Self::repair) bring them.
-/// - A read asks all zones what the object is, and takes it from the first that has what more than half of them agree on: put the nearest first.
+/// - A read asks all zones what the object is, and takes it from one that has what more than half of them agree on: from the [nearest](Zone::near),
+///   or the first.
 /// - Conditional writes are what they are in a single storage, by however many processes, whatever zones are away, slow, or missed what
 ///   happened. Of an object in dispute, a read may have to write, to bring the dispute to an end.
-/// - The first zone is the home zone of all writes. While it is away, a write takes three requests a zone in place of one, and up to two of
-///   them in place of each that replaces or deletes.
+/// - The first zone is the home zone of all writes. While it is away, each takes two writes a zone in place of one.
 /// - A zone that comes back empty does not count until a repair has filled it again.
 ///
 /// All processes must name the same zones in the same order.

@@ -19,6 +19,8 @@ const RECORD_BYTES_MAX: usize = HERE_BYTES_MAX + 2 * HEADER_BYTES;
 pub struct Zone {
     pub(super) name: ObjectKey,
     pub(super) storage: Arc<dyn Storage>,
+    /// Whether contents are read from it rather than from others.
+    pub(super) is_near: bool,
     /// The records of all objects, under their keys.
     pub(super) records: PrefixStorage,
     /// Long contents, under the keys of their objects and their own names.
@@ -42,7 +44,13 @@ impl Zone {
     pub fn new(name: &str, storage: Arc<dyn Storage>) -> Result<Self, ParseError> {
         let below = |directory: &str| Ok::<_, ParseError>(PrefixStorage::new(Arc::clone(&storage), directory.parse()?));
         let (records, contents, name) = (below(ZONE_RECORDS)?, below(ZONE_CONTENTS)?, name.parse()?);
-        Ok(Self { name, storage, records, contents })
+        Ok(Self { name, storage, is_near: false, records, contents })
+    }
+
+    /// The zone in which this process runs: contents are read from it before others are asked, which is nobody else's business.
+    #[must_use]
+    pub fn near(self) -> Self {
+        Self { is_near: true, ..self }
     }
 
     /// What the zone has promised and accepted.
