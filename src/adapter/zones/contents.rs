@@ -7,8 +7,8 @@ use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::record::{CONTENT_START, Content, Header};
-use super::register::Agreed;
 use super::set::Zones;
+use super::sight::Agreed;
 use super::zone::{Seen, Zone, apart};
 use crate::model::ObjectKey;
 use crate::port::{PortError, PortErrorKind, Storage};

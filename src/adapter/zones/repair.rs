@@ -3,17 +3,20 @@
 use std::future::ready;
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream, Peekable, StreamExt, TryStreamExt};
+use futures::FutureExt;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::ZoneStorage;
+use super::answers::given;
+use super::keys::union;
 use super::listing::owner;
 use super::membership::Membership;
 use super::record::{Content, Header};
-use super::register::{Agreed, Register, Sight};
+use super::register::{Register, Wait};
 use super::set::Zones;
+use super::sight::{Agreed, Sight};
 use super::zone::{Seen, Zone, apart};
-use crate::adapter::PrefixStorage;
-use crate::model::ObjectKey;
+use crate::model::{ObjectKey, Timestamp};
 use crate::port::{ObjectMeta, PortError, PortErrorKind, PutMode, Storage, StorageExt};
 
 /// How many objects are compared at a time.
@@ -99,7 +102,8 @@ impl ZoneStorage {
             self.zones.environment.clock.sleep(self.zones.settings.patience.saturating_mul(2)).await;
         }
         let repair = Repair { zones: &self.zones, counted, emptied };
-        let mended = repair.mend_all(repair.keys(|zone| &zone.records)).await?;
+        let records = repair.all().map(|(_, zone)| &zone.records as &dyn Storage);
+        let mended = repair.mend_all(union(records)).await?;
         let discarded = repair.discard_all().await?;
         Ok(mended.and(discarded).and(repair.admit().await?))
     }
@@ -108,13 +112,9 @@ impl ZoneStorage {
 impl Zones {
     /// The zones that can be reached, but have lost what they had.
     async fn emptied(&self, counted: &[usize]) -> Vec<usize> {
-        let mut emptied = Vec::new();
-        for zone in self.all().filter(|zone| !counted.contains(zone)) {
-            if matches!(Membership::find(&self.zones[zone]).await, Ok(None)) {
-                emptied.push(zone);
-            }
-        }
-        emptied
+        let others = self.all().filter(|zone| !counted.contains(zone)).collect();
+        let answers = self.ask(others, 0, |_| false, |_, zone| Membership::find(zone).boxed()).await;
+        given(&answers).filter(|(_, note)| note.is_none()).map(|(zone, _)| zone).collect()
     }
 }
 
@@ -127,33 +127,9 @@ struct Repair<'a> {
     emptied: Vec<usize>,
 }
 
-type Keys<'a> = Peekable<BoxStream<'a, Result<ObjectKey, PortError>>>;
-
 impl<'a> Repair<'a> {
     fn all(&self) -> impl Iterator<Item = (usize, &'a Zone)> {
         self.counted.iter().chain(&self.emptied).map(|zone| (*zone, &self.zones.zones[*zone]))
-    }
-
-    /// The keys that any zone has, each once.
-    fn keys(&self, part: fn(&Zone) -> &PrefixStorage) -> BoxStream<'a, Result<ObjectKey, PortError>> {
-        let list =
-            |(_, zone): (usize, &'a Zone)| part(zone).list(None, None).map_ok(|meta| meta.key).boxed().peekable();
-        stream::try_unfold(self.all().map(list).collect::<Vec<Keys<'a>>>(), |mut zones| async move {
-            let mut next: Option<ObjectKey> = None;
-            for keys in &mut zones {
-                if let Some(key) = std::pin::Pin::new(&mut *keys).next_if(|key| key.is_err()).await {
-                    key?;
-                }
-                let key = std::pin::Pin::new(keys).peek().await.and_then(|key| key.as_ref().ok());
-                next = next.into_iter().chain(key.cloned()).min();
-            }
-            let Some(next) = next else { return Ok(None) };
-            for keys in &mut zones {
-                std::pin::Pin::new(keys).next_if(|key| key.as_ref().is_ok_and(|key| *key == next)).await;
-            }
-            Ok(Some((next, zones)))
-        })
-        .boxed()
     }
 
     async fn mend_all(&self, keys: BoxStream<'_, Result<ObjectKey, PortError>>) -> Result<Repaired, PortError> {
@@ -207,7 +183,7 @@ impl<'a> Repair<'a> {
     async fn revive(&self, register: &Register<'_>, agreed: &Agreed) -> Result<u64, PortError> {
         let mut revived = 0;
         if agreed.holders.len() < self.counted.len() && agreed.header.value.content.bytes().is_some() {
-            for (zone, seen) in register.see(&self.counted, false).await? {
+            for (zone, seen) in register.see(&self.counted, Wait::ForAll).await? {
                 if seen.header.is_retired() && self.is_old(&seen) {
                     revived += u64::from(register.teach(agreed, &vec![(zone, seen)]).await.is_ok());
                 }
@@ -282,7 +258,7 @@ impl<'a> Repair<'a> {
         seen.stored.as_ref().is_none_or(|(_, modified)| self.is_past(*modified))
     }
 
-    fn is_past(&self, modified: crate::model::Timestamp) -> bool {
+    fn is_past(&self, modified: Timestamp) -> bool {
         modified.saturating_add(self.zones.settings.memory) <= self.zones.environment.clock.now()
     }
 
