@@ -35,14 +35,14 @@ impl Zones {
     ) -> Result<BoxStream<'static, Result<Bytes, PortError>>, PortError> {
         let mut holders: Vec<(Zone, Seen)> =
             agreed.holders.iter().map(|(zone, seen)| (self.zones[*zone].clone(), seen.clone())).collect();
+        holders.sort_by_key(|(zone, _)| !zone.is_near);
         if matches!(agreed.header.value.content, Content::Apart(_)) {
             // A content is in the zones that it was sent to, wherever its record is by now.
             let others = self.all().filter(|index| agreed.holders.iter().all(|(zone, _)| zone != index));
             holders.extend(others.map(|index| (self.zones[index].clone(), Seen::NOTHING)));
         }
-        // The nearest is the last, which is taken first.
+        // The last is taken first.
         holders.reverse();
-        holders.sort_by_key(|(zone, _)| zone.is_near);
         let body = stream::empty().boxed();
         let mut remaining = Remaining { key: key.clone(), header: agreed.header, holders, range, body };
         remaining.open(None).await?;
@@ -60,7 +60,9 @@ impl Zones {
                 let contents = zone.contents.clone();
                 async move { contents.delete(content).await }.boxed()
             };
-            self.ask(self.all().collect(), self.quorum(), |_| false, delete).await;
+            if let Ok(ready) = self.ready().await {
+                self.ask(ready, self.quorum(), |_| false, delete).await;
+            }
         }
     }
 }

@@ -107,8 +107,10 @@ impl<'a> Merge<'a> {
         if !waiting.is_empty() {
             let settings = &self.zones.settings;
             let (clock, missing) = (&*self.zones.environment.clock, quorum.saturating_sub(self.sources.len()));
+            let asked = waiting.iter().map(|(zone, _)| *zone).collect();
             let questions = waiting.into_iter().map(|(zone, source)| (zone, source.advance()));
             let answers = gather(questions, missing, settings.patience, clock, |_| false).await;
+            self.zones.blame(asked, &answers);
             self.keep(answers)?;
         }
         Ok(())

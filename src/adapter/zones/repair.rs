@@ -1,5 +1,6 @@
 //! Zones that missed something get it back.
 
+use std::collections::BTreeSet;
 use std::future::ready;
 use std::time::Duration;
 
@@ -54,14 +55,28 @@ impl Repaired {
 }
 
 impl ZoneStorage {
-    /// Keeps all zones whole, for as long as it is awaited: a [repair](Self::repair) first, then [`catch_up`](Self::catch_up) again and
-    /// again, a while after the last one ended. `tell` is told how each went; what fails is tried again the next time.
+    /// Keeps all zones whole, for as long as it is awaited: a [repair](Self::repair) as soon as all of them are there, and each time when one
+    /// was away or emptied; and in between what this process sees them miss. Looks `every` so often, and tells `tell` what came of it; what
+    /// fails is tried again.
     pub async fn keep_whole(&self, every: Duration, mut tell: impl FnMut(Result<Repaired, PortError>)) {
-        tell(self.repair().await);
+        let mut is_repair_due = true;
         loop {
+            tell(self.tend(&mut is_repair_due).await);
             self.zones.environment.clock.sleep(every).await;
-            tell(self.catch_up().await);
         }
+    }
+
+    async fn tend(&self, is_repair_due: &mut bool) -> Result<Repaired, PortError> {
+        let ready = self.zones.ready().await?;
+        let emptied = self.zones.emptied(&ready).await;
+        *is_repair_due |= ready.len() < self.zones.zones.len();
+        if ready.len() + emptied.len() < self.zones.zones.len() {
+            return Ok(Repaired::default());
+        }
+        if !*is_repair_due {
+            return self.catch_up().await.inspect_err(|_| *is_repair_due = true);
+        }
+        self.repair().await.inspect(|_| *is_repair_due = false)
     }
 
     /// How many objects are known to be missing in some zone, or older there. Others may have left more behind.
@@ -101,11 +116,10 @@ impl ZoneStorage {
             // Who counts what one of them took before it lost it, does so no longer than that.
             self.zones.environment.clock.sleep(self.zones.settings.patience.saturating_mul(2)).await;
         }
+        let is_complete = counted.len() + emptied.len() == self.zones.zones.len();
+        let known = if is_complete { self.zones.behind.take().unwrap_or_default() } else { BTreeSet::new() };
         let repair = Repair { zones: &self.zones, counted, emptied };
-        let records = repair.all().map(|(_, zone)| &zone.records as &dyn Storage);
-        let mended = repair.mend_all(union(records)).await?;
-        let discarded = repair.discard_all().await?;
-        Ok(mended.and(discarded).and(repair.admit().await?))
+        repair.run().await.inspect_err(|_| known.iter().for_each(|key| self.zones.behind.add(key)))
     }
 }
 
@@ -130,6 +144,12 @@ struct Repair<'a> {
 impl<'a> Repair<'a> {
     fn all(&self) -> impl Iterator<Item = (usize, &'a Zone)> {
         self.counted.iter().chain(&self.emptied).map(|zone| (*zone, &self.zones.zones[*zone]))
+    }
+
+    async fn run(&self) -> Result<Repaired, PortError> {
+        let mended = self.mend_all(union(self.all().map(|(_, zone)| &zone.records as &dyn Storage))).await?;
+        let discarded = self.discard_all().await?;
+        Ok(mended.and(discarded).and(self.admit().await?))
     }
 
     async fn mend_all(&self, keys: BoxStream<'_, Result<ObjectKey, PortError>>) -> Result<Repaired, PortError> {

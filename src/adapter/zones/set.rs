@@ -20,7 +20,8 @@ use crate::port::{Environment, PortError, PortErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ZoneSettings {
-    /// How long the others are waited for, once a quorum has answered.
+    /// How long the others are waited for, once a quorum has answered; with a second more for each megabyte of a long content that they may
+    /// still have to send.
     pub patience: Duration,
     /// How long a zone that failed is left alone.
     pub pause: Duration,
@@ -108,12 +109,19 @@ impl Zones {
     ) -> Vec<Answer<T>> {
         let questions: Vec<_> = zones.iter().map(|index| (*index, question(*index, &self.zones[*index]))).collect();
         let answers = gather(questions, quorum, patience, &*self.environment.clock, &enough).await;
-        if !enough(&answers) {
-            let answered = |zone: &&usize| answers.iter().any(|answer| answer.zone == **zone);
-            zones.iter().filter(|zone| !answered(zone)).for_each(|late| self.leave_alone(*late));
-        }
-        answers.iter().filter(|answer| is_away(&answer.result)).for_each(|answer| self.leave_alone(answer.zone));
+        let is_late = |zone: &usize| answers.iter().all(|answer| answer.zone != *zone);
+        let asked = zones.into_iter().filter(|zone| !enough(&answers) || !is_late(zone)).collect();
+        self.blame(asked, &answers);
         answers
+    }
+
+    /// Leaves those of the `asked` zones alone that cannot be reached, or take too long.
+    pub(super) fn blame<T>(&self, asked: Vec<usize>, answers: &[Answer<T>]) {
+        let has_answered = |zone: &usize| {
+            let answer = answers.iter().find(|answer| answer.zone == *zone).map(|answer| &answer.result);
+            answer.is_some_and(|result| !is_away(result))
+        };
+        asked.into_iter().filter(|zone| !has_answered(zone)).for_each(|zone| self.leave_alone(zone));
     }
 
     /// Leaves a zone alone for a while.

@@ -1,5 +1,7 @@
 //! Objects on their way into all zones.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
@@ -29,9 +31,12 @@ pub(super) struct ApartUpload {
     key: ObjectKey,
     id: Id,
     bytes: u64,
-    begun: std::time::Duration,
+    begun: Duration,
     uploads: Vec<(usize, Box<dyn Upload>)>,
 }
+
+/// As much as a zone may still have to send of a content. It is waited for as if it sent a megabyte a second at least.
+const UNSENT_BYTES_MAX: u64 = 64 << 20;
 
 impl ZoneUpload {
     pub(super) fn new(storage: ZoneStorage, key: ObjectKey, id: Id) -> Self {
@@ -141,10 +146,11 @@ impl ApartUpload {
         let uploads = std::mem::take(&mut self.uploads);
         let asked: Vec<usize> = uploads.iter().map(|(zone, _)| *zone).collect();
         let questions: Vec<_> = uploads.into_iter().map(|(zone, upload)| (zone, step(upload))).collect();
-        let (clock, patience) = (&*zones.environment.clock, zones.settings.patience);
+        // Zones have links of different speeds, and parts before this one may still be under way.
+        let unsent = Duration::from_micros(self.bytes.min(UNSENT_BYTES_MAX));
+        let (clock, patience) = (&*zones.environment.clock, zones.settings.patience.saturating_add(unsent));
         let answers = gather(questions, zones.quorum(), patience, clock, |_| false).await;
-        let went_on: Vec<usize> = given(&answers).map(|(zone, _)| zone).collect();
-        asked.into_iter().filter(|zone| !went_on.contains(zone)).for_each(|zone| zones.leave_alone(zone));
+        zones.blame(asked, &answers);
         self.kept(answers)
     }
 
