@@ -176,6 +176,73 @@ fn what_is_deleted_does_not_come_back() {
     }
 }
 
+/// However a repair is interrupted that forgets a deletion, the object is none; and when enough time has passed, the next one goes on.
+#[test]
+fn forgetting_can_be_interrupted() {
+    for (operation, zone) in
+        [Operation::Put, Operation::Delete].into_iter().flat_map(|op| (0..3).map(move |zone| (op, zone)))
+    {
+        for fault in [Fault::Before, Fault::After] {
+            let stand = Stand::new(3);
+            stand.create("a", "old");
+            stand.delete("a");
+            stand.pass(3 * DAY);
+            stand.zones[zone].fail_next(operation, fault);
+            stand.run(stand.storage.repair()).unwrap_err();
+            stand.pass(60);
+            for away in 0..3 {
+                stand.kill(away);
+                assert_eq!(
+                    (stand.find("a"), stand.list()),
+                    (None, vec![]),
+                    "{operation:?} {fault:?} in {zone}, {away} away"
+                );
+                stand.revive(away);
+            }
+            stand.run(stand.storage.repair()).unwrap();
+            let created = stand.put("a", "new", PutMode::Create);
+            stand.pass(DAY);
+            stand.run(stand.storage.repair()).unwrap();
+            match created {
+                Ok(_) => assert_eq!(stand.find("a").unwrap(), "new"),
+                Err(error) => {
+                    assert_eq!(error.kind(), PortErrorKind::Unavailable);
+                    stand.pass(DAY);
+                    stand.run(stand.storage.repair()).unwrap();
+                    assert!(stand.put("a", "newer", PutMode::Create).is_ok() || stand.find("a").unwrap() == "new");
+                }
+            }
+            stand.run(stand.storage.repair()).unwrap();
+            for away in 0..3 {
+                stand.kill(away);
+                assert!(stand.find("a").unwrap().starts_with(b"new"), "{operation:?} {fault:?} in {zone}, {away} away");
+                stand.revive(away);
+            }
+        }
+    }
+}
+
+/// What only a zone has accepted that is away now may still become the object: its content is kept until the zone is back.
+#[test]
+fn contents_are_kept_while_a_zone_is_away_that_may_want_them() {
+    let stand = Stand::new(3);
+    stand.create("a", long(1));
+    // The home zone takes it, and no other.
+    (1..3).for_each(|zone| stand.zones[zone].fail_nth(NonZeroU64::MIN, Operation::Put, Fault::Before));
+    stand.zones[0].fail_nth(NonZeroU64::new(2).unwrap(), Operation::Put, Fault::Before);
+    let mut upload = stand.run(stand.storage.upload(&key("b"))).unwrap();
+    stand.run(upload.write(long(2))).unwrap();
+    drop(stand.run(upload.finish()));
+    stand.kill(0);
+    stand.pass(3 * DAY);
+    let repaired = stand.run(stand.storage.repair()).unwrap();
+    assert_eq!(repaired.discarded, 0);
+    stand.revive(0);
+    stand.run(stand.storage.repair()).unwrap();
+    assert!(stand.find("b").is_none_or(|found| found == long(2)));
+    assert_eq!(stand.find("a").unwrap(), long(1));
+}
+
 #[test]
 fn a_deletion_is_remembered_while_a_zone_is_away() {
     let stand = Stand::new(3);

@@ -9,13 +9,12 @@ use super::sight::{Agreed, Sight, agreed, highest, lagging};
 use crate::port::{PortError, PortErrorKind};
 
 impl Register<'_> {
-    /// Brings the `ready` zones to agree, all of them, and says on what; and whether anything had to be written for it. Records that are
-    /// being deleted stay as they are.
-    pub(super) async fn reconcile(&self, ready: &[usize]) -> Result<(Agreed, bool), PortError> {
+    /// Brings the `ready` zones, of which `sight` was seen, to agree, all of them, and says on what; and whether anything had to be written for
+    /// it. Records that are being deleted stay as they are.
+    pub(super) async fn reconcile(&self, ready: &[usize], mut sight: Sight) -> Result<(Agreed, bool), PortError> {
         let mut attempts = self.zones.contention.begin();
         let mut has_written = false;
         loop {
-            let sight = self.see(ready, Wait::ForAll).await?;
             if sight.len() < ready.len() {
                 let context = format!("a zone gives no answer about {}", self.key);
                 return Err(PortError::new(PortErrorKind::Unavailable, context));
@@ -33,6 +32,7 @@ impl Register<'_> {
                 Err(Halt::Settled(error)) => return Err(error),
                 Ok(()) => has_written = true,
             }
+            sight = self.see(ready, Wait::ForAll).await?;
         }
     }
 

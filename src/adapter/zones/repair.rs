@@ -15,7 +15,7 @@ use super::membership::Membership;
 use super::record::{Content, Header};
 use super::register::{Register, Wait};
 use super::set::Zones;
-use super::sight::{Agreed, Sight};
+use super::sight::{Agreed, Sight, agreed};
 use super::zone::{Seen, Zone, apart};
 use crate::model::{ObjectKey, Timestamp};
 use crate::port::{ObjectMeta, PortError, PortErrorKind, PutMode, Storage, StorageExt};
@@ -148,7 +148,9 @@ impl<'a> Repair<'a> {
 
     async fn run(&self) -> Result<Repaired, PortError> {
         let mended = self.mend_all(union(self.all().map(|(_, zone)| &zone.records as &dyn Storage))).await?;
-        let discarded = self.discard_all().await?;
+        // What a zone that is away has accepted may still become the object.
+        let is_complete = self.all().count() == self.zones.zones.len();
+        let discarded = if is_complete { self.discard_all().await? } else { Repaired::default() };
         Ok(mended.and(discarded).and(self.admit().await?))
     }
 
@@ -160,10 +162,19 @@ impl<'a> Repair<'a> {
             .await
     }
 
-    /// Brings all zones to what was agreed on of one object.
+    /// Brings all zones to what was agreed on of one object; or on, if it is being forgotten.
     async fn mend(&self, key: &ObjectKey) -> Result<Repaired, PortError> {
         let register = Register { zones: self.zones, key };
-        let (agreed, reconciled, damaged) = match register.reconcile(&self.counted).await {
+        let sight = register.see(&self.counted, Wait::ForAll).await?;
+        if self.can_be_forgotten(&sight) {
+            let forgotten = u64::from(self.forget(key, sight).await?);
+            return Ok(Repaired { compared: 1, forgotten, ..Repaired::default() });
+        }
+        if is_being_forgotten(&sight, self.zones.quorum()) {
+            let records = self.make_way(key, &sight).await?;
+            return Ok(Repaired { compared: 1, records, ..Repaired::default() });
+        }
+        let (agreed, reconciled, damaged) = match register.reconcile(&self.counted, sight).await {
             Err(error) => self.reconcile_sound(&register, error).await?,
             Ok((agreed, reconciled)) => (agreed, reconciled, Vec::new()),
         };
@@ -175,7 +186,6 @@ impl<'a> Repair<'a> {
         if let Some(content) = apart(key, &agreed.header)? {
             repaired.contents = self.spread(&content).await?;
         }
-        repaired.forgotten = u64::from(self.forget(key, &agreed.holders).await?);
         Ok(repaired)
     }
 
@@ -195,14 +205,15 @@ impl<'a> Repair<'a> {
             return Err(error);
         }
         register.renew(&sound).await?;
-        let (agreed, _) = register.reconcile(&sound).await?;
+        let sight = register.see(&sound, Wait::ForAll).await?;
+        let (agreed, _) = register.reconcile(&sound, sight).await?;
         Ok((agreed, true, damaged))
     }
 
     /// Writes over records that were to be deleted long ago, of an object that exists again; says over how many.
     async fn revive(&self, register: &Register<'_>, agreed: &Agreed) -> Result<u64, PortError> {
         let mut revived = 0;
-        if agreed.holders.len() < self.counted.len() && agreed.header.value.content.bytes().is_some() {
+        if agreed.holders.len() < self.counted.len() && agreed.header != Header::NOTHING {
             for (zone, seen) in register.see(&self.counted, Wait::ForAll).await? {
                 if seen.header.is_retired() && self.is_old(&seen) {
                     revived += u64::from(register.teach(agreed, &vec![(zone, seen)]).await.is_ok());
@@ -247,18 +258,19 @@ impl<'a> Repair<'a> {
         Ok(lacking.len() as u64)
     }
 
+    /// Whether all zones hold nothing of an object, and have done so for long.
+    fn can_be_forgotten(&self, sight: &Sight) -> bool {
+        let is_nothing = |(_, seen): &(usize, Seen)| seen.header.value.content.bytes().is_none() && self.is_old(seen);
+        let is_known = sight.iter().any(|(_, seen)| seen.stored.is_some());
+        sight.len() == self.zones.zones.len() && sight.iter().all(is_nothing) && is_known
+    }
+
     /// Forgets an object that was deleted long ago, or never became one, and says whether that could be done.
     ///
     /// First every zone's record becomes one that counts for nothing, and that nobody writes over: so whoever goes on with something that he
     /// began before finds no zone that takes it, and no zone outranks whoever begins anew. Then they are deleted.
-    async fn forget(&self, key: &ObjectKey, sight: &Sight) -> Result<bool, PortError> {
-        let is_nothing = |seen: &Seen| seen.header.value.content.bytes().is_none();
-        let may = sight.len() == self.zones.zones.len()
-            && sight.iter().all(|(_, seen)| is_nothing(seen) && self.is_old(seen));
-        let stored: Sight = sight.iter().filter(|(_, seen)| seen.stored.is_some()).cloned().collect();
-        if !may || stored.is_empty() {
-            return Ok(false);
-        }
+    async fn forget(&self, key: &ObjectKey, sight: Sight) -> Result<bool, PortError> {
+        let stored: Sight = sight.into_iter().filter(|(_, seen)| seen.stored.is_some()).collect();
         for (zone, seen) in stored.iter().filter(|(_, seen)| !seen.header.is_retired()) {
             let mut header = seen.header;
             header.value.content = Content::Retired;
@@ -271,6 +283,18 @@ impl<'a> Repair<'a> {
             self.zones.zones[zone].records.delete(key).await?;
         }
         Ok(true)
+    }
+
+    /// Ends what an interrupted repair left of an object that somebody wants again since: records that were to be deleted long ago. As a zone
+    /// holds content, and could not have got it while too few would take it, all had been ready to be deleted. Says how many there were.
+    async fn make_way(&self, key: &ObjectKey, sight: &Sight) -> Result<u64, PortError> {
+        let is_wanted = sight.iter().any(|(_, seen)| seen.header.value.content.bytes().is_some());
+        let is_left = |(_, seen): &&(usize, Seen)| is_wanted && seen.header.is_retired() && self.is_old(seen);
+        let left: Vec<usize> = sight.iter().filter(is_left).map(|(zone, _)| *zone).collect();
+        for zone in &left {
+            self.zones.zones[*zone].records.delete(key).await?;
+        }
+        Ok(left.len() as u64)
     }
 
     /// Whether nobody who wrote it, or wrote over it, is still about to go on.
@@ -322,6 +346,13 @@ impl<'a> Repair<'a> {
         self.emptied.iter().for_each(|zone| self.zones.ask_again(*zone));
         Ok(Repaired { refilled: self.emptied.len() as u64, ..Repaired::default() })
     }
+}
+
+/// Whether the records of an object are being deleted, and it is nothing as far as a `quorum` of zones says. Whoever deletes them goes on,
+/// or a later repair does.
+fn is_being_forgotten(sight: &Sight, quorum: usize) -> bool {
+    let is_retired = sight.iter().any(|(_, seen)| seen.header.is_retired());
+    is_retired && agreed(sight, quorum).is_none_or(|agreed| agreed.header == Header::NOTHING)
 }
 
 async fn copy(content: &ObjectKey, from: &Zone, to: &Zone) -> Result<(), PortError> {

@@ -29,13 +29,27 @@ pub(super) fn is_free(seen: &Seen, base: &Header) -> bool {
 
 /// What `quorum` of the zones in `sight` hold.
 pub(super) fn agreed(sight: &Sight, quorum: usize) -> Option<Agreed> {
-    sight.iter().find_map(|(_, seen)| {
+    let on_a_ballot = sight.iter().find_map(|(_, seen)| {
         let header = seen.header.standing();
-        let same = |(_, other): &&(usize, Seen)| other.header.standing().accepted == header.accepted;
-        let mut holders: Sight = sight.iter().filter(same).cloned().collect();
-        holders.sort_by_key(|(zone, _)| *zone);
+        let holders = holders(sight, |other| other.standing().accepted == header.accepted);
         (holders.len() >= quorum).then_some(Agreed { header, holders })
-    })
+    });
+    on_a_ballot.or_else(|| agreed_on_nothing(sight, quorum))
+}
+
+/// As soon as one zone's record is being deleted, others that hold nothing need not do so under the same ballot: all of them held nothing
+/// for long, and nothing can be chosen without those in `sight`.
+fn agreed_on_nothing(sight: &Sight, quorum: usize) -> Option<Agreed> {
+    let holders = holders(sight, |header| header.value.content.bytes().is_none());
+    let is_retired = holders.iter().any(|(_, seen)| seen.header.is_retired());
+    (is_retired && holders.len() >= quorum).then_some(Agreed { header: Header::NOTHING, holders })
+}
+
+/// Those in `sight` with such a header, in the order of the zones.
+fn holders(sight: &Sight, is_such: impl Fn(&Header) -> bool) -> Sight {
+    let mut holders: Sight = sight.iter().filter(|(_, seen)| is_such(&seen.header)).cloned().collect();
+    holders.sort_by_key(|(zone, _)| *zone);
+    holders
 }
 
 /// Those in `sight` that have something else than `header`, and may be written over.
