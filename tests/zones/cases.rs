@@ -490,6 +490,11 @@ fn requests_are_as_many_as_documented() {
     assert_eq!(asked(&stand), [3, 0, 0, 0], "beside its upload");
     stand.delete("long");
     assert_eq!(asked(&stand), [3, 3, 0, 3]);
+    stand.create("longer", long(1));
+    asked(&stand);
+    stand.run(stand.storage.repair()).unwrap();
+    // Four records, of which two are of what was deleted, and one content: nearly. A read is over when two zones agree.
+    assert_eq!(asked(&stand), [0, 4 * 3 + 2, 6, 0]);
     // The home zone is away: at first that has to be found out.
     stand.kill(0);
     stand.create("b", "content");

@@ -18,7 +18,7 @@ use super::set::Zones;
 use super::sight::{Agreed, Sight, agreed};
 use super::zone::{Seen, Zone, apart};
 use crate::model::{ObjectKey, Timestamp};
-use crate::port::{ObjectMeta, PortError, PortErrorKind, PutMode, Storage, StorageExt};
+use crate::port::{PortError, PortErrorKind, PutMode, Storage, StorageExt};
 
 /// How many objects are compared at a time.
 const AT_A_TIME: usize = 16;
@@ -31,9 +31,9 @@ pub struct Repaired {
     pub compared: u64,
     /// The records that were brought to what was agreed on, in all zones.
     pub records: u64,
-    /// The contents that were copied into zones that lacked them.
+    /// The contents that were copied into zones that lacked them, counted in each zone.
     pub contents: u64,
-    /// The contents that were deleted, as they belong to no object any more.
+    /// The contents that were deleted, as they belong to no object any more, counted in each zone.
     pub discarded: u64,
     /// The objects whose deletion was forgotten.
     pub forgotten: u64,
@@ -104,7 +104,7 @@ impl ZoneStorage {
     /// Contents that nobody refers to any more are deleted, and deletions are forgotten that are older than the
     /// [memory](super::ZoneSettings::memory).
     ///
-    /// It takes one request a zone for every object, and one more for those longer than 1 MiB. One repair at a time is enough; should
+    /// It takes one request a zone for every object, and two more for those longer than 1 MiB. One repair at a time is enough; should
     /// there be several, none must stand still for as long as the memory lasts, and then go on.
     ///
     /// # Errors
@@ -308,31 +308,30 @@ impl<'a> Repair<'a> {
 
     /// Deletes contents that belong to no object, and are old enough for nobody to be about to make one of them.
     async fn discard_all(&self) -> Result<Repaired, PortError> {
-        let zones = self.all().map(|(_, zone)| self.discard_of(zone));
-        stream::iter(zones)
-            .then(|discarded| discarded)
-            .try_fold(Repaired::default(), |sum, discarded| {
-                ready(Ok(Repaired { discarded: sum.discarded + discarded, ..sum }))
-            })
-            .await
+        let contents = union(self.all().map(|(_, zone)| &zone.contents as &dyn Storage));
+        let discard = |content: ObjectKey| async move { self.discard_if_unused(&content).await };
+        let discarded = contents.map_ok(discard).try_buffer_unordered(AT_A_TIME);
+        let discarded = discarded.try_fold(0, |sum, zones| ready(Ok(sum + zones))).await?;
+        Ok(Repaired { discarded, ..Repaired::default() })
     }
 
-    async fn discard_of(&self, zone: &Zone) -> Result<u64, PortError> {
-        let old = zone.contents.list(None, None).try_filter(|meta| ready(self.is_past(meta.modified)));
-        let discard = |meta: ObjectMeta| self.discard_if_unused(zone, meta.key);
-        old.map_ok(discard)
-            .try_buffer_unordered(AT_A_TIME)
-            .try_fold(0, |sum, done| ready(Ok(sum + u64::from(done))))
-            .await
-    }
-
-    async fn discard_if_unused(&self, zone: &Zone, content: ObjectKey) -> Result<bool, PortError> {
-        let Some(owner) = owner(&content) else { return Ok(false) };
+    /// Says in how many zones it was deleted.
+    async fn discard_if_unused(&self, content: &ObjectKey) -> Result<u64, PortError> {
+        let Some(owner) = owner(content) else { return Ok(0) };
         let agreed = Register { zones: self.zones, key: &owner }.read().await?;
-        if apart(&owner, &agreed.header)?.as_ref() == Some(&content) {
-            return Ok(false);
+        if apart(&owner, &agreed.header)?.as_ref() == Some(content) {
+            return Ok(0);
         }
-        zone.contents.delete(&content).await.map(|()| true)
+        let mut discarded = 0;
+        for (_, zone) in self.all() {
+            match zone.contents.head(content).await {
+                Ok(meta) if self.is_past(meta.modified) => zone.contents.delete(content).await?,
+                Err(error) if error.kind() != PortErrorKind::NotFound => return Err(error),
+                _ => continue,
+            }
+            discarded += 1;
+        }
+        Ok(discarded)
     }
 
     /// Lets the zones count that were filled.
