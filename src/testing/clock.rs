@@ -1,8 +1,9 @@
 //! A clock that goes when it is told to.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -48,6 +49,20 @@ impl ManualClock {
         let next = hands.sleepers.iter().map(|(until, _)| until.saturating_sub(hands.elapsed)).min();
         drop(hands);
         next.inspect(|duration| self.advance(*duration)).is_some()
+    }
+
+    /// What `future` gives, where time passes as soon as everybody waits for it. Nothing else may be waited for.
+    ///
+    /// # Panics
+    /// If nobody sleeps, and the future still waits.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(done) => return done,
+                Poll::Pending => assert!(self.advance_to_next(), "nobody waits for the time to pass"),
+            }
+        }
     }
 
     /// Steps the time of day to `now`, as an administrator may, in either direction; no time passes.

@@ -1,9 +1,7 @@
 //! What fails in passing is tried again: as often as the policy says, and knowing what became of it.
 
 use std::num::NonZeroU64;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -36,13 +34,7 @@ impl Stand {
 
     /// What `future` gives, where time passes as soon as everybody waits for it.
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        loop {
-            match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(done) => return done,
-                Poll::Pending => assert!(self.clock.advance_to_next(), "nobody waits for the time to pass"),
-            }
-        }
+        self.clock.run(future)
     }
 
     fn fail(&self, operation: Operation, times: u64, fault: Fault) {

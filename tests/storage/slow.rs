@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,13 +41,7 @@ impl Slow {
 
     /// What `future` gives, where time passes as soon as everybody waits for it.
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        loop {
-            match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(done) => return done,
-                Poll::Pending => assert!(self.clock.advance_to_next(), "nobody waits for the time to pass"),
-            }
-        }
+        self.clock.run(future)
     }
 
     async fn wait(&self) {

@@ -1,8 +1,6 @@
 //! Zones in memory that fail when they are told to, and a clock that goes when everybody waits.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,17 +31,6 @@ pub(crate) fn long(seed: u8) -> Bytes {
     (0..3000_u32).flat_map(|at| [seed.wrapping_add(at.to_le_bytes()[0]); 1000]).collect()
 }
 
-/// What `future` gives, where time passes as soon as everybody waits for it.
-pub(crate) fn run<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(done) => return done,
-            Poll::Pending => assert!(clock.advance_to_next(), "nobody waits for the time to pass"),
-        }
-    }
-}
-
 impl Stand {
     /// So many zones, in which nothing is.
     pub(crate) fn new(zones: usize) -> Self {
@@ -51,7 +38,7 @@ impl Stand {
         let inside: Vec<_> = (0..zones).map(|_| MemoryStorage::new(Arc::new(clock.clone()))).collect();
         let moods: Vec<_> = inside.iter().map(|inner| Moody::new(Arc::new(inner.clone()))).collect();
         let zones: Vec<_> = moods.iter().map(|inner| FaultyStorage::new(Arc::new(inner.clone()))).collect();
-        let storage = run(&clock, open(&clock, &zones)).unwrap();
+        let storage = clock.run(open(&clock, &zones)).unwrap();
         Self { clock, inside, moods, zones, storage }
     }
 
@@ -61,7 +48,7 @@ impl Stand {
     }
 
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        run(&self.clock, future)
+        self.clock.run(future)
     }
 
     pub(crate) fn kill(&self, zone: usize) {

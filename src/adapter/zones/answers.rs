@@ -57,9 +57,13 @@ pub(super) fn too_few<T>(what: impl std::fmt::Display, zones: usize, answers: Ve
     // A refusal is to be told before what will pass.
     let first = failures.into_iter().min_by_key(|error| error.kind() == PortErrorKind::Unavailable);
     let kind = first.as_ref().map_or(PortErrorKind::Unavailable, PortError::kind);
-    let error = PortError::new(kind, format!("{what}: too few of the {zones} zones answered"));
-    match first {
-        Some(first) => error.caused_by(first),
+    because(PortError::new(kind, format!("{what}: too few of the {zones} zones answered")), first)
+}
+
+/// `error`, with its cause if that is known.
+pub(super) fn because(error: PortError, cause: Option<PortError>) -> PortError {
+    match cause {
+        Some(cause) => error.caused_by(cause),
         None => error,
     }
 }

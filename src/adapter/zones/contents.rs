@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use super::record::{CONTENT_START, Content, Header};
+use super::answers::because;
+use super::record::{CONTENT_START, Content, Value};
 use super::set::Zones;
 use super::sight::Agreed;
 use super::zone::{Seen, Zone, apart};
@@ -16,7 +17,7 @@ use crate::port::{PortError, PortErrorKind, Storage};
 /// The bytes that are still to be read of an object, and who has them.
 struct Remaining {
     key: ObjectKey,
-    header: Header,
+    value: Value,
     holders: Vec<(Zone, Seen)>,
     range: Range<u64>,
     body: BoxStream<'static, Result<Bytes, PortError>>,
@@ -44,7 +45,7 @@ impl Zones {
         // The last is taken first.
         holders.reverse();
         let body = stream::empty().boxed();
-        let mut remaining = Remaining { key: key.clone(), header: agreed.header, holders, range, body };
+        let mut remaining = Remaining { key: key.clone(), value: agreed.header.value, holders, range, body };
         remaining.open(None).await?;
         Ok(stream::try_unfold(remaining, |mut remaining| async move {
             Ok(remaining.next().await?.map(|chunk| (chunk, remaining)))
@@ -53,7 +54,7 @@ impl Zones {
     }
 
     /// Deletes what the object had apart when it was `before`. What cannot be deleted now, a repair finds.
-    pub(super) async fn discard(&self, key: &ObjectKey, before: &Header) {
+    pub(super) async fn discard(&self, key: &ObjectKey, before: &Value) {
         if let Ok(Some(content)) = apart(key, before) {
             let content = &content;
             let delete = |_, zone: &Zone| {
@@ -71,7 +72,7 @@ impl Remaining {
     /// Begins to read what remains from the next zone that has it.
     async fn open(&mut self, mut why: Option<PortError>) -> Result<(), PortError> {
         while let Some((zone, seen)) = self.holders.pop() {
-            match read(&zone, &self.key, &self.header, &seen, self.range.clone()).await {
+            match read(&zone, &self.key, &self.value, &seen, self.range.clone()).await {
                 Ok(body) => {
                     self.body = body;
                     return Ok(());
@@ -80,11 +81,7 @@ impl Remaining {
             }
         }
         let context = format!("no zone that can be reached has {} as it was agreed on", self.key);
-        let error = PortError::new(PortErrorKind::Unavailable, context);
-        Err(match why {
-            Some(why) => error.caused_by(why),
-            None => error,
-        })
+        Err(because(PortError::new(PortErrorKind::Unavailable, context), why))
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, PortError> {
@@ -102,15 +99,15 @@ impl Remaining {
     }
 }
 
-/// `range` of the object `header`, of which `zone` has what was `seen`.
+/// `range` of the object `value`, of which `zone` has what was `seen`.
 async fn read(
     zone: &Zone,
     key: &ObjectKey,
-    header: &Header,
+    value: &Value,
     seen: &Seen,
     range: Range<u64>,
 ) -> Result<BoxStream<'static, Result<Bytes, PortError>>, PortError> {
-    if let Some(content) = apart(key, header)? {
+    if let Some(content) = apart(key, value)? {
         return Ok(zone.contents.get(&content, Some(range)).await?.body);
     }
     let behind = |at: u64| at.saturating_add(CONTENT_START);

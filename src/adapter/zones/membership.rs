@@ -4,7 +4,7 @@ use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use super::Zone;
-use super::answers::{Answer, gather, given};
+use super::answers::{Answer, because, gather, given};
 use super::set::{HOME, Zones};
 use crate::model::ObjectKey;
 use crate::port::{PortError, PortErrorKind, PutMode, StorageExt};
@@ -97,10 +97,7 @@ fn all<T>(zones: &Zones, answers: Vec<Answer<T>>) -> Result<(), PortError> {
     }
     let failure = answers.into_iter().find_map(|answer| answer.result.err());
     let error = PortError::new(PortErrorKind::Unavailable, "to begin a set of zones, all of them must be there");
-    Err(match failure {
-        Some(failure) => error.caused_by(failure),
-        None => error,
-    })
+    Err(because(error, failure))
 }
 
 /// Begins a set: a note in every zone, and then in every zone that all have one.

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use self::proposal::{Proposal, version};
-use self::record::{Content, Header};
+use self::record::Content;
 use self::register::Register;
 pub use self::repair::Repaired;
 pub use self::set::ZoneSettings;
@@ -83,7 +83,7 @@ impl ZoneStorage {
     /// Makes the change that is proposed, and frees what the object had before.
     async fn change(&self, key: &ObjectKey, proposal: Proposal) -> Result<(), PortError> {
         if let Some(before) = self.register(key).change(proposal).await? {
-            self.zones.discard(key, &before).await;
+            self.zones.discard(key, &before.value).await;
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::proposal::{Halt, Proposal};
-use super::record::Header;
 use super::register::{Register, Wait};
 use super::sight::{Agreed, Sight, agreed, highest, lagging};
 use crate::port::{PortError, PortErrorKind};
@@ -39,8 +38,7 @@ impl Register<'_> {
     /// Brings those that lag behind what the others agree on.
     pub(super) async fn teach(&self, agreed: &Agreed, lagging: &Sight) -> Result<(), Halt> {
         let body = self.body(agreed).await?;
-        let header = Header::accepting(agreed.header.accepted, agreed.header.value);
-        let written = self.write(lagging, lagging.len(), header, &body).await;
+        let written = self.write(lagging, lagging.len(), agreed.header.settled(), &body).await;
         if written == lagging.len() { Ok(()) } else { Err(self.contended("a zone did not take what it lacks")) }
     }
 

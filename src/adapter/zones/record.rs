@@ -153,6 +153,11 @@ impl Header {
         Self { promised: ballot, accepted: ballot, value }
     }
 
+    /// The same value, without a promise of anything later.
+    pub(super) const fn settled(self) -> Self {
+        Self::accepting(self.accepted, self.value)
+    }
+
     /// Whether the record is being deleted.
     pub(super) const fn is_retired(&self) -> bool {
         matches!(self.value.content, Content::Retired)

@@ -183,7 +183,7 @@ impl<'a> Repair<'a> {
         for zone in self.emptied.iter().chain(&damaged) {
             repaired.records += u64::from(self.refill(&register, &self.zones.zones[*zone], &agreed).await?);
         }
-        if let Some(content) = apart(key, &agreed.header)? {
+        if let Some(content) = apart(key, &agreed.header.value)? {
             repaired.contents = self.spread(&content).await?;
         }
         Ok(repaired)
@@ -229,15 +229,14 @@ impl<'a> Repair<'a> {
             Err(error) if error.kind() == PortErrorKind::Invalid => zone.see_damaged(register.key).await?,
             seen => seen?,
         };
-        if seen.header == Header::accepting(agreed.header.accepted, agreed.header.value) {
+        if seen.header == agreed.header.settled() {
             return Ok(false);
         }
         if agreed.header == Header::NOTHING {
             return zone.records.delete(register.key).await.map(|()| true);
         }
         let body = register.body(agreed).await?;
-        let header = Header::accepting(agreed.header.accepted, agreed.header.value);
-        zone.write(register.key, header, &body, &seen).await.map(|_| true)
+        zone.write(register.key, agreed.header.settled(), &body, &seen).await.map(|_| true)
     }
 
     /// Copies the content to the zones that lack it, and says to how many.
@@ -319,7 +318,7 @@ impl<'a> Repair<'a> {
     async fn discard_if_unused(&self, content: &ObjectKey) -> Result<u64, PortError> {
         let Some(owner) = owner(content) else { return Ok(0) };
         let agreed = Register { zones: self.zones, key: &owner }.read().await?;
-        if apart(&owner, &agreed.header)?.as_ref() == Some(content) {
+        if apart(&owner, &agreed.header.value)?.as_ref() == Some(content) {
             return Ok(0);
         }
         let mut discarded = 0;

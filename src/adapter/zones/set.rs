@@ -109,8 +109,10 @@ impl Zones {
     ) -> Vec<Answer<T>> {
         let questions: Vec<_> = zones.iter().map(|index| (*index, question(*index, &self.zones[*index]))).collect();
         let answers = gather(questions, quorum, patience, &*self.environment.clock, &enough).await;
-        let is_late = |zone: &usize| answers.iter().all(|answer| answer.zone != *zone);
-        let asked = zones.into_iter().filter(|zone| !enough(&answers) || !is_late(zone)).collect();
+        // Who was not waited for is not late.
+        let (is_enough, has_answered) =
+            (enough(&answers), |zone: &usize| answers.iter().any(|answer| answer.zone == *zone));
+        let asked = zones.into_iter().filter(|zone| !is_enough || has_answered(zone)).collect();
         self.blame(asked, &answers);
         answers
     }

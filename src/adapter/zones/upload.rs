@@ -113,10 +113,10 @@ impl ApartUpload {
         self.each(|upload| upload.finish().boxed()).await?;
         self.check_age()?;
         let proposal = Proposal::put(self.id, Content::Apart(self.bytes), Bytes::new(), mode);
-        let header = super::Header::accepting(super::ballot::Ballot::ZERO, proposal.value);
+        let value = proposal.value;
         let changed = self.storage.change(&self.key, proposal).await;
         if changed.as_ref().is_err_and(|error| error.kind() == PortErrorKind::Conflict) {
-            self.storage.zones.discard(&self.key, &header).await;
+            self.storage.zones.discard(&self.key, &value).await;
         }
         changed
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::record::{Content, HEADER_BYTES, Header, Id, Record};
+use super::record::{Content, HEADER_BYTES, Header, Id, Record, Value};
 use crate::adapter::PrefixStorage;
 use crate::format::layout::{ZONE_CONTENTS, ZONE_RECORDS};
 use crate::model::{ObjectKey, ParseError, Timestamp};
@@ -115,9 +115,9 @@ pub(super) fn content_key(key: &ObjectKey, id: Id) -> Result<ObjectKey, PortErro
 }
 
 /// The name of the content of `key` that stands apart, if it does.
-pub(super) fn apart(key: &ObjectKey, header: &Header) -> Result<Option<ObjectKey>, PortError> {
-    match header.value.content {
-        Content::Apart(_) => content_key(key, header.value.id).map(Some),
+pub(super) fn apart(key: &ObjectKey, value: &Value) -> Result<Option<ObjectKey>, PortError> {
+    match value.content {
+        Content::Apart(_) => content_key(key, value.id).map(Some),
         Content::None | Content::Retired | Content::Here(_) => Ok(None),
     }
 }
