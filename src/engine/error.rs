@@ -25,6 +25,8 @@ pub enum ErrorKind {
     NotFound,
     /// Somebody else was there first: what was to be created exists, or has changed. Look again, then decide.
     Conflict,
+    /// The lease was lost under which this was done: somebody else may be at it. Stop; what was stored before is good.
+    Fenced,
     /// The request is wrong, or does not fit the server. Correct it.
     InvalidInput,
     /// Credentials, permissions or configuration stand in the way. Mend them, then retry.
@@ -90,6 +92,7 @@ impl From<PortErrorKind> for ErrorKind {
         match kind {
             PortErrorKind::NotFound => Self::NotFound,
             PortErrorKind::Conflict => Self::Conflict,
+            PortErrorKind::Fenced => Self::Fenced,
             PortErrorKind::Denied => Self::Denied,
             PortErrorKind::NoSpace => Self::NoSpace,
             PortErrorKind::Invalid => Self::InvalidInput,

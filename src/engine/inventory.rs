@@ -10,7 +10,7 @@ use super::log_stream;
 use super::repository::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::history;
 use crate::format::layout::CatalogEntry;
-use crate::model::{Artifact, Branch, Catalog, LogBackup, Lsn, ObjectKey, Snapshot, StoredHistory, StoredObject};
+use crate::model::{Artifact, Branch, Catalog, LogBackup, Lsn, ObjectKey, StoredHistory, StoredObject};
 
 /// How many objects are read at a time.
 pub(super) const READS_IN_FLIGHT: usize = 16;
@@ -63,7 +63,7 @@ impl ServerRepository {
         let foreign = |error| Error::new(ErrorKind::InvalidInput, "a foreign object in the catalog").caused_by(error);
         match self.layout.parse_catalog(object).map_err(foreign)? {
             CatalogEntry::Log(log) => Ok(log.into()),
-            CatalogEntry::Snapshot { .. } => Ok(self.read_record::<Snapshot>(&object.key).await?.into()),
+            CatalogEntry::Snapshot { .. } => Ok(self.read_snapshot(&object.key).await?.into()),
             CatalogEntry::History { incarnation, timeline } => {
                 let file = self.vault.get(&object.key, RECORD_BYTES_MAX).await?;
                 let history = history::parse(timeline, &file).map_err(|error| Error::corrupt(&object.key, error))?;
@@ -101,7 +101,7 @@ async fn sort_out(
     while let Some(entry) = read.try_next().await? {
         match entry {
             Ok(artifact) => artifacts.push(artifact),
-            // It was deleted since it was listed.
+            // It was deleted since it was listed, or is of an abandoned snapshot.
             Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
             Err(failure) => unreadable.push(failure),
         }

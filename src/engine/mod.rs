@@ -3,7 +3,8 @@
 //! A [`Repository`] holds the servers that are protected in one storage. Of each, an [`Archiver`] follows the log, a
 //! [`Snapshotter`] takes snapshots, and a [`Restore`] executes what the planner decided; [`ServerRepository::plan`] reads what
 //! the planner needs. A [`Verifier`] says what is damaged, and what that costs; a [`Sweeper`] deletes what has expired, a
-//! [`Compactor`] merges small log backups, and a [`TestRestore`] proves that all that can be restored.
+//! [`Compactor`] merges small log backups, and a [`TestRestore`] proves that all that can be restored. Where several processes do this, each is
+//! a [`Worker`], and works under leases.
 
 mod archive;
 mod compact;
@@ -25,6 +26,7 @@ mod sweep;
 mod test_restore;
 mod vault;
 mod verify;
+mod worker;
 
 pub use archive::{ArchiveEvent, ArchiveSettings, Archiver};
 pub use compact::{CompactEvent, CompactReport, CompactSettings, Compactor};
@@ -37,3 +39,4 @@ pub use snapshot::{DamagedPage, SnapshotReport, SnapshotSettings, Snapshotter};
 pub use sweep::{SweepReport, SweepSettings, Sweeper};
 pub use test_restore::{Proofs, TestRestore, TestRestoreSettings};
 pub use verify::{Cost, Fault, FaultKind, Verifier, VerifyDepth, VerifyProgress, VerifyReport, VerifySettings};
+pub use worker::{ServerLease, Worker, WorkerEvent, WorkerSettings};

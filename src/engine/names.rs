@@ -1,13 +1,13 @@
 //! Names that begin with the time, so that they sort by age.
 
 use super::error::{Context, Result};
-use super::repository::ServerRepository;
 use crate::model::Timestamp;
+use crate::port::Entropy;
 
 /// A new name, for something that begins at `time`; it ends at random.
-pub(super) fn draw(server: &ServerRepository, time: Timestamp) -> Result<String> {
+pub(super) fn draw(entropy: &dyn Entropy, time: Timestamp) -> Result<String> {
     let mut random = [0; 4];
-    server.vault.entropy.fill(&mut random).context(|| "drawing a name")?;
+    entropy.fill(&mut random).context(|| "drawing a name")?;
     Ok(format!("{}-{:08x}", prefix(time), u32::from_be_bytes(random)))
 }
 

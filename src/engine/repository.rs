@@ -1,19 +1,19 @@
 //! The repository: the servers that are protected in one storage.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, future};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use zeroize::Zeroizing;
 
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::READS_IN_FLIGHT;
+use super::inventory::{READS_IN_FLIGHT, blame};
 use super::vault::Vault;
 use crate::format::layout::{self, CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::format::seal::{KeyRing, KeyRingError, ServerKey, WrappedKey};
-use crate::model::{Incarnation, ObjectKey, ServerName, ServerSpec, SnapshotId, StoredObject};
+use crate::model::{Catalog, Incarnation, ObjectKey, ServerName, ServerSpec, Snapshot, SnapshotId, StoredObject};
 use crate::port::{Clock, Environment, KeyProvider, PortErrorKind, PutMode, Storage, StorageExt, Version};
 
 /// No record, history or wrapped key is longer.
@@ -24,16 +24,16 @@ pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
 /// Cheap to clone. Several processes may work on one storage; what only one of them may do at a time is said there.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    storage: Arc<dyn Storage>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) environment: Environment,
     keys: Arc<dyn KeyProvider>,
-    environment: Environment,
 }
 
 impl Repository {
     /// The repository in `storage`, whose servers' keys `keys` wraps.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, keys: Arc<dyn KeyProvider>, environment: Environment) -> Self {
-        Self { storage, keys, environment }
+        Self { storage, environment, keys }
     }
 
     /// Begins to protect a server: gives it a key and a record.
@@ -93,14 +93,17 @@ impl Repository {
     /// # Errors
     /// If the storage cannot be listed.
     pub async fn servers(&self) -> Result<Vec<ServerName>> {
+        let listed = self.listed_servers().await?.into_iter();
+        let known = stream::iter(listed).map(async |name| Ok(self.knows(&name).await?.then_some(name)));
+        known.buffered(READS_IN_FLIGHT).try_filter_map(future::ok).try_collect().await
+    }
+
+    /// What may be servers: what has a directory.
+    pub(super) async fn listed_servers(&self) -> Result<BTreeSet<ServerName>> {
         let servers = layout::servers();
         let directories = self.storage.list_directories(Some(&servers));
         let names = directories.try_filter_map(|directory| future::ok(directory.name().parse::<ServerName>().ok()));
-        let names = names.map(|name| name.context(|| format!("listing the servers in {}", self.storage)));
-        let known = names.map_ok(|name| async { Ok(self.knows(&name).await?.then_some(name)) });
-        let mut known: Vec<_> = known.try_buffered(READS_IN_FLIGHT).try_filter_map(future::ok).try_collect().await?;
-        known.sort_unstable();
-        Ok(known)
+        names.try_collect().await.context(|| format!("listing the servers in {}", self.storage))
     }
 
     /// Wraps the key of the server `name` anew, by `keys`: the wrapping key is rotated, or another provider takes over. No other
@@ -236,7 +239,8 @@ impl Repository {
     }
 
     fn open(&self, name: ServerName, vault: Vault) -> ServerRepository {
-        ServerRepository { layout: ServerLayout::new(&name), vault, clock: Arc::clone(&self.environment.clock), name }
+        let (layout, clock) = (ServerLayout::new(&name), Arc::clone(&self.environment.clock));
+        ServerRepository { layout, vault, clock, token: None, name }
     }
 }
 
@@ -272,6 +276,8 @@ pub struct ServerRepository {
     pub(crate) layout: ServerLayout,
     pub(crate) vault: Vault,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Of the lease under which it is changed, if it is under one.
+    pub(crate) token: Option<u64>,
     name: ServerName,
 }
 
@@ -280,6 +286,11 @@ impl ServerRepository {
     #[must_use]
     pub fn name(&self) -> &ServerName {
         &self.name
+    }
+
+    /// The same server, changed by way of `storage`, under the lease with this token.
+    pub(super) fn under(self, storage: Arc<dyn Storage>, token: u64) -> Self {
+        Self { vault: Vault { storage, ..self.vault }, token: Some(token), ..self }
     }
 
     /// The server as its owner configured it.
@@ -338,6 +349,46 @@ impl ServerRepository {
         Ok(recorded)
     }
 
+    /// Reads the record of a snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] also if the snapshot was abandoned.
+    pub(super) async fn read_snapshot(&self, name: &ObjectKey) -> Result<Snapshot> {
+        let plain = self.vault.get(name, RECORD_BYTES_MAX).await?;
+        if plain.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, format!("{name} says that the snapshot was abandoned")));
+        }
+        decode(name, &plain)
+    }
+
+    /// Makes sure that nobody will ever record the snapshot `id`, by an empty record in the place of its own; `false` if it has one.
+    pub(super) async fn abandon(&self, incarnation: Incarnation, id: &SnapshotId) -> Result<bool> {
+        match self.vault.put(&self.layout.snapshot(incarnation, id), Bytes::new(), PutMode::Create).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => self.is_abandoned(incarnation, id).await,
+            stored => stored.map(|_| true),
+        }
+    }
+
+    /// Whether the record of the snapshot `id` says that it was abandoned.
+    pub(super) async fn is_abandoned(&self, incarnation: Incarnation, id: &SnapshotId) -> Result<bool> {
+        let found = self.vault.find(&self.layout.snapshot(incarnation, id), RECORD_BYTES_MAX).await?;
+        Ok(found.is_some_and(|(plain, _)| plain.is_empty()))
+    }
+
+    /// The snapshots that were abandoned, and of which life of the server they are. Those in `catalog` are known not to be.
+    pub(super) async fn abandoned_snapshots(&self, catalog: &Catalog) -> Result<BTreeMap<SnapshotId, Incarnation>> {
+        let mut unknown = Vec::new();
+        for incarnation in self.record().await?.incarnations {
+            let recorded = self.snapshots_of(incarnation).await?.into_iter();
+            unknown.extend(recorded.filter(|id| catalog.snapshot(id).is_none()).map(|id| (id, incarnation)));
+        }
+        let judged = stream::iter(unknown).map(async |(id, incarnation)| {
+            let read = blame(self.layout.snapshot(incarnation, &id), self.is_abandoned(incarnation, &id).await)?;
+            Ok(read.is_ok_and(|is_abandoned| is_abandoned).then_some((id, incarnation)))
+        });
+        judged.buffered(READS_IN_FLIGHT).try_filter_map(future::ok).try_collect().await
+    }
+
     /// The snapshots of `incarnation` that have a record, oldest first.
     pub(crate) async fn snapshots_of(&self, incarnation: Incarnation) -> Result<Vec<SnapshotId>> {
         let directory = self.layout.snapshots(incarnation);
@@ -358,12 +409,16 @@ impl ServerRepository {
 
     async fn versioned_record(&self) -> Result<(ServerRecord, PutMode)> {
         let name = self.layout.record();
-        let found = self.vault.find(&name, RECORD_BYTES_MAX).await?;
         let missing =
             || Error::new(ErrorKind::NotFound, format!("{name} is missing: create server {} again", self.name));
-        let (bytes, meta) = found.ok_or_else(missing)?;
+        self.find_record(&name).await?.ok_or_else(missing)
+    }
+
+    /// Reads a record, if there is one, and says how to replace it.
+    pub(super) async fn find_record<R: Record>(&self, name: &ObjectKey) -> Result<Option<(R, PutMode)>> {
+        let Some((bytes, meta)) = self.vault.find(name, RECORD_BYTES_MAX).await? else { return Ok(None) };
         let version = meta.version.map_or(PutMode::Overwrite, PutMode::Update);
-        Ok((decode(&name, &bytes)?, version))
+        Ok(Some((decode(name, &bytes)?, version)))
     }
 
     pub(crate) async fn read_record<R: Record>(&self, name: &ObjectKey) -> Result<R> {

@@ -164,7 +164,7 @@ impl TestRestore {
 
     async fn record(&self, mut proof: RestoreProof) -> Result<RestoreProof> {
         proof.ended = self.server.clock.now();
-        let name = self.server.layout.proof(&names::draw(&self.server, proof.begun)?);
+        let name = self.server.layout.proof(&names::draw(&*self.server.vault.entropy, proof.begun)?);
         self.server.write_record(&name, &proof, PutMode::Create).await?;
         Ok(proof)
     }

@@ -5,11 +5,14 @@
 
 use super::seal::KeyId;
 use crate::model::{
-    Incarnation, LogBackup, ObjectKey, ParseError, ServerName, SnapshotId, StoredObject, TimelineId, hex_u64,
+    Incarnation, LogBackup, ObjectKey, ParseError, Role, ServerName, SnapshotId, StoredObject, TimelineId, WorkerId,
+    hex_u64,
 };
 
 /// The directory of all servers.
 const SERVERS: &str = "servers";
+/// The directory of all workers.
+const WORKERS: &str = "workers";
 const MANIFEST: &str = "manifest";
 const EXPIRED: &str = "expired";
 const RUNNING: &str = "running";
@@ -112,6 +115,19 @@ pub fn servers() -> ObjectKey {
     SERVERS.parse().expect("the constant is a key")
 }
 
+/// The directory of the heartbeats of those who work as `role`.
+#[must_use]
+pub fn workers(role: Role) -> ObjectKey {
+    let workers: ObjectKey = WORKERS.parse().expect("the constant is a key");
+    below(&workers, role)
+}
+
+/// The heartbeat of `worker`, who works as `role`.
+#[must_use]
+pub fn heartbeat(role: Role, worker: &WorkerId) -> ObjectKey {
+    below(&workers(role), worker)
+}
+
 impl ServerLayout {
     /// The layout of the server `name`.
     #[must_use]
@@ -147,6 +163,12 @@ impl ServerLayout {
     #[must_use]
     pub fn record(&self) -> ObjectKey {
         below(&self.root, "server")
+    }
+
+    /// Who works as `role` for the server.
+    #[must_use]
+    pub fn lease(&self, role: Role) -> ObjectKey {
+        below(&below(&self.root, "leases"), role)
     }
 
     /// The directory of the facts that make up the catalog.
@@ -288,7 +310,7 @@ impl ServerLayout {
 }
 
 fn below(directory: &ObjectKey, part: impl std::fmt::Display) -> ObjectKey {
-    directory.join(part).expect("names of servers, snapshots and incarnations are parts of keys, and few")
+    directory.join(part).expect("names of servers, snapshots, workers and incarnations are parts of keys, and few")
 }
 
 fn hex8(timeline: TimelineId) -> String {

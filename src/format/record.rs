@@ -1,9 +1,11 @@
 //! Records: small facts as versioned JSON, to be sealed.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Incarnation, RestoreProof, ServerSpec, Snapshot, SnapshotId};
+use crate::model::{Incarnation, RestoreProof, ServerSpec, Snapshot, SnapshotId, WorkerId};
 
 /// The version of every kind of record that this pitr writes.
 const VERSION: u32 = 1;
@@ -48,20 +50,71 @@ impl Record for ServerRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunningSnapshot {
+    /// Which life of the server it is of.
+    pub incarnation: Incarnation,
     /// The snapshots whose packs it may use.
     pub builds_on: Vec<SnapshotId>,
+    /// The token of the lease under which it is taken, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
 }
 
 impl RunningSnapshot {
-    /// A snapshot that may use the packs of `builds_on`.
+    /// A snapshot of `incarnation` that uses no packs of others yet.
     #[must_use]
-    pub const fn new(builds_on: Vec<SnapshotId>) -> Self {
-        Self { builds_on }
+    pub const fn new(incarnation: Incarnation, token: Option<u64>) -> Self {
+        Self { incarnation, builds_on: Vec::new(), token }
     }
 }
 
 impl Record for RunningSnapshot {
     const KIND: &'static str = "running snapshot";
+}
+
+/// Who works for a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LeaseRecord {
+    /// How often it was given to somebody: each has a greater one than whoever came before.
+    pub token: u64,
+    /// Who has it; `None` if it was given back.
+    pub worker: Option<WorkerId>,
+}
+
+impl LeaseRecord {
+    /// The `token`th, for `worker`.
+    #[must_use]
+    pub const fn new(token: u64, worker: Option<WorkerId>) -> Self {
+        Self { token, worker }
+    }
+}
+
+impl Record for LeaseRecord {
+    const KIND: &'static str = "lease";
+}
+
+/// A worker's sign of life. Not sealed: it is of no server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    /// How many came before.
+    pub beats: u64,
+    /// For how long a worker is silent who has ended, in milliseconds.
+    pub lease_millis: u64,
+    /// Whether it was ended: by itself, or by somebody who took it for dead.
+    pub ended: bool,
+}
+
+impl Heartbeat {
+    /// The first one of a worker whose silence lasts for `lease`.
+    #[must_use]
+    pub fn first(lease: Duration) -> Self {
+        Self { beats: 0, lease_millis: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX), ended: false }
+    }
+}
+
+impl Record for Heartbeat {
+    const KIND: &'static str = "heartbeat";
 }
 
 /// Why bytes are not the record that they should be.

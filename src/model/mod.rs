@@ -18,6 +18,7 @@ mod snapshot;
 mod spec;
 mod time;
 mod timeline;
+mod worker;
 mod xid;
 
 pub use catalog::{Artifact, Branch, Catalog, CatalogError, LogRef, StoredHistory, Unusable};
@@ -35,6 +36,7 @@ pub use snapshot::{ServerRole, SharedPacks, Snapshot, SnapshotId, SnapshotKind, 
 pub use spec::{Redundancy, RetentionDays, ServerSpec};
 pub use time::Timestamp;
 pub use timeline::{TimelineHistory, TimelineHistoryError, TimelineId, TimelineSwitch};
+pub use worker::{Role, WorkerId};
 pub use xid::Xid;
 
 use std::ops::RangeInclusive;
@@ -84,6 +86,15 @@ impl std::fmt::Display for WalRange {
 pub(crate) fn hex_u64(digits: &str, length: RangeInclusive<usize>) -> Option<u64> {
     let well_formed = length.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     well_formed.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// What [`is_name`] wants.
+const NAME: &str = "1 to 64 of A-Z a-z 0-9 -, beginning with a letter or digit";
+
+/// Whether `text` can name what pitr draws names for.
+fn is_name(text: &str) -> bool {
+    let allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (1..=64).contains(&text.len()) && allowed && !text.starts_with('-')
 }
 
 /// Serializes a type as the text that it prints, and reads it back by parsing.

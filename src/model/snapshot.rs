@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Branch, Incarnation, ParseError, SegmentSize, StoredObject, Timestamp, WalRange, text_serde};
+use super::{
+    Branch, Incarnation, NAME, ParseError, SegmentSize, StoredObject, Timestamp, WalRange, is_name, text_serde,
+};
 
 /// The name of a snapshot within its server: 1 to 64 of `A-Z a-z 0-9 -`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,10 +31,7 @@ impl FromStr for SnapshotId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let well_formed = (1..=64).contains(&text.len()) && allowed && !text.starts_with('-');
-        let expected = "1 to 64 of A-Z a-z 0-9 -, beginning with a letter or digit";
-        if well_formed { Ok(Self(text.to_owned())) } else { Err(ParseError::new("snapshot ID", text, expected)) }
+        if is_name(text) { Ok(Self(text.to_owned())) } else { Err(ParseError::new("snapshot ID", text, NAME)) }
     }
 }
 

@@ -36,6 +36,7 @@
 //! in the middle of that first segment, then all bytes before can come from the timeline's own copy of them instead.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod assignment;
 pub mod compaction;
 mod loss;
 mod past;
@@ -48,6 +49,7 @@ mod text;
 pub mod usage;
 mod window;
 
+pub use assignment::assign;
 pub use loss::{Loss, loss};
 pub use past::Need;
 pub use restore::{

@@ -21,6 +21,8 @@ pub enum PortErrorKind {
     NotFound,
     /// What was to be created exists, or what was to be replaced has another version. Read again, then decide.
     Conflict,
+    /// The lease was lost under which this was attempted: somebody else may be at it. Stop.
+    Fenced,
     /// The other side refuses: wrong credentials, missing permission, wrong configuration. Fix it, then retry.
     Denied,
     /// No room is left. Make room, then retry.

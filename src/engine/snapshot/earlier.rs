@@ -8,13 +8,15 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::running::RunningNote;
 use crate::engine::error::{Context, Error, Result};
+use crate::engine::inventory::blame;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
 use crate::engine::repository::ServerRepository;
 use crate::format::layout::{DataEntry, DataPart};
 use crate::format::manifest::{BlockRef, Manifest, PackId, PackTable};
 use crate::format::pack::{Content, PackIndex};
-use crate::model::{Incarnation, Snapshot, SnapshotId, Timestamp};
+use crate::format::record::RunningSnapshot;
+use crate::model::{Incarnation, SnapshotId, Timestamp};
 
 /// An interrupted snapshot is built on while it is younger. Well before a sweep takes it for one, whose grace is longer.
 const INTERRUPTED_AGE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
@@ -46,8 +48,10 @@ pub(super) async fn find(
     note: &mut RunningNote,
 ) -> Result<Earlier> {
     let data = StoredData::list(server).await?;
-    let recorded = server.recorded_snapshots().await?;
-    for id in server.snapshots_of(incarnation).await?.iter().rev() {
+    let mut recorded = server.recorded_snapshots().await?;
+    abandon_others(server, &data, &mut recorded).await?;
+    let known = server.snapshots_of(incarnation).await?;
+    for id in known.iter().rev().filter(|id| recorded.contains(*id)) {
         let interrupted = announce(server, &data, &recorded, Some(id), note).await?;
         match read_manifest(server, incarnation, id).await {
             // It expired just now, or is damaged.
@@ -57,6 +61,31 @@ pub(super) async fn find(
     }
     let interrupted = announce(server, &data, &recorded, None, note).await?;
     data.earlier(server, None, &interrupted).await
+}
+
+/// Abandons the snapshots of those who had the lease before: should they still be at it, they can record nothing. Leaves among `recorded` what is
+/// not abandoned.
+async fn abandon_others(
+    server: &ServerRepository,
+    data: &StoredData,
+    recorded: &mut BTreeSet<SnapshotId>,
+) -> Result<()> {
+    for id in data.noted() {
+        let note = server.layout.data_part(id, DataPart::Running);
+        let Ok(RunningSnapshot { incarnation, token, .. }) = blame(note.clone(), server.read_record(&note).await)?
+        else {
+            continue;
+        };
+        let is_over = token.is_some() && token < server.token;
+        if recorded.contains(id) {
+            if server.is_abandoned(incarnation, id).await? {
+                recorded.remove(id);
+            }
+        } else if is_over && !server.abandon(incarnation, id).await? {
+            recorded.insert(id.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Lets `note` say that `base` is built on, and what was interrupted since; gives the latter.
@@ -79,7 +108,7 @@ async fn announce(
 }
 
 async fn read_manifest(server: &ServerRepository, incarnation: Incarnation, id: &SnapshotId) -> Result<Manifest> {
-    let snapshot: Snapshot = server.read_record(&server.layout.snapshot(incarnation, id)).await?;
+    let snapshot = server.read_snapshot(&server.layout.snapshot(incarnation, id)).await?;
     manifest::read(server, &snapshot).await
 }
 
@@ -92,6 +121,8 @@ struct StoredPacks {
     /// Their sizes in bytes.
     packs: BTreeMap<u32, u64>,
     is_expired: bool,
+    /// Whether there is a note that it is being taken.
+    is_noted: bool,
     /// When anything was stored last.
     modified: Option<Timestamp>,
 }
@@ -105,9 +136,15 @@ impl StoredData {
             let stored = data.0.entry(snapshot).or_default();
             stored.modified = stored.modified.max(Some(object.modified));
             stored.is_expired |= part == DataPart::Expired;
+            stored.is_noted |= part == DataPart::Running;
             stored.packs.extend(part.pack().map(|number| (number, object.bytes)));
         }
         Ok(data)
+    }
+
+    /// Those that are being taken, or were when they were interrupted.
+    fn noted(&self) -> impl Iterator<Item = &SnapshotId> {
+        self.0.iter().filter(|(_, stored)| stored.is_noted).map(|(id, _)| id)
     }
 
     /// The latest of those without a record that stored packs after `base`, oldest first.

@@ -130,9 +130,9 @@ impl Snapshotter {
     pub async fn take(&self) -> Result<SnapshotReport> {
         let incarnation = self.source.identify().await.context(|| "identifying the server")?.incarnation;
         self.server.admit(incarnation).await?;
-        let name = names::draw(&self.server, self.server.clock.now())?;
+        let name = names::draw(&*self.server.vault.entropy, self.server.clock.now())?;
         let id: SnapshotId = name.parse().expect("digits and letters joined by a dash are a snapshot ID");
-        let mut note = RunningNote::new(&self.server, &id);
+        let mut note = RunningNote::new(&self.server, incarnation, &id);
         let report = self.take_noted(id, incarnation, &mut note).await?;
         note.remove().await;
         Ok(report)
@@ -177,7 +177,13 @@ impl Snapshotter {
         let Noticed { checksum_failures, damaged_pages, contradicted } = noticed;
         snapshot.checksum_failures = checksum_failures;
         let name = self.server.layout.snapshot(incarnation, &snapshot.id);
-        self.server.write_record(&name, &snapshot, PutMode::Create).await?;
+        match self.server.write_record(&name, &snapshot, PutMode::Create).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let context = format!("snapshot {} was abandoned while it was taken: take another one", snapshot.id);
+                return Err(Error::new(ErrorKind::Conflict, context).caused_by(error));
+            }
+            recorded => recorded?,
+        };
         Ok(SnapshotReport { snapshot, damaged_pages, contradicted, skipped: end.skipped })
     }
 }

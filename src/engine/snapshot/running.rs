@@ -6,7 +6,7 @@ use crate::engine::error::{Error, ErrorKind, Result};
 use crate::engine::repository::ServerRepository;
 use crate::format::layout::DataPart;
 use crate::format::record::RunningSnapshot;
-use crate::model::{ObjectKey, SnapshotId};
+use crate::model::{Incarnation, ObjectKey, SnapshotId};
 use crate::port::{PutMode, Version};
 
 /// How often the note is renewed, so that it looks no older than the snapshot's latest sign of life.
@@ -25,14 +25,15 @@ pub(super) struct RunningNote {
 
 impl RunningNote {
     /// The note of `id`, which is not written yet.
-    pub(super) fn new(server: &ServerRepository, id: &SnapshotId) -> Self {
-        let (name, note) = (server.layout.data_part(id, DataPart::Running), RunningSnapshot::new(Vec::new()));
+    pub(super) fn new(server: &ServerRepository, incarnation: Incarnation, id: &SnapshotId) -> Self {
+        let name = server.layout.data_part(id, DataPart::Running);
+        let note = RunningSnapshot::new(incarnation, server.token);
         Self { server: server.clone(), name, note, version: None, renewed: Duration::ZERO }
     }
 
     /// Writes that the snapshot is being taken, and what it builds on.
     pub(super) async fn say(&mut self, builds_on: Vec<SnapshotId>) -> Result<()> {
-        self.note = RunningSnapshot::new(builds_on);
+        self.note.builds_on = builds_on;
         self.confirm().await
     }
 

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::Sweep;
+use super::{RECORD_AGE_MAX, Sweep};
 use crate::engine::error::{Context, ErrorKind, Result};
 use crate::engine::inventory::{READS_IN_FLIGHT, Unreadable, blame};
-use crate::engine::manifest;
 use crate::engine::repository::ServerRepository;
+use crate::engine::{manifest, names};
 use crate::format::layout::{DataEntry, DataPart};
 use crate::format::manifest::{Manifest, PackId};
 use crate::format::record::RunningSnapshot;
-use crate::model::{SnapshotId, StoredObject, Timestamp};
+use crate::model::{Catalog, Incarnation, SnapshotId, StoredObject, Timestamp};
 
 /// The data of one snapshot, as listed.
 #[derive(Default)]
@@ -20,6 +20,8 @@ struct Data {
     parts: BTreeMap<DataPart, StoredObject>,
     /// When anything was stored of it last.
     modified: Option<Timestamp>,
+    /// Whether nobody can record it any more.
+    is_abandoned: bool,
 }
 
 impl Data {
@@ -33,7 +35,12 @@ impl Data {
 
     /// Whether it is complete but for its record.
     fn is_unrecorded(&self) -> bool {
-        self.has(DataPart::Manifest) && !self.has(DataPart::Expired)
+        self.has(DataPart::Manifest) && !self.is_over()
+    }
+
+    /// Whether it has no record, and never will have one.
+    fn is_over(&self) -> bool {
+        self.is_abandoned || self.has(DataPart::Expired)
     }
 }
 
@@ -43,6 +50,8 @@ struct Uses {
     packs: BTreeSet<PackId>,
     /// The snapshots that are being built on: their manifests tell what is used.
     bases: BTreeSet<SnapshotId>,
+    /// Those that are being taken, and of which life of the server they are.
+    running: BTreeMap<SnapshotId, Incarnation>,
     unreadable: Vec<Unreadable>,
 }
 
@@ -52,13 +61,16 @@ struct Census {
     recorded: BTreeSet<SnapshotId>,
     /// Those that had none before the data were listed, nor after it.
     unrecorded: BTreeSet<SnapshotId>,
+    /// Those that will never have one.
+    abandoned: BTreeMap<SnapshotId, Incarnation>,
 }
 
 impl Sweep<'_> {
     /// Deletes the data of snapshots that have no record: of those that expired, and of those that were interrupted long before
     /// `horizon`. So a clock of ours that jumps ahead takes nothing from a snapshot that is being taken.
-    pub(super) async fn delete_data(&mut self, horizon: Option<Timestamp>) -> Result<()> {
-        let Census { mut data, recorded, unrecorded } = Census::take(&self.sweeper.server).await?;
+    pub(super) async fn delete_data(&mut self, catalog: &Catalog, horizon: Option<Timestamp>) -> Result<()> {
+        let Census { mut data, recorded, unrecorded, abandoned } = Census::take(&self.sweeper.server, catalog).await?;
+        self.delete_abandoned(abandoned.iter().filter(|(id, _)| !data.contains_key(*id)), horizon).await?;
         self.delete_notes(&data, &recorded).await?;
         data.retain(|id, _| unrecorded.contains(id));
         if data.is_empty() {
@@ -72,11 +84,32 @@ impl Sweep<'_> {
             let is_old = data.modified.map(|modified| modified.saturating_add(grace)) < horizon;
             if data.is_unrecorded() {
                 self.report.unrecorded.push(id);
-            } else if is_known && (is_old || data.has(DataPart::Expired)) {
+            } else if is_known && (is_old || data.has(DataPart::Expired)) && self.is_over(&id, &data, &uses).await? {
                 self.delete_unused(&id, data, &uses.packs, uses.bases.contains(&id)).await?;
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that a snapshot that stood still for long is not recorded when it goes on. `false` if it was just now.
+    async fn is_over(&self, id: &SnapshotId, data: &Data, uses: &Uses) -> Result<bool> {
+        match uses.running.get(id) {
+            Some(incarnation) if !data.is_over() => self.sweeper.server.abandon(*incarnation, id).await,
+            _ => Ok(true),
+        }
+    }
+
+    /// Deletes what says that snapshots were abandoned, once nobody can be at them any more.
+    async fn delete_abandoned(
+        &mut self,
+        abandoned: impl Iterator<Item = (&SnapshotId, &Incarnation)>,
+        horizon: Option<Timestamp>,
+    ) -> Result<()> {
+        let first = horizon.map(|horizon| names::prefix(horizon.saturating_sub(RECORD_AGE_MAX)));
+        let old = abandoned.filter(|(id, _)| first.as_deref().is_some_and(|first| id.as_str() < first));
+        let layout = &self.sweeper.server.layout;
+        let old = old.map(|(id, incarnation)| StoredObject::new(layout.snapshot(*incarnation, id), 0)).collect();
+        self.delete(old).await.map(drop)
     }
 
     /// Takes back the notes of snapshots that are being taken, of those that have a record by now.
@@ -86,8 +119,8 @@ impl Sweep<'_> {
         self.delete(notes).await.map(drop)
     }
 
-    /// Deletes what nobody uses of the data of a snapshot. The note that it is being taken goes first: should it still be, it is
-    /// not recorded then. The note that it expired goes last: before, its data are not taken for those of a snapshot of which
+    /// Deletes what nobody uses of the data of a snapshot. The note that it is being taken goes first: should it still be, that ends then. The
+    /// note that it expired goes last: before, its data are not taken for those of a snapshot of which
     /// the record was lost.
     async fn delete_unused(
         &mut self,
@@ -118,13 +151,21 @@ impl Census {
     /// First the records, then the data, then the records again. A snapshot that is being taken first notes what it builds on, and
     /// then looks whether that has a record. So if it builds on one that had none at first, its note is among the data, unless
     /// it was done with it: then it has a record at last.
-    async fn take(server: &ServerRepository) -> Result<Self> {
-        let before = server.recorded_snapshots().await?;
-        let data = list(server).await?;
-        let recorded = server.recorded_snapshots().await?;
+    ///
+    /// Of those that are not in `catalog`, the record may say that the snapshot was abandoned: it is none.
+    async fn take(server: &ServerRepository, catalog: &Catalog) -> Result<Self> {
+        let mut before = server.recorded_snapshots().await?;
+        let mut data = list(server).await?;
+        let mut recorded = server.recorded_snapshots().await?;
+        let abandoned = server.abandoned_snapshots(catalog).await?;
+        for id in abandoned.keys() {
+            before.remove(id);
+            recorded.remove(id);
+            data.entry(id.clone()).and_modify(|data| data.is_abandoned = true);
+        }
         let is_unrecorded = |id: &&SnapshotId| !before.contains(*id) && !recorded.contains(*id);
         let unrecorded = data.keys().filter(is_unrecorded).cloned().collect();
-        Ok(Self { data, recorded, unrecorded })
+        Ok(Self { data, recorded, unrecorded, abandoned })
     }
 }
 
@@ -154,7 +195,7 @@ impl Uses {
         let mut uses = Self::default();
         let unrecorded = data.iter().filter(|(_, data)| data.is_unrecorded()).map(|(id, _)| id.clone());
         let mut users: BTreeSet<_> = unrecorded.collect();
-        for (id, _) in data.iter().filter(|(_, data)| data.has(DataPart::Running)) {
+        for (id, _) in data.iter().filter(|(_, data)| data.has(DataPart::Running) && !data.is_abandoned) {
             uses.running(server, id).await?;
             // It may have been done since it was listed.
             users.insert(id.clone());
@@ -184,7 +225,10 @@ impl Uses {
     async fn running(&mut self, server: &ServerRepository, id: &SnapshotId) -> Result<()> {
         let note = server.layout.data_part(id, DataPart::Running);
         match blame(note.clone(), server.read_record::<RunningSnapshot>(&note).await)? {
-            Ok(RunningSnapshot { builds_on, .. }) => self.bases.extend(builds_on),
+            Ok(RunningSnapshot { incarnation, builds_on, .. }) => {
+                self.bases.extend(builds_on);
+                self.running.insert(id.clone(), incarnation);
+            }
             Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
             Err(unreadable) => self.unreadable.push(unreadable),
         }

@@ -20,8 +20,9 @@ use crate::port::{PortErrorKind, PutMode, StorageExt};
 
 /// A snapshot that was interrupted is built on for half as long.
 const GRACE_MIN: Duration = Duration::from_secs(12 * 60 * 60);
-/// Records of test restores are kept for a year and a month, as auditors ask for a year.
-const PROOF_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// Records of test restores are kept for a year and a month, as auditors ask for a year; and those that a snapshot was abandoned, as no worker stands
+/// still for longer.
+const RECORD_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// How a repository is swept.
 #[derive(Clone, Debug)]
@@ -115,7 +116,7 @@ impl Sweeper {
         plan.check(&catalog).map_err(unfit)?;
         let mut sweep = Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new() };
         sweep.delete_expired(plan).await?;
-        sweep.delete_data(plan.horizon).await?;
+        sweep.delete_data(&catalog, plan.horizon).await?;
         sweep.delete_proofs(plan.horizon).await?;
         Ok(sweep.report)
     }
@@ -147,7 +148,7 @@ impl Sweep<'_> {
     /// Deletes the records of old test restores. Others that a clock ahead of ours has made, stay.
     async fn delete_proofs(&mut self, horizon: Option<Timestamp>) -> Result<()> {
         let Some(horizon) = horizon else { return Ok(()) };
-        let (server, first) = (&self.sweeper.server, names::prefix(horizon.saturating_sub(PROOF_AGE_MAX)));
+        let (server, first) = (&self.sweeper.server, names::prefix(horizon.saturating_sub(RECORD_AGE_MAX)));
         let directory = server.layout.proofs();
         let listed = server.vault.storage.list_all(Some(&directory)).await;
         let mut old = listed.context(|| format!("listing {directory}"))?;

@@ -1,0 +1,154 @@
+//! Tending one's share of the servers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+
+use futures::channel::oneshot;
+use futures::future::{self, BoxFuture, Either, FutureExt};
+use futures::select_biased;
+use futures::stream::{self, FuturesUnordered, StreamExt};
+
+use super::{ServerLease, Worker, WorkerEvent};
+use crate::engine::error::{Context, Error, ErrorKind, Result};
+use crate::engine::inventory::READS_IN_FLIGHT;
+use crate::model::ServerName;
+
+/// How many leases are taken before work begins for them.
+const BATCH: usize = 64;
+
+/// What was found to do.
+struct Gathered {
+    /// The servers to tend; `None` if that could not be found out.
+    share: Option<BTreeSet<ServerName>>,
+    /// Some of which were not tended, and can be now.
+    leases: Vec<ServerLease>,
+    /// Whether there may be more at once.
+    is_partial: bool,
+}
+
+/// The servers that are tended.
+struct Tending<'a, W> {
+    worker: &'a Worker,
+    work: W,
+    /// Dropped, each tells its work to end.
+    wanted: BTreeMap<ServerName, Option<oneshot::Sender<()>>>,
+    tasks: FuturesUnordered<BoxFuture<'a, ServerName>>,
+}
+
+impl Worker {
+    /// Tends this worker's share of the servers of the repository until `stop` is ready; then waits until all work has ended, and leaves. Keeps
+    /// the worker alive meanwhile.
+    ///
+    /// For each server, `work` is called with the lease, and what it gives is polled until it ends: it should, soon after the lease
+    /// [has](ServerLease::ended). Work that ends earlier is begun anew a little later. When workers come or go, shares change: work is ended for what
+    /// another one shall have, and begun for what nobody has any more.
+    ///
+    /// All of it is polled by one task: work that needs more than one processor should be spawned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] if others took this worker for dead: all work was dropped. If the storage cannot be reached at the beginning; later
+    /// on it [tries](WorkerEvent::Unreachable).
+    pub async fn tend<W, F>(&self, work: W, stop: impl Future<Output = ()> + Send) -> Result<()>
+    where
+        W: Fn(ServerLease) -> F + Send,
+        F: Future<Output = ()> + Send,
+    {
+        self.round().await.context(|| format!("looking for other workers than {}", self.id))?;
+        let mut tending = Tending { worker: self, work, wanted: BTreeMap::new(), tasks: FuturesUnordered::new() };
+        let keep = pin!(self.keep());
+        match future::select(pin!(tending.run(stop)), keep).await {
+            Either::Left(((), _)) => self.leave().await,
+            Either::Right((lost, _)) => lost.map(|never| match never {}),
+        }
+    }
+
+    /// Finds out what to tend, and takes leases on what is not among `tended`.
+    async fn gather(&self, tended: BTreeSet<ServerName>) -> Gathered {
+        let servers = match self.repository.listed_servers().await {
+            Ok(servers) => servers,
+            Err(error) => {
+                self.tell(WorkerEvent::Unreachable(error));
+                return Gathered { share: None, leases: Vec::new(), is_partial: false };
+            }
+        };
+        let share = self.share(&servers);
+        let missing: Vec<_> = share.difference(&tended).cloned().collect();
+        let taken = stream::iter(missing).map(|server| self.try_acquire(server)).buffer_unordered(READS_IN_FLIGHT);
+        let leases: Vec<_> = taken.filter_map(future::ready).take(BATCH).collect().await;
+        Gathered { is_partial: leases.len() == BATCH, share: Some(share), leases }
+    }
+
+    async fn try_acquire(&self, server: ServerName) -> Option<ServerLease> {
+        match self.acquire(&server).await {
+            Ok(lease) => lease,
+            // It is being created, or was deleted.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                self.fail(server, error);
+                None
+            }
+        }
+    }
+
+    fn fail(&self, server: ServerName, error: Error) {
+        self.tell(WorkerEvent::Failed { server, error });
+    }
+}
+
+impl<'a, W, F> Tending<'a, W>
+where
+    W: Fn(ServerLease) -> F + Send,
+    F: Future<Output = ()> + Send + 'a,
+{
+    /// Until `stop` is ready, and all work has ended.
+    async fn run(&mut self, stop: impl Future<Output = ()> + Send) {
+        let mut stop = pin!(stop.fuse());
+        let mut gathering = self.worker.gather(BTreeSet::new()).boxed().fuse();
+        loop {
+            select_biased! {
+                () = stop => break,
+                server = self.tasks.select_next_some() => drop(self.wanted.remove(&server)),
+                gathered = gathering => gathering = self.apply(gathered).fuse(),
+            }
+        }
+        drop(gathering);
+        self.wanted.clear();
+        while self.tasks.next().await.is_some() {}
+    }
+
+    /// Ends what another worker shall tend, and begins what can be; gives the next look at what there is to do.
+    fn apply(&mut self, Gathered { share, leases, is_partial }: Gathered) -> BoxFuture<'a, Gathered> {
+        if let Some(share) = share {
+            let gone = self.wanted.iter_mut().filter(|(server, _)| !share.contains(*server));
+            gone.for_each(|(_, wanted)| *wanted = None);
+        }
+        for lease in leases {
+            self.begin(lease);
+        }
+        let (worker, tended) = (self.worker, self.wanted.keys().cloned().collect());
+        let pause = if is_partial { future::ready(()).boxed() } else { worker.clock().sleep(worker.times.beat) };
+        async move {
+            pause.await;
+            worker.gather(tended).await
+        }
+        .boxed()
+    }
+
+    fn begin(&mut self, lease: ServerLease) {
+        let (worker, server) = (self.worker, lease.server().name().clone());
+        let (wanted, unwanted) = oneshot::channel();
+        let lease = lease.until(unwanted);
+        worker.tell(WorkerEvent::Took { server: server.clone(), token: lease.token() });
+        self.wanted.insert(server.clone(), Some(wanted));
+        let work = (self.work)(lease.clone());
+        let task = async move {
+            work.await;
+            match lease.release().await {
+                Ok(()) => worker.tell(WorkerEvent::Released(server.clone())),
+                Err(error) => worker.fail(server.clone(), error),
+            }
+            server
+        };
+        self.tasks.push(task.boxed());
+    }
+}
