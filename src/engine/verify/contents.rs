@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use futures::TryStreamExt;
 
 use crate::engine::error::{Error, Result};
-use crate::engine::inventory::Inventory;
+use crate::engine::inventory::{Inventory, Unreadable, blame};
 use crate::engine::repository::ServerRepository;
 use crate::format::layout::{DataEntry, DataPart, ServerLayout};
-use crate::model::{ObjectKey, SnapshotId};
+use crate::format::record::LeaseRecord;
+use crate::model::{ObjectKey, Role, SnapshotId};
 use crate::port::{ObjectMeta, PortError};
 
 /// What one snapshot stored, as it was listed: each part with its size in bytes.
@@ -44,6 +45,7 @@ impl Contents {
         drop(listing);
         let mut inventory = server.inventory().await?;
         inventory.unreadable.extend(server.proofs().await?.unreadable);
+        inventory.unreadable.extend(unreadable_leases(server).await?);
         Ok(Self { inventory, data, foreign })
     }
 
@@ -66,6 +68,7 @@ impl Found {
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
             None if *key == layout.key() || *key == layout.record() => Self::Known,
+            None if Role::ALL.iter().any(|role| *key == layout.lease(*role)) => Self::Known,
             None if known_elsewhere(layout).iter().any(|directory| key.is_below(directory)) => Self::Known,
             None => Self::Foreign,
         }
@@ -75,4 +78,13 @@ impl Found {
 /// Directories that are read otherwise.
 fn known_elsewhere(layout: &ServerLayout) -> [ObjectKey; 3] {
     [layout.catalog(), layout.all_retired_keys(), layout.proofs()]
+}
+
+async fn unreadable_leases(server: &ServerRepository) -> Result<Vec<Unreadable>> {
+    let mut unreadable = Vec::new();
+    for lease in Role::ALL.map(|role| server.layout.lease(role)) {
+        let read = server.find_record::<LeaseRecord>(&lease).await;
+        unreadable.extend(blame(lease, read)?.err());
+    }
+    Ok(unreadable)
 }

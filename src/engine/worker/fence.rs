@@ -29,9 +29,9 @@ impl Hold {
         self.released.load(Ordering::Acquire)
     }
 
-    /// Gives it back; whether it was not yet.
-    pub(super) fn release(&self) -> bool {
-        !self.released.swap(true, Ordering::AcqRel)
+    /// Nothing is done under it from now on.
+    pub(super) fn release(&self) {
+        self.released.store(true, Ordering::Release);
     }
 
     async fn ensure(&self) -> Result<(), PortError> {

@@ -7,7 +7,6 @@ use futures::channel::oneshot;
 use futures::future::{self, Shared};
 
 use super::fence::{FencedStorage, Hold};
-use super::pulse::Pulse;
 use crate::engine::error::{ErrorKind, Result};
 use crate::engine::repository::ServerRepository;
 use crate::format::record::LeaseRecord;
@@ -31,8 +30,7 @@ pub struct ServerLease {
 
 impl ServerLease {
     /// The lease on `open` that stands in `key`, in this version.
-    pub(super) fn new(open: ServerRepository, pulse: Arc<Pulse>, key: ObjectKey, token: u64, version: Version) -> Self {
-        let hold = Arc::new(Hold::new(pulse));
+    pub(super) fn new(open: ServerRepository, hold: Arc<Hold>, key: ObjectKey, token: u64, version: Version) -> Self {
         let storage = FencedStorage::new(Arc::clone(&open.vault.storage), Arc::clone(&hold));
         let server = open.clone().under(Arc::new(storage), token);
         Self { open, server, hold, key, token, version, unwanted: None }
@@ -41,10 +39,6 @@ impl ServerLease {
     /// One that also ends when the other end of `unwanted` is gone.
     pub(super) fn until(self, unwanted: oneshot::Receiver<()>) -> Self {
         Self { unwanted: Some(unwanted.shared()), ..self }
-    }
-
-    pub(super) const fn hold(&self) -> &Arc<Hold> {
-        &self.hold
     }
 
     /// The server. Who works with it changes nothing in the repository once the lease is lost: [`ErrorKind::Fenced`].
@@ -71,15 +65,12 @@ impl ServerLease {
     /// Gives the lease back, so that nobody needs to wait until it is over. What is still going on under it fails.
     ///
     /// # Errors
-    /// If the storage fails. Then the others have to wait until the worker leaves, but this one can [take it
-    /// again](super::Worker::acquire).
+    /// If the storage fails. Then nobody can have it but this worker, as long as that lives: try again.
     pub async fn release(&self) -> Result<()> {
-        if !self.hold.release() {
-            return Ok(());
-        }
+        self.hold.release();
         let free = LeaseRecord::new(self.token, None);
         match self.open.write_record(&self.key, &free, PutMode::Update(self.version.clone())).await {
-            // Somebody else has it already.
+            // It is free already, or somebody else has it.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
             released => released.map(drop),
         }

@@ -105,6 +105,8 @@ pub struct Worker {
     pulse: Arc<Pulse>,
     peers: Mutex<Peers>,
     held: Mutex<BTreeMap<ServerName, Weak<Hold>>>,
+    /// What this worker may have leases on without knowing: nobody told whether it got them.
+    doubtful: Mutex<BTreeSet<ServerName>>,
 }
 
 impl Worker {
@@ -120,8 +122,9 @@ impl Worker {
         let pulse = Pulse::begin(storage, clock, key.clone(), settings.lease).await;
         let pulse = Arc::new(pulse.context(|| format!("storing {key}"))?);
         let times = Times::of(settings.lease);
-        let (peers, held) = (Mutex::default(), Mutex::default());
-        Ok(Self { repository: repository.clone(), role, id, settings, times, pulse, peers, held })
+        let (repository, peers, held, doubtful) =
+            (repository.clone(), Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { repository, role, id, settings, times, pulse, peers, held, doubtful })
     }
 
     /// Its name, which no other worker has or ever had.
@@ -242,9 +245,7 @@ impl Worker {
     /// lease all the same, and can take it again.
     pub async fn acquire(&self, name: &ServerName) -> Result<Option<ServerLease>> {
         self.pulse.ensure().await.context(|| format!("taking the lease on server {name}"))?;
-        if self.holds(name) {
-            return Ok(None);
-        }
+        let Some(hold) = self.begin_hold(name) else { return Ok(None) };
         let server = self.repository.server(name).await?;
         let key = server.layout.lease(self.role);
         let found = server.find_record::<LeaseRecord>(&key).await?;
@@ -253,16 +254,30 @@ impl Worker {
             Some((LeaseRecord { worker: Some(holder), .. }, _)) if self.lives(&holder).await? => return Ok(None),
             Some((LeaseRecord { token, .. }, mode)) => (token.saturating_add(1), mode),
         };
+        self.doubtful().insert(name.clone());
         let lease = LeaseRecord::new(token, Some(self.id.clone()));
         match server.write_record(&key, &lease, mode).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
             Err(error) => Err(error),
             Ok(version) => {
-                let lease = ServerLease::new(server, Arc::clone(&self.pulse), key, token, version);
-                self.held().insert(name.clone(), Arc::downgrade(lease.hold()));
-                Ok(Some(lease))
+                self.doubtful().remove(name);
+                Ok(Some(ServerLease::new(server, hold, key, token, version)))
             }
         }
+    }
+
+    /// Gives back the lease on the server `name`, if this worker has it without knowing.
+    async fn disclaim(&self, name: &ServerName) -> Result<()> {
+        let server = self.repository.server(name).await?;
+        let key = server.layout.lease(self.role);
+        match server.find_record::<LeaseRecord>(&key).await? {
+            Some((LeaseRecord { token, worker: Some(holder) }, mode)) if holder == self.id && !self.holds(name) => {
+                server.write_record(&key, &LeaseRecord::new(token, None), mode).await?;
+            }
+            _ => {}
+        }
+        self.doubtful().remove(name);
+        Ok(())
     }
 
     /// Leaves: all leases of this worker are over, and others can have them at once.
@@ -273,9 +288,20 @@ impl Worker {
         self.pulse.leave().await.context(|| format!("ending worker {}", self.id))
     }
 
+    /// What is to become a lease on the server `name`; `None` if this worker has one, or is about to.
+    fn begin_hold(&self, name: &ServerName) -> Option<Arc<Hold>> {
+        let mut held = self.held();
+        if held.get(name).is_some_and(is_held) {
+            return None;
+        }
+        let hold = Arc::new(Hold::new(Arc::clone(&self.pulse)));
+        held.insert(name.clone(), Arc::downgrade(&hold));
+        Some(hold)
+    }
+
     fn holds(&self, name: &ServerName) -> bool {
         let mut held = self.held();
-        held.retain(|_, hold| hold.upgrade().is_some_and(|hold| !hold.is_released()));
+        held.retain(|_, hold| is_held(hold));
         held.contains_key(name)
     }
 
@@ -305,7 +331,15 @@ impl Worker {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<ServerName>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, event: WorkerEvent) {
         self.settings.observer.tell(&event);
     }
+}
+
+fn is_held(hold: &Weak<Hold>) -> bool {
+    hold.upgrade().is_some_and(|hold| !hold.is_released())
 }

@@ -32,7 +32,8 @@ struct Tending<'a, W> {
     work: W,
     /// Dropped, each tells its work to end.
     wanted: BTreeMap<ServerName, Option<oneshot::Sender<()>>>,
-    tasks: FuturesUnordered<BoxFuture<'a, ServerName>>,
+    working: FuturesUnordered<BoxFuture<'a, ServerLease>>,
+    releasing: FuturesUnordered<BoxFuture<'a, ServerName>>,
 }
 
 impl Worker {
@@ -54,7 +55,8 @@ impl Worker {
         F: Future<Output = ()> + Send,
     {
         self.round().await.context(|| format!("looking for other workers than {}", self.id))?;
-        let mut tending = Tending { worker: self, work, wanted: BTreeMap::new(), tasks: FuturesUnordered::new() };
+        let (working, releasing) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut tending = Tending { worker: self, work, wanted: BTreeMap::new(), working, releasing };
         let keep = pin!(self.keep());
         match future::select(pin!(tending.run(stop)), keep).await {
             Either::Left(((), _)) => self.leave().await,
@@ -72,10 +74,24 @@ impl Worker {
             }
         };
         let share = self.share(&servers);
+        self.disclaim_all(&share).await;
         let missing: Vec<_> = share.difference(&tended).cloned().collect();
         let taken = stream::iter(missing).map(|server| self.try_acquire(server)).buffer_unordered(READS_IN_FLIGHT);
         let leases: Vec<_> = taken.filter_map(future::ready).take(BATCH).collect().await;
         Gathered { is_partial: leases.len() == BATCH, share: Some(share), leases }
+    }
+
+    /// Makes sure that this worker has no lease without knowing on what is not in its `share`: nobody else could have it.
+    async fn disclaim_all(&self, share: &BTreeSet<ServerName>) {
+        let doubtful: Vec<_> = self.doubtful().difference(share).cloned().collect();
+        let disclaimed = stream::iter(doubtful).for_each_concurrent(READS_IN_FLIGHT, |server| async move {
+            match self.disclaim(&server).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => drop(self.doubtful().remove(&server)),
+                Err(error) => self.fail(server, error),
+                Ok(()) => {}
+            }
+        });
+        disclaimed.await;
     }
 
     async fn try_acquire(&self, server: ServerName) -> Option<ServerLease> {
@@ -88,6 +104,17 @@ impl Worker {
                 None
             }
         }
+    }
+
+    /// Gives a lease back, however often that fails: nobody else can have it before, for as long as this worker lives.
+    async fn release(&self, lease: ServerLease) -> ServerName {
+        let server = lease.server().name();
+        while let Err(error) = lease.release().await {
+            self.fail(server.clone(), error);
+            self.clock().sleep(self.times.beat).await;
+        }
+        self.tell(WorkerEvent::Released(server.clone()));
+        server.clone()
     }
 
     fn fail(&self, server: ServerName, error: Error) {
@@ -107,13 +134,15 @@ where
         loop {
             select_biased! {
                 () = stop => break,
-                server = self.tasks.select_next_some() => drop(self.wanted.remove(&server)),
+                lease = self.working.select_next_some() => self.releasing.push(self.worker.release(lease).boxed()),
+                server = self.releasing.select_next_some() => drop(self.wanted.remove(&server)),
                 gathered = gathering => gathering = self.apply(gathered).fuse(),
             }
         }
         drop(gathering);
         self.wanted.clear();
-        while self.tasks.next().await.is_some() {}
+        // All leases are over when the worker leaves.
+        while self.working.next().await.is_some() {}
     }
 
     /// Ends what another worker shall tend, and begins what can be; gives the next look at what there is to do.
@@ -135,20 +164,12 @@ where
     }
 
     fn begin(&mut self, lease: ServerLease) {
-        let (worker, server) = (self.worker, lease.server().name().clone());
+        let (server, token) = (lease.server().name().clone(), lease.token());
         let (wanted, unwanted) = oneshot::channel();
         let lease = lease.until(unwanted);
-        worker.tell(WorkerEvent::Took { server: server.clone(), token: lease.token() });
-        self.wanted.insert(server.clone(), Some(wanted));
+        self.worker.tell(WorkerEvent::Took { server: server.clone(), token });
+        self.wanted.insert(server, Some(wanted));
         let work = (self.work)(lease.clone());
-        let task = async move {
-            work.await;
-            match lease.release().await {
-                Ok(()) => worker.tell(WorkerEvent::Released(server.clone())),
-                Err(error) => worker.fail(server.clone(), error),
-            }
-            server
-        };
-        self.tasks.push(task.boxed());
+        self.working.push(work.map(|()| lease).boxed());
     }
 }
