@@ -35,7 +35,17 @@ pub trait WalSource: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`NotFound`](super::PortErrorKind::NotFound) if the server no longer has the log at `start`, which means a gap.
+    /// [`Conflict`](super::PortErrorKind::Conflict) if somebody else follows it, and the server lets only one do so.
     async fn stream(&self, timeline: TimelineId, start: Lsn) -> Result<Box<dyn WalStream>, PortError>;
+
+    /// Ends the stream of whoever else follows the log, who may be dead without the server knowing. It is asked for by who has the lease on the
+    /// server, and meets a conflict all the same. Does nothing by itself.
+    ///
+    /// # Errors
+    /// If the server cannot be asked, or does not permit it.
+    async fn evict(&self) -> Result<(), PortError> {
+        Ok(())
+    }
 }
 
 /// The log of one timeline, as it is written.

@@ -22,4 +22,5 @@ mod stand;
 mod stores;
 mod timelines;
 mod trial;
+mod workers;
 mod zones;

@@ -302,10 +302,13 @@ pub(crate) async fn connect(url: &str) -> Client {
 
 /// The server of the stand in `scratch`, as another process or with another environment has it.
 pub(crate) async fn server_in(scratch: &Path, environment: Environment) -> ServerRepository {
+    repository_in(scratch, environment).await.server(&"bank".parse().unwrap()).await.unwrap()
+}
+
+pub(crate) async fn repository_in(scratch: &Path, environment: Environment) -> Repository {
     let storage = LocalStorage::open(scratch.join("repository"), Arc::clone(&environment.executor)).await.unwrap();
     let key = KeyFile::open(scratch.join("key"), Arc::clone(&environment.entropy)).unwrap();
-    let repository = Repository::new(Arc::new(storage), Arc::new(key), environment);
-    repository.server(&"bank".parse().unwrap()).await.unwrap()
+    Repository::new(Arc::new(storage), Arc::new(key), environment)
 }
 
 /// Where the server's log ends, and what its clock says then.

@@ -4,18 +4,23 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use pitr::engine::{Repository, Sweeper, TestRestore, Verifier};
+use pitr::engine::{Repository, Sweeper, TestRestore, Verifier, Worker, WorkerSettings};
 use pitr::format::layout::ServerLayout;
-use pitr::model::ObjectKey;
+use pitr::model::{ObjectKey, Role};
 use pitr::plan::Target;
-use pitr::port::{Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
+use pitr::port::{
+    Clock, Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version,
+};
 use pitr::testing::{FaultyStorage, MemoryScratch, MemoryTarget, SeededEntropy};
 
+use crate::sharing::DAY;
 use crate::sweep;
 use crate::world::World;
 
@@ -28,7 +33,7 @@ enum Verb {
     Delete,
 }
 
-/// What may be done, and below a server's directory to what: a star is any part, two are any that follow, or none.
+/// What may be done, and to what: below a server's directory, if it is there. A star is any part, two are any that follow, or none.
 type Permission = (Verb, &'static str);
 
 /// Whatever a role does, it opens the server.
@@ -60,6 +65,7 @@ const SWEEPER: &[Permission] = &[
     (Verb::List, "data/**"),
     (Verb::List, "proofs/**"),
     (Verb::Create, "data/*/expired"),
+    (Verb::Create, "catalog/*/snapshots/*"),
     (Verb::Delete, "proofs/*"),
     (Verb::Delete, "catalog/**"),
     (Verb::Delete, "data/**"),
@@ -67,8 +73,26 @@ const SWEEPER: &[Permission] = &[
 
 const RESTORER: &[Permission] = &[(Verb::Read, "catalog/**"), (Verb::Read, "data/**"), (Verb::List, "catalog/**")];
 
-const VERIFIER: &[Permission] =
-    &[(Verb::Read, "catalog/**"), (Verb::Read, "data/**"), (Verb::Read, "proofs/*"), (Verb::List, "**")];
+const VERIFIER: &[Permission] = &[
+    (Verb::Read, "catalog/**"),
+    (Verb::Read, "data/**"),
+    (Verb::Read, "proofs/*"),
+    (Verb::Read, "leases/*"),
+    (Verb::List, "**"),
+];
+
+/// What sharing the servers among several workers takes beside that.
+const WORKER: &[Permission] = &[
+    (Verb::List, "servers"),
+    (Verb::Read, "leases/archiver"),
+    (Verb::Create, "leases/archiver"),
+    (Verb::Replace, "leases/archiver"),
+    (Verb::List, "workers/archiver"),
+    (Verb::Read, "workers/archiver/*"),
+    (Verb::Create, "workers/archiver/*"),
+    (Verb::Replace, "workers/archiver/*"),
+    (Verb::Delete, "workers/archiver/*"),
+];
 
 /// A storage that lets one role do what it may.
 #[derive(Clone, Debug)]
@@ -80,8 +104,9 @@ struct Guarded {
 
 impl Guarded {
     fn check(&self, verb: Verb, key: &ObjectKey) -> Result<(), PortError> {
-        let local = key.parts().skip(2).collect::<Vec<_>>();
-        let permits = |permission: &&Permission| permission.0 == verb && matches(permission.1, &local);
+        let parts = key.parts().collect::<Vec<_>>();
+        let local = if let ["servers", _, local @ ..] = &parts[..] { local } else { &parts[..] };
+        let permits = |permission: &&Permission| permission.0 == verb && matches(permission.1, local);
         let denied = || PortError::new(PortErrorKind::Denied, format!("{verb:?} of {key} is not permitted"));
         let permission = self.permissions.iter().find(permits).ok_or_else(denied)?;
         self.used.lock().unwrap().insert(*permission);
@@ -185,6 +210,13 @@ fn a_snapshotter() {
 #[test]
 fn a_sweeper() {
     let world = sweep::aged(12);
+    // One is interrupted when it has noted that it is being taken.
+    world.storage.crash_after(12);
+    world.take().unwrap_err();
+    world.storage.heal();
+    world.clock.advance(2 * DAY);
+    world.source.write(1_000);
+    world.archive(|| u64::MAX);
     let old = ServerLayout::new(world.server.name()).proof("20200101T000000Z-old");
     world.finish(world.storage.put(&old, Bytes::new(), PutMode::Create)).unwrap();
     works(world, SWEEPER, |world| {
@@ -207,4 +239,29 @@ fn a_verifier() {
         let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
         assert!(report.is_sound(), "{:?}", report.faults);
     });
+}
+
+#[test]
+fn a_worker() {
+    let (world, lease) = (World::new(12), Duration::from_secs(60));
+    let settings = WorkerSettings::default().lease(lease);
+    world.finish(Worker::join(&world.repository, Role::Archiver, settings.clone())).unwrap();
+    works(world, WORKER, |world| {
+        let worker = world.finish(Worker::join(&world.repository, Role::Archiver, settings)).unwrap();
+        // The other one does nothing, and is dead after a while.
+        let stop = world.clock.sleep(lease * 2);
+        let work = |_| world.clock.sleep(lease / 4);
+        in_time(world, worker.tend(work, stop)).unwrap();
+    });
+}
+
+/// What `future` gives, where time passes as soon as nothing else happens.
+fn in_time<T>(world: &World, future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+        assert!(world.executor.run_one() || world.clock.advance_to_next(), "nobody waits for the time to pass");
+    }
 }

@@ -222,6 +222,22 @@ fn what_a_killed_snapshot_left_goes_after_the_grace() {
     world.archive(|| u64::MAX);
     sweep(&world);
     assert!(killed.iter().all(|object| !stored(&world).contains(object)));
+    // Should it go on after all, it finds that it was abandoned.
+    let abandoned = || {
+        let records = stored(&world).into_iter().filter(|key| key.parts().nth(4) == Some("snapshots")).count();
+        records - world.catalog().snapshots().count()
+    };
+    assert_eq!(abandoned(), 1);
+    let pass = |days: u32| {
+        world.clock.advance(days * DAY);
+        world.source.write(1_000);
+        world.archive(|| u64::MAX);
+        sweep(&world);
+    };
+    pass(390);
+    assert_eq!(abandoned(), 1);
+    pass(20);
+    assert_eq!(abandoned(), 0, "nobody stands still for so long");
 }
 
 #[test]

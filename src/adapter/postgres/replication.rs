@@ -106,6 +106,15 @@ impl Connection {
         self.field(&row, 1).map(|restart| Some(Some(restart)))
     }
 
+    /// Ends the session that uses the slot `name`, if one does. It takes a moment until the slot is free.
+    pub(super) async fn evict(&mut self, name: &str) -> Result<(), PortError> {
+        let terminate = format!(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = {} AND active",
+            literal(name)
+        );
+        self.query("the end of whoever uses the replication slot", &terminate).await.map(drop)
+    }
+
     /// The bytes of the history file of `timeline`.
     pub(super) async fn timeline_history(&mut self, timeline: TimelineId) -> Result<Bytes, PortError> {
         let mut row = self.row("a look at the timeline's history", &format!("TIMELINE_HISTORY {timeline}")).await?;

@@ -161,6 +161,14 @@ impl WalSource for PostgresServer {
     async fn stream(&self, timeline: TimelineId, start: Lsn) -> Result<Box<dyn WalStream>, PortError> {
         wal_stream::open(self, timeline, start).await
     }
+
+    /// Takes SQL: a line for the database `postgres` in `pg_hba.conf`. A role may end what itself has begun.
+    async fn evict(&self) -> Result<(), PortError> {
+        let mut connection = connect(&self.config.clone().with_sql()).await?;
+        connection.evict(self.slot.as_str()).await?;
+        connection.close().await;
+        Ok(())
+    }
 }
 
 #[async_trait]

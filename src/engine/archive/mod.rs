@@ -19,7 +19,7 @@ use crate::format::block::Compression;
 use crate::format::history;
 use crate::format::wal::WalIdentity;
 use crate::model::{Catalog, LogBackup, Lsn, ObjectKey, TimelineHistory, TimelineId, WalRange};
-use crate::port::{PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
+use crate::port::{PortError, PortErrorKind, PutMode, SourceIdentity, WalSource, WalStream};
 
 /// How log is cut into log backups.
 #[derive(Clone, Debug)]
@@ -93,7 +93,8 @@ pub enum ArchiveEvent {
 /// at any moment and started again: it goes on exactly where the stored log ends. Log is verified before it is stored:
 /// pages, every record's checksum, timeline and system identifier.
 ///
-/// One archiver a server: a second one is refused the server's replication slot.
+/// One archiver a server: a second one is refused the server's replication slot, unless it works under a [lease](super::ServerLease). Then it ends
+/// the stream of the first one, who has none.
 #[derive(Debug)]
 pub struct Archiver {
     server: ServerRepository,
@@ -149,7 +150,7 @@ impl Archiver {
         let archived = start.or_else(|| position::archived_end(&catalog, identity.incarnation, history));
         let first = position::first(history, kept, identity.segment_size);
         let wanted = archived.unwrap_or(first);
-        let (position, stream) = match self.source.stream(wanted.timeline, wanted.lsn).await {
+        let (position, stream) = match self.open(wanted).await {
             Ok(stream) => (wanted, stream),
             Err(error) if error.kind() == PortErrorKind::NotFound && wanted.lsn < first.lsn => {
                 self.tell_of_gap(wanted, first);
@@ -165,8 +166,19 @@ impl Archiver {
         Ok(Session::new(self.server.clone(), self.settings.clone(), format, stream, start))
     }
 
+    /// Follows the log from `position`. Who had the lease before may be in the way.
+    async fn open(&self, Position { timeline, lsn }: Position) -> Result<Box<dyn WalStream>, PortError> {
+        match self.source.stream(timeline, lsn).await {
+            Err(error) if error.kind() == PortErrorKind::Conflict && self.server.token.is_some() => {
+                self.source.evict().await?;
+                self.source.stream(timeline, lsn).await
+            }
+            opened => opened,
+        }
+    }
+
     async fn follow(&self, position: Position) -> Result<Box<dyn WalStream>> {
-        let stream = self.source.stream(position.timeline, position.lsn).await;
+        let stream = self.open(position).await;
         stream.context(|| format!("following the log from {}", position.lsn))
     }
 
