@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "how long it takes is for people to judge: run with --nocapture")]
 
 mod fleet;
+mod hesitant;
 mod paused;
 mod sharing;
 mod stage;

@@ -16,6 +16,7 @@ use pitr::plan::retention::{Protections, RetentionPolicy, plan_retention};
 use pitr::port::{Clock, Environment, StorageExt};
 use pitr::testing::{ManualClock, MemoryTarget, SeededEntropy};
 
+use super::hesitant::Hesitant;
 use super::stage::settle;
 use super::world::{Outcome, World, explain, run};
 
@@ -44,7 +45,11 @@ impl Machine {
         let clock = ManualClock::new("2026-11-23T21:08:38Z".parse().unwrap());
         let entropy = Arc::new(SeededEntropy::new(seed));
         let environment = Environment::new(Arc::new(clock.clone()), entropy, Arc::new(world.executor.clone()));
-        let repository = Repository::new(Arc::new(world.storage.clone()), Arc::new(world.keys.clone()), environment);
+        let repository = Repository::new(
+            Arc::new(Hesitant(Arc::new(world.storage.clone()))),
+            Arc::new(world.keys.clone()),
+            environment,
+        );
         Self { clock, repository }
     }
 
@@ -102,6 +107,11 @@ fn go_on<T>(world: &World, future: Pin<&mut (impl Future<Output = T> + ?Sized)>)
     }
 }
 
+/// Before a write, the worker finds that it lost its lease; in the middle of the last one, that whoever has it now was there first.
+fn is_fenced(error: &pitr::engine::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Conflict)
+}
+
 fn archived(seed: u64) -> World {
     let world = World::new(seed);
     world.source.hold_files(3, 20_000);
@@ -110,8 +120,17 @@ fn archived(seed: u64) -> World {
     world
 }
 
+/// What came of a snapshot that stood still.
+struct Nap {
+    world: World,
+    /// Whether it had said that it was being taken, and not been recorded.
+    was_begun: bool,
+    was_recorded: bool,
+    taken: Result<SnapshotReport>,
+}
+
 /// A snapshot that stands still after so many polls, while another worker takes over and takes one. `None` if it was done before that.
-fn snapshot_that_stands_still(polls: u64, pause: Pause) -> Option<(World, bool, Result<SnapshotReport>)> {
+fn snapshot_that_stands_still(polls: u64, pause: Pause) -> Option<Nap> {
     let world = archived(3);
     let [first, second] = [1, 2].map(|seed| Machine::new(&world, seed));
     let (sleeper, heir) = (first.join(&world, Role::Snapshotter), second.join(&world, Role::Snapshotter));
@@ -124,6 +143,8 @@ fn snapshot_that_stands_still(polls: u64, pause: Pause) -> Option<(World, bool, 
     }
     let was_noted = world.finish(world.storage.list_all(Some(&ServerLayout::new(world.server.name()).data()))).unwrap();
     let was_noted = was_noted.iter().any(|object| object.key.name() == "running");
+    // It may have been about to take its note back.
+    let was_recorded = catalog(&world).iter().any(|object| object.parts().nth(4) == Some("snapshots"));
     let lease = take_over(&world, &second, &heir, &first, pause);
     go_on(&world, Box::pin(snapshotter(&world, &lease).take()).as_mut()).unwrap();
     let before = catalog(&world);
@@ -134,16 +155,18 @@ fn snapshot_that_stands_still(polls: u64, pause: Pause) -> Option<(World, bool, 
     world.source.write(1_000);
     world.archive(|| u64::MAX);
     assert_sound(&world);
-    Some((world, was_noted, taken))
+    Some(Nap { world, was_begun: was_noted && !was_recorded, was_recorded, taken })
 }
 
 #[test]
 fn a_snapshot_that_stood_still_is_not_recorded() {
     for pause in [Pause::Noticed, Pause::ByDay] {
         let mut polls = 0;
-        while let Some((_, _, taken)) = snapshot_that_stands_still(polls, pause) {
-            let error = taken.expect_err("it has lost its lease");
-            assert_eq!(error.kind(), ErrorKind::Fenced, "after {polls} polls: {}", explain(&error));
+        while let Some(Nap { was_recorded, taken, .. }) = snapshot_that_stands_still(polls, pause) {
+            match taken {
+                Ok(_) => assert!(was_recorded, "after {polls} polls"),
+                Err(error) => assert!(is_fenced(&error), "after {polls} polls: {}", explain(&error)),
+            }
             polls += 1;
         }
         assert!(polls > 30, "{polls} moments are too few to tell");
@@ -154,15 +177,15 @@ fn a_snapshot_that_stood_still_is_not_recorded() {
 #[test]
 fn nor_if_its_clocks_stood_still_too() {
     let (mut polls, mut fenced, mut whole) = (0, 0, 0);
-    while let Some((_, was_noted, taken)) = snapshot_that_stands_still(polls, Pause::Unnoticed) {
+    while let Some(Nap { was_begun, taken, .. }) = snapshot_that_stands_still(polls, Pause::Unnoticed) {
         match taken {
             Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Conflict, "after {polls} polls: {}", explain(&error));
+                assert!(is_fenced(&error), "after {polls} polls: {}", explain(&error));
                 fenced += 1;
             }
-            // It had not begun: what it has taken since is a snapshot like any other.
+            // It had not begun: what it has taken since is a snapshot like any other. Or it was done.
             Ok(_) => {
-                assert!(!was_noted, "after {polls} polls");
+                assert!(!was_begun, "after {polls} polls");
                 whole += 1;
             }
         }
@@ -176,7 +199,7 @@ fn nor_if_its_clocks_stood_still_too() {
 #[test]
 fn whoever_takes_over_goes_on_where_the_sleeper_was() {
     let shares = |polls| {
-        let (world, ..) = snapshot_that_stands_still(polls, Pause::Noticed)?;
+        let Nap { world, .. } = snapshot_that_stands_still(polls, Pause::Noticed)?;
         let catalog = world.catalog();
         let snapshot = catalog.snapshots().next().expect("there is one");
         Some(snapshot.shares.len())
@@ -239,6 +262,50 @@ fn or_what_is_true_if_its_clocks_stood_still_too() {
     assert!(moments > 20, "{moments} moments are too few to tell");
 }
 
+/// It wakes up in the very moment in which it is taken for dead: either it is, or it lives.
+#[test]
+fn nobody_is_dead_and_alive() {
+    let (mut dead, mut alive) = (0, 0);
+    for (second, polls) in (30..=45).flat_map(|second| (0..12).map(move |polls| (second, polls))) {
+        let world = archived(6);
+        let [first, other] = [1, 2].map(|seed| Machine::new(&world, seed));
+        let (sleeper, heir) = (first.join(&world, Role::Sweeper), other.join(&world, Role::Sweeper));
+        let lease = acquire(&world, &sleeper).unwrap();
+        let mut keep = heir.keep().boxed_local();
+        settle(&world.executor, |context| assert!(keep.as_mut().poll(context).is_pending()));
+        for passed in 1..=second {
+            for clock in [&world.clock, &first.clock, &other.clock] {
+                clock.advance(Duration::from_secs(1));
+            }
+            if passed < second {
+                settle(&world.executor, |context| assert!(keep.as_mut().poll(context).is_pending()));
+            }
+        }
+        for _ in 0..polls {
+            assert!(keep.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+        }
+        let write = |major: u32| {
+            let incarnation = format!("7301234567890123456-{major}").parse().unwrap();
+            world.finish(lease.server().admit_incarnation(incarnation))
+        };
+        let awake = write(15);
+        settle(&world.executor, |context| assert!(keep.as_mut().poll(context).is_pending()));
+        match acquire(&world, &heir) {
+            Some(_) => {
+                assert_eq!(write(16).unwrap_err().kind(), ErrorKind::Fenced, "after {second} s and {polls} polls");
+                dead += 1;
+            }
+            None => {
+                awake.unwrap();
+                write(16).unwrap();
+                alive += 1;
+            }
+        }
+    }
+    println!("{dead} were dead, {alive} alive");
+    assert!(dead > 20 && alive > 20, "{dead} and {alive}");
+}
+
 /// A snapshot stands still for more than a day; a sweep that takes it for interrupted stands still, too, and both go on. No lease helps here.
 #[test]
 fn a_sweep_and_a_snapshot_that_both_stood_still_agree() {
@@ -246,7 +313,9 @@ fn a_sweep_and_a_snapshot_that_both_stood_still_agree() {
     for polls in 0.. {
         let mut moments = 0;
         for sweep_polls in 0.. {
-            let world = archived(5);
+            let mut world = archived(5);
+            let repository = Machine::new(&world, 1).repository;
+            world.server = world.finish(repository.server(world.server.name())).unwrap();
             let snapshots = world.snapshotter();
             let mut taking = Box::pin(snapshots.take());
             if let Outcome::Finished(taken) = run(&world.executor, taking.as_mut(), polls) {
