@@ -13,4 +13,5 @@ mod rough_road;
 #[path = "../support/stores.rs"]
 mod stores;
 mod ways;
+mod workers;
 mod zones;

@@ -3,49 +3,53 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryFutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use pitr::model::ObjectKey;
-use pitr::port::{ObjectMeta, ObjectRead, PortError, PutMode, Storage, Upload, Version};
+use pitr::port::{ExecutorExt, ObjectMeta, ObjectRead, PortError, PutMode, Storage, Upload, Version};
+use pitr::testing::ManualExecutor;
 
-#[derive(Debug)]
-pub(crate) struct Hesitant(pub(crate) Arc<dyn Storage>);
+#[derive(Clone, Debug)]
+pub(crate) struct Hesitant<S> {
+    inner: S,
+    executor: ManualExecutor,
+}
 
-async fn hesitate() {
-    let mut has = false;
-    let hesitation = futures::future::poll_fn(|context| {
-        if std::mem::replace(&mut has, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    });
-    hesitation.await;
+impl Hesitant<Arc<dyn Storage>> {
+    pub(crate) fn new(inner: Arc<dyn Storage>, executor: &ManualExecutor) -> Self {
+        Self { inner, executor: executor.clone() }
+    }
+}
+
+/// Waits for a job that does nothing.
+async fn hesitate(executor: &ManualExecutor) -> Result<(), PortError> {
+    executor.run(|| ()).await
 }
 
 #[async_trait]
-impl Storage for Hesitant {
+impl Storage for Hesitant<Arc<dyn Storage>> {
     async fn put(&self, key: &ObjectKey, bytes: Bytes, mode: PutMode) -> Result<Version, PortError> {
-        hesitate().await;
-        self.0.put(key, bytes, mode).await
+        hesitate(&self.executor).await?;
+        self.inner.put(key, bytes, mode).await
     }
 
     async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload>, PortError> {
-        hesitate().await;
-        Ok(Box::new(HesitantUpload(self.0.upload(key).await?)))
+        hesitate(&self.executor).await?;
+        let inner = self.inner.upload(key).await?;
+        Ok(Box::new(Hesitant { inner, executor: self.executor.clone() }))
     }
 
     async fn get(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectRead, PortError> {
-        hesitate().await;
-        self.0.get(key, range).await
+        hesitate(&self.executor).await?;
+        self.inner.get(key, range).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, PortError> {
-        hesitate().await;
-        self.0.head(key).await
+        hesitate(&self.executor).await?;
+        self.inner.head(key).await
     }
 
     fn list(
@@ -55,41 +59,38 @@ impl Storage for Hesitant {
     ) -> BoxStream<'_, Result<ObjectMeta, PortError>> {
         let (directory, after) = (directory.cloned(), after.cloned());
         let listed = async move {
-            hesitate().await;
-            self.0.list(directory.as_ref(), after.as_ref())
+            hesitate(&self.executor).await?;
+            Ok(self.inner.list(directory.as_ref(), after.as_ref()))
         };
-        futures::stream::once(listed).flatten().boxed()
+        listed.try_flatten_stream().boxed()
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
-        hesitate().await;
-        self.0.delete(key).await
+        hesitate(&self.executor).await?;
+        self.inner.delete(key).await
     }
 }
 
-impl fmt::Display for Hesitant {
+impl fmt::Display for Hesitant<Arc<dyn Storage>> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.inner.fmt(f)
     }
 }
-
-#[derive(Debug)]
-struct HesitantUpload(Box<dyn Upload>);
 
 #[async_trait]
-impl Upload for HesitantUpload {
+impl Upload for Hesitant<Box<dyn Upload>> {
     async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
-        hesitate().await;
-        self.0.write(bytes).await
+        hesitate(&self.executor).await?;
+        self.inner.write(bytes).await
     }
 
     async fn finish(self: Box<Self>) -> Result<Version, PortError> {
-        hesitate().await;
-        self.0.finish().await
+        hesitate(&self.executor).await?;
+        self.inner.finish().await
     }
 
     async fn abort(self: Box<Self>) -> Result<(), PortError> {
-        hesitate().await;
-        self.0.abort().await
+        hesitate(&self.executor).await?;
+        self.inner.abort().await
     }
 }
