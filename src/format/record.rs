@@ -238,6 +238,30 @@ mod tests {
     }
 
     #[test]
+    fn the_records_of_workers_are_those_that_are_documented() {
+        let (incarnation, worker) =
+            ("7301234567890123456-18".parse().unwrap(), "20261124T081500Z-5e6f7081".parse().unwrap());
+        let mut running = RunningSnapshot::new(incarnation, Some(3));
+        running.builds_on.push("20261122T210907Z-1b2c3d4e".parse().unwrap());
+        let lease = LeaseRecord::new(3, Some(worker));
+        let heartbeat = Heartbeat { beats: 17, ..Heartbeat::first(Duration::from_secs(60)) };
+        for (bytes, kind, record) in [
+            (
+                encode(&running),
+                "running snapshot",
+                r#"{"incarnation":"7301234567890123456-18","builds_on":["20261122T210907Z-1b2c3d4e"],"token":3}"#,
+            ),
+            (encode(&lease), "lease", r#"{"token":3,"worker":"20261124T081500Z-5e6f7081"}"#),
+            (encode(&heartbeat), "heartbeat", r#"{"beats":17,"lease_millis":60000,"ended":false}"#),
+        ] {
+            let text = format!(r#"{{"kind":"{kind}","version":1,"record":{record}}}"#);
+            assert_eq!(String::from_utf8(bytes.unwrap()).unwrap(), text);
+        }
+        let text = encode(&RunningSnapshot::new(incarnation, None)).unwrap();
+        assert_eq!(decode(&text), Ok(RunningSnapshot::new(incarnation, None)));
+    }
+
+    #[test]
     fn other_kinds_and_versions_are_told_apart() {
         let text = String::from_utf8(encode(&record()).unwrap()).unwrap();
         let newer = text.replace("\"version\":1", "\"version\":2");

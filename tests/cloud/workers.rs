@@ -27,8 +27,7 @@ async fn join(repository: &Repository, tended: &Tended) -> (WorkerId, JoinHandle
     let (id, own, tended) = (worker.id().clone(), worker.id().clone(), Arc::clone(tended));
     let work = move |lease: ServerLease| {
         tended.lock().unwrap().insert(lease.server().name().clone(), own.clone());
-        let ended = lease.ended();
-        async move { ended.await }
+        lease.ended()
     };
     let tending = tokio::spawn(async move { drop(worker.tend(work, std::future::pending()).await) });
     (id, tending)

@@ -87,7 +87,6 @@ async fn archive(lease: ServerLease) {
     let source = Arc::new(PostgresServer::new(config, "pitr".parse().unwrap()));
     let settings = ArchiveSettings::default().cadence(Duration::from_millis(100)).bytes_max(256 << 10);
     let archiver = Archiver::new(lease.server(), source).settings(settings);
-    if let Err(error) = archiver.run(lease.ended()).await {
-        eprintln!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
-    }
+    // Whatever fails, it is begun anew a little later.
+    drop(archiver.run(lease.ended()).await);
 }

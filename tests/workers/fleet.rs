@@ -88,9 +88,11 @@ pub(crate) struct Fleet {
     members: Vec<Member>,
 }
 
+type Life = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
 struct Member {
     /// `None` when it is over.
-    life: Option<Pin<Box<dyn Future<Output = Result<(), Error>>>>>,
+    life: Option<Life>,
     stop: Option<oneshot::Sender<()>>,
     is_paused: bool,
     outcome: Rc<RefCell<Option<Result<(), Error>>>>,

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use pitr::engine::ErrorKind;
+use pitr::port::Operation;
 
 use super::fleet::Fleet;
 
@@ -114,6 +115,30 @@ fn a_storage_that_fails_gives_no_server_to_two() {
         assert_eq!(counts.len(), lives, "seed {seed}: {counts:?}");
         assert_eq!(counts.values().sum::<usize>(), if lives == 0 { 0 } else { 12 }, "seed {seed}");
     }
+}
+
+#[test]
+fn requests_are_as_many_as_documented() {
+    let mut fleet = Fleet::new(30);
+    let operations = [Operation::Put, Operation::List, Operation::Get, Operation::Head, Operation::Delete];
+    let counts = |fleet: &Fleet| operations.map(|operation| fleet.storage.count(operation));
+    let since = |fleet: &Fleet, before: [u64; 5]| {
+        let mut counts = counts(fleet).into_iter().zip(before).map(|(after, before)| after - before);
+        std::array::from_fn::<u64, 5, _>(|_| counts.next().unwrap())
+    };
+    let first = fleet.join(LEASE, NONE, NONE);
+    fleet.pass(LEASE);
+    let before = counts(&fleet);
+    fleet.pass(LEASE);
+    assert_eq!(since(&fleet, before), [6, 12, 0, 0, 0], "to stay alive, with 30 servers");
+    let before = counts(&fleet);
+    let second = fleet.join(LEASE, NONE, NONE);
+    fleet.pass(LEASE);
+    assert_eq!(fleet.counts().into_iter().collect::<Vec<_>>(), [(first, 15), (second, 15)]);
+    let [puts, lists, gets, heads, deletes] = since(&fleet, before);
+    println!("{puts} PUT, {lists} listings, {gets} GET, {heads} HEAD, {deletes} DELETE");
+    assert_eq!(puts, 6 + 9 + 2 * 15, "beats, three more when one joins, and each lease is given back and taken");
+    assert!(gets <= 3 * 4 * 15 + 2, "{gets}: a server is opened up to three times until it is free");
 }
 
 /// Each keeps to its own lease, and is judged by that.
