@@ -178,31 +178,30 @@ impl Worker {
             listed.into_iter().map(see).collect()
         };
         let news = stream::iter(sights.into_iter().map(Ok));
-        news.try_for_each_concurrent(READS_IN_FLIGHT, |(sight, id, version)| async move {
-            match sight {
-                Sight::Alive => Ok(()),
-                Sight::New => self.meet(id).await,
-                Sight::Silent => self.end(id, version).await,
-            }
-        })
-        .await
+        news.try_for_each_concurrent(READS_IN_FLIGHT, |(sight, id, version)| self.learn(sight, id, version)).await
+    }
+
+    async fn learn(&self, sight: Sight, id: WorkerId, version: Version) -> Result<(), PortError> {
+        match sight {
+            Sight::Alive => Ok(()),
+            Sight::New => self.meet(id).await,
+            Sight::Silent => self.end(id, version).await,
+        }
     }
 
     /// The heartbeats of the others, and their versions.
     async fn listed(&self) -> Result<BTreeMap<WorkerId, Version>, PortError> {
-        let directory = layout::workers(self.role);
-        let listed = self.storage().list(Some(&directory), None);
-        let versions = listed.map_ok(async |object| {
-            let Ok(id) = object.key.name().parse::<WorkerId>() else { return Ok(None) };
+        let (directory, mut others) = (layout::workers(self.role), BTreeMap::new());
+        let mut listing = self.storage().list(Some(&directory), None);
+        while let Some(object) = listing.try_next().await? {
+            let Some(id) = object.key.name().parse().ok().filter(|id| *id != self.id) else { continue };
             let version = match object.version {
                 None => self.storage().head(&object.key).await?.version,
                 version => version,
             };
-            Ok(version.map(|version| (id, version)))
-        });
-        let versions = versions.try_buffered(READS_IN_FLIGHT);
-        let others = versions.try_filter_map(async |seen| Ok(seen.filter(|(id, _)| *id != self.id)));
-        others.try_collect().await
+            others.extend(version.map(|version| (id, version)));
+        }
+        Ok(others)
     }
 
     async fn meet(&self, id: WorkerId) -> Result<(), PortError> {
