@@ -2,16 +2,18 @@
 //!
 //! A server on 20 timelines, one after another, with 35 snapshots evenly between its log backups.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use pitr::model::{
-    Artifact, Catalog, Incarnation, LogBackup, Lsn, ObjectKey, PostgresMajor, RetentionDays, SegmentSize, Snapshot,
-    StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp, WalRange,
+    Artifact, Catalog, Incarnation, LogBackup, Lsn, ObjectKey, PostgresMajor, RetentionDays, SegmentSize, ServerName,
+    Snapshot, StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId, TimelineSwitch, Timestamp, WalRange,
+    WorkerId,
 };
 use pitr::plan::retention::{Protections, RetentionPolicy, plan_retention};
-use pitr::plan::{Objective, RestoreRequest, Target, explain_restore, plan_restore, recovery_window};
+use pitr::plan::{Objective, RestoreRequest, Target, assign, explain_restore, plan_restore, recovery_window};
 
 const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 const SNAPSHOTS: u64 = 35;
@@ -179,6 +181,17 @@ fn fleet(c: &mut Criterion) {
     });
 }
 
+/// A million servers, shared by ten workers.
+fn sharing(c: &mut Criterion) {
+    let servers: BTreeSet<ServerName> =
+        (0..1_000_000).map(|number| format!("server-{number}").parse().expect("a name")).collect();
+    let workers: BTreeSet<WorkerId> =
+        (0..10).map(|number| format!("worker-{number}").parse().expect("a name")).collect();
+    let mut group = c.benchmark_group("servers of workers");
+    group.sample_size(10).throughput(Throughput::Elements(servers.len() as u64));
+    group.bench_function("1000000 of 10", |b| b.iter(|| black_box(assign(&servers, &workers).len())));
+}
+
 /// The resident memory of this process, in bytes; 0 where that cannot be read.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -196,7 +209,7 @@ fn memory() {
     }
 }
 
-criterion_group!(benches, build, plan, retention, fleet);
+criterion_group!(benches, build, plan, retention, fleet, sharing);
 
 fn main() {
     memory();

@@ -138,7 +138,7 @@ fn requests_are_as_many_as_documented() {
     let [puts, lists, gets, heads, deletes] = since(&fleet, before);
     println!("{puts} PUT, {lists} listings, {gets} GET, {heads} HEAD, {deletes} DELETE");
     assert_eq!(puts, 6 + 9 + 2 * 15, "beats, three more when one joins, and each lease is given back and taken");
-    assert!(gets <= 3 * 4 * 15 + 2, "{gets}: a server is opened up to three times until it is free");
+    assert!(gets <= 4 * 4 * 15 + 2, "{gets}: a server is opened up to four times until it is free");
 }
 
 /// Each keeps to its own lease, and is judged by that.

@@ -8,6 +8,7 @@ mod fence;
 mod lease;
 mod peers;
 mod pulse;
+mod survey;
 mod tend;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,6 @@ use super::repository::Repository;
 use crate::format::layout;
 use crate::format::record::LeaseRecord;
 use crate::model::{Role, ServerName, WorkerId};
-use crate::plan::assign;
 use crate::port::{Clock, PortError, PutMode, Storage, StorageExt, Version};
 
 const LEASE_MIN: Duration = Duration::from_secs(1);
@@ -229,12 +229,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Which of `servers` are this worker's to tend, as far as it knows the others: as many as each of them has, but for one.
-    #[must_use]
-    pub fn share(&self, servers: &BTreeSet<ServerName>) -> BTreeSet<ServerName> {
-        let workers: BTreeSet<_> = self.peers().ids().chain([&self.id]).cloned().collect();
-        let share = assign(servers, &workers).remove(&self.id).unwrap_or_default();
-        share.into_iter().cloned().collect()
+    /// This worker, and those others of whom it does not know that they are dead.
+    fn living(&self) -> BTreeSet<WorkerId> {
+        self.peers().ids().chain([&self.id]).cloned().collect()
     }
 
     /// Takes the lease on the server `name`; `None` if somebody else has it who lives, or this worker has it already.

@@ -8,6 +8,7 @@ use futures::future::{self, BoxFuture, Either, FutureExt};
 use futures::select_biased;
 use futures::stream::{self, FuturesUnordered, StreamExt};
 
+use super::survey::Survey;
 use super::{ServerLease, Worker, WorkerEvent};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::inventory::READS_IN_FLIGHT;
@@ -18,8 +19,8 @@ const BATCH: usize = 64;
 
 /// What was found to do.
 struct Gathered {
-    /// The servers to tend; `None` if that could not be found out.
-    share: Option<BTreeSet<ServerName>>,
+    /// Which servers to tend.
+    survey: Survey,
     /// Some of which were not tended, and can be now.
     leases: Vec<ServerLease>,
     /// Whether there may be more at once.
@@ -65,20 +66,13 @@ impl Worker {
     }
 
     /// Finds out what to tend, and takes leases on what is not among `tended`.
-    async fn gather(&self, tended: BTreeSet<ServerName>) -> Gathered {
-        let servers = match self.repository.listed_servers().await {
-            Ok(servers) => servers,
-            Err(error) => {
-                self.tell(WorkerEvent::Unreachable(error));
-                return Gathered { share: None, leases: Vec::new(), is_partial: false };
-            }
-        };
-        let share = self.share(&servers);
-        self.disclaim_all(&share).await;
-        let missing: Vec<_> = share.difference(&tended).cloned().collect();
+    async fn gather(&self, known: Survey, tended: BTreeSet<ServerName>) -> Gathered {
+        let survey = known.renew(self).await;
+        self.disclaim_all(survey.share()).await;
+        let missing: Vec<_> = survey.share().difference(&tended).cloned().collect();
         let taken = stream::iter(missing).map(|server| self.try_acquire(server)).buffer_unordered(READS_IN_FLIGHT);
         let leases: Vec<_> = taken.filter_map(future::ready).take(BATCH).collect().await;
-        Gathered { is_partial: leases.len() == BATCH, share: Some(share), leases }
+        Gathered { survey, is_partial: leases.len() == BATCH, leases }
     }
 
     /// Makes sure that this worker has no lease without knowing on what is not in its `share`: nobody else could have it.
@@ -130,7 +124,7 @@ where
     /// Until `stop` is ready, and all work has ended.
     async fn run(&mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop.fuse());
-        let mut gathering = self.worker.gather(BTreeSet::new()).boxed().fuse();
+        let mut gathering = self.worker.gather(Survey::default(), BTreeSet::new()).boxed().fuse();
         loop {
             select_biased! {
                 () = stop => break,
@@ -146,11 +140,9 @@ where
     }
 
     /// Ends what another worker shall tend, and begins what can be; gives the next look at what there is to do.
-    fn apply(&mut self, Gathered { share, leases, is_partial }: Gathered) -> BoxFuture<'a, Gathered> {
-        if let Some(share) = share {
-            let gone = self.wanted.iter_mut().filter(|(server, _)| !share.contains(*server));
-            gone.for_each(|(_, wanted)| *wanted = None);
-        }
+    fn apply(&mut self, Gathered { survey, leases, is_partial }: Gathered) -> BoxFuture<'a, Gathered> {
+        let gone = self.wanted.iter_mut().filter(|(server, _)| !survey.share().contains(*server));
+        gone.for_each(|(_, wanted)| *wanted = None);
         for lease in leases {
             self.begin(lease);
         }
@@ -158,7 +150,7 @@ where
         let pause = if is_partial { future::ready(()).boxed() } else { worker.clock().sleep(worker.times.beat) };
         async move {
             pause.await;
-            worker.gather(tended).await
+            worker.gather(survey, tended).await
         }
         .boxed()
     }
