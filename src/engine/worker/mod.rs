@@ -95,6 +95,25 @@ pub enum WorkerEvent {
 ///
 /// It is alive as long as [`keep`](Self::keep) or [`tend`](Self::tend) is polled. No clock is compared with that of another machine: a worker is
 /// dead when others have not seen its heartbeat change for long enough, each by a clock of its own.
+///
+/// ```
+/// use pitr::engine::{Archiver, Error, Repository, ServerLease, Worker, WorkerSettings};
+/// # use pitr::{model::{Role, ServerName}, port::WalSource};
+/// # use std::sync::Arc;
+/// # fn source_of(server: &ServerName) -> Arc<dyn WalSource> { unimplemented!("{server}") }
+///
+/// /// Archives the log of as many servers as every other process that does this, until `stop` is ready.
+/// async fn archive(repository: &Repository, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
+///     let worker = Worker::join(repository, Role::Archiver, WorkerSettings::default()).await?;
+///     let archive = async |lease: ServerLease| {
+///         let archiver = Archiver::new(lease.server(), source_of(lease.server().name()));
+///         if let Err(error) = archiver.run(lease.ended()).await {
+///             eprintln!("{}: {error}; it is begun anew a little later", lease.server().name());
+///         }
+///     };
+///     worker.tend(archive, stop).await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     repository: Repository,
