@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use pitr::adapter::{CloudStorage, RequestKind, RetryPolicy, RetryStorage, system};
 use pitr::format::layout::{ObjectKind, ServerLayout};
+use pitr::model::ObjectKey;
 use pitr::port::{PutMode, Storage};
 use pitr::testing::conformance::storage::{self as suite, run_all};
 
@@ -62,6 +63,30 @@ async fn classes_of_s3_are_told() {
 #[tokio::test]
 async fn tiers_of_azure_are_told() {
     classes_are_told(Kind::Azure, "Cool").await;
+}
+
+/// A store that encrypts by itself, as well, is told how, however an object comes there.
+#[tokio::test]
+async fn encryption_by_the_store_is_asked_for() {
+    let store = Store::start(Kind::S3);
+    let key_id = "arn:aws:kms:us-east-1:123456789012:key/backups";
+    let options = store.options(store.address).set("aws_server_side_encryption", "aws:kms");
+    let options = options.set("aws_sse_kms_key_id", key_id);
+    let storage = CloudStorage::open(&store.url("/a"), &options, &system()).unwrap();
+    let [put, short, long]: [ObjectKey; 3] = ["put", "short", "long"].map(|name| name.parse().unwrap());
+    storage.put(&put, Bytes::from_static(b"content"), PutMode::Create).await.unwrap();
+    for (key, mebibytes) in [(&short, 1), (&long, 20)] {
+        let mut upload = storage.upload(key).await.unwrap();
+        for _ in 0..mebibytes {
+            upload.write(vec![1; 1 << 20].into()).await.unwrap();
+        }
+        upload.finish().await.unwrap();
+    }
+    for key in [put, short, long] {
+        let header = |name| store.header(&format!("a/{key}"), name);
+        assert_eq!(header("x-amz-server-side-encryption").as_deref(), Some("aws:kms"), "{key}");
+        assert_eq!(header("x-amz-server-side-encryption-aws-kms-key-id").as_deref(), Some(key_id), "{key}");
+    }
 }
 
 /// Uploads as Google's are made, and those of some kin of S3.

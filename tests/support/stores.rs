@@ -110,6 +110,16 @@ impl Store {
         rest.split(after).next().map(str::to_owned)
     }
 
+    /// What S3 says of an object in this header.
+    pub(crate) fn header(&self, name: &str, header: &str) -> Option<String> {
+        let (status, head, _) =
+            ask(self.address, &format!("HEAD /{BUCKET}/{name}?AWSAccessKeyId=nobody&Signature=any&Expires=9999999999"))
+                .unwrap();
+        assert_eq!(status, 200, "{head}");
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.to_owned())
+    }
+
     /// Waits until it answers, too.
     fn make_bucket(&self) {
         let target = match self.kind {
