@@ -1,6 +1,8 @@
 //! Wrong addresses, settings and credentials: errors that say what to do, and no secret.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread::JoinHandle;
 
 use pitr::adapter::{CloudOptions, CloudStorage, system};
 use pitr::port::{PortError, PortErrorKind, PutMode, Storage};
@@ -95,6 +97,54 @@ async fn nobody_listens() {
     let storage = CloudStorage::open("s3://bucket", &options, &system()).unwrap();
     let error = storage.head(&key()).await.unwrap_err();
     assert_eq!(error.kind(), PortErrorKind::Unavailable, "{}", chain(&error));
+}
+
+/// Azure answers with success, and within it tells that nothing was deleted.
+#[tokio::test]
+async fn a_deletion_that_azure_refuses() {
+    let store = Store::start(Kind::Azure);
+    let storage = store.storage("");
+    storage.put(&key(), "content".into(), PutMode::Create).await.unwrap();
+    store.lease(key().as_str());
+    let error = storage.delete(&key()).await.unwrap_err();
+    assert_eq!(error.kind(), PortErrorKind::Denied, "{}", chain(&error));
+    assert!(chain(&error).contains("LeaseIdMissing"), "{}", chain(&error));
+    assert!(storage.head(&key()).await.is_ok());
+}
+
+/// As for want of permission, or by an object lock where there are no versions. moto permits everything.
+#[tokio::test]
+async fn a_deletion_that_s3_refuses() {
+    let refusal = "<Error><Code>AccessDenied</Code><Message>Access Denied because object protected by object lock.</Message></Error>";
+    let (address, asked) =
+        answers(format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{refusal}", refusal.len()));
+    let options = CloudOptions::new()
+        .set("aws_endpoint", format!("http://{address}"))
+        .set("aws_allow_http", "true")
+        .set("aws_access_key_id", "nobody")
+        .set("aws_secret_access_key", "knows");
+    let storage = CloudStorage::open("s3://bucket", &options, &system()).unwrap();
+    let error = storage.delete(&key()).await.unwrap_err();
+    assert_eq!(error.kind(), PortErrorKind::Denied, "{}", chain(&error));
+    assert!(chain(&error).contains("AccessDenied"), "{}", chain(&error));
+    assert!(asked.join().unwrap().starts_with("DELETE /bucket/object HTTP/1.1"));
+}
+
+/// A server that answers one request so, and gives that.
+fn answers(answer: String) -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = String::new();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(line) = lines.next().map(Result::unwrap).filter(|line| !line.is_empty()) {
+            head += &line;
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        head
+    });
+    (address, asked)
 }
 
 /// An error and all its sources.

@@ -120,6 +120,14 @@ impl Store {
         fields.find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.to_owned())
     }
 
+    /// Lets nobody delete an object of Azure's but who has its lease.
+    pub(crate) fn lease(&self, name: &str) {
+        let request = format!("PUT /{ACCOUNT}/{BUCKET}/{name}?comp=lease&{}", signature());
+        let fields = "x-ms-lease-action: acquire\r\nx-ms-lease-duration: -1\r\n";
+        let (status, head, _) = ask_with(self.address, &request, fields).unwrap();
+        assert_eq!(status, 201, "{head}");
+    }
+
     /// Waits until it answers, too.
     fn make_bucket(&self) {
         let target = match self.kind {
@@ -192,9 +200,15 @@ fn free_address() -> SocketAddr {
 
 /// The status, head and body of what is answered to a request without a body.
 fn ask(address: SocketAddr, request: &str) -> std::io::Result<(u16, String, String)> {
+    ask_with(address, request, "")
+}
+
+/// The same, with lines for the header.
+fn ask_with(address: SocketAddr, request: &str, fields: &str) -> std::io::Result<(u16, String, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let head = format!("{request} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("{request} HTTP/1.1\r\nHost: {address}\r\n{fields}Content-Length: 0\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);

@@ -51,12 +51,33 @@ impl HttpService for Observed {
                 request.headers_mut().insert("x-ms-access-tier", tier);
             }
         }
+        let deletes = is_batch(&request);
         let response = self.client.execute(request).await?;
-        if !needs_explaining(response.status().as_u16()) {
-            return Ok(response);
+        match response.status().as_u16() {
+            status if needs_explaining(status) => Err(refused(Refusal::read(response).await)),
+            202 if deletes => deleted(response).await,
+            _ => Ok(response),
         }
-        Err(HttpError::new(HttpErrorKind::Interrupted, Refusal::read(response).await))
     }
+}
+
+/// Whether `request` is a batch of Azure, which only ever holds one deletion.
+fn is_batch(request: &HttpRequest) -> bool {
+    request.method() == "POST" && request.uri().query().unwrap_or_default().split('&').any(|item| item == "comp=batch")
+}
+
+/// The answer to a batch, unless what it holds was refused.
+async fn deleted(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (head, body) = response.into_parts();
+    let body = body.bytes().await?;
+    match Refusal::in_batch(&String::from_utf8_lossy(&body)) {
+        Some(refusal) => Err(refused(refusal)),
+        None => Ok(HttpResponse::from_parts(head, body.into())),
+    }
+}
+
+fn refused(refusal: Refusal) -> HttpError {
+    HttpError::new(HttpErrorKind::Interrupted, refusal)
 }
 
 /// Whether `request` makes an object of parts: S3's `CompleteMultipartUpload`, Azure's `Put Block List`.
@@ -99,6 +120,19 @@ impl Refusal {
         Self { status, code, retry_after }
     }
 
+    /// Why the one request of a batch was refused, if it was. That there is nothing to delete is none.
+    fn in_batch(body: &str) -> Option<Self> {
+        let (_, answer) = body.split_once("HTTP/1.1 ")?;
+        let status = answer.split(' ').next()?.parse().ok()?;
+        let field = |wanted: &str| {
+            let mut fields = answer.lines().filter_map(|line| line.split_once(": "));
+            fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
+        };
+        let retry_after = || field("retry-after")?.parse().ok().map(Duration::from_secs);
+        let refused = Self { status, code: field("x-ms-error-code"), retry_after: retry_after() };
+        Some(refused).filter(|_| !matches!(status, 200..300 | 404))
+    }
+
     /// What can be done about it.
     pub(super) fn kind(&self) -> PortErrorKind {
         match (self.status, self.code.as_deref()) {
@@ -107,6 +141,8 @@ impl Refusal {
             (409, None | Some("ConditionalRequestConflict" | "OperationAborted")) => PortErrorKind::Unavailable,
             // Azure: a policy, a lease, or what was archived.
             (409, Some(_)) => PortErrorKind::Denied,
+            // Within a batch; 412 is a lease of Azure's.
+            (401 | 403 | 412, _) => PortErrorKind::Denied,
             (507, _) => PortErrorKind::NoSpace,
             (501, _) => PortErrorKind::Invalid,
             _ => PortErrorKind::Unavailable,
@@ -178,6 +214,25 @@ mod tests {
             assert_eq!(refusal(status, code).kind(), kind, "{status} {code:?}");
         }
         assert_eq!(refusal(503, Some("SlowDown")).to_string(), "the store answered 503 (SlowDown)");
+    }
+
+    #[test]
+    fn what_was_refused_within_a_batch_is_found() {
+        let body = |status: &str, fields: &str| {
+            format!(
+                "--batch_1\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\nHTTP/1.1 {status}\r\n{fields}\r\n\r\n--batch_1--\r\n"
+            )
+        };
+        let refusal = |status, fields| Refusal::in_batch(&body(status, fields));
+        let locked =
+            refusal("409 This operation is not permitted.", "x-ms-error-code: BlobImmutableDueToPolicy").unwrap();
+        assert_eq!(locked.kind(), PortErrorKind::Denied);
+        assert_eq!(locked.to_string(), "the store answered 409 (BlobImmutableDueToPolicy)");
+        let busy = refusal("503 Server busy.", "X-Ms-Error-Code: ServerBusy\r\nRetry-After: 7").unwrap();
+        assert_eq!((busy.kind(), busy.retry_after()), (PortErrorKind::Unavailable, Some(Duration::from_secs(7))));
+        assert!(refusal("202 Accepted", "x-ms-delete-type-permanent: true").is_none());
+        assert!(refusal("404 The specified blob does not exist.", "x-ms-error-code: BlobNotFound").is_none());
+        assert!(Refusal::in_batch("no batch").is_none());
     }
 
     #[test]

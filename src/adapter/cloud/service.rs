@@ -114,7 +114,9 @@ fn once() -> RetryConfig {
 }
 
 fn s3(bucket: &str, options: &CloudOptions, settings: Settings, connector: Connector) -> object_store::Result<Client> {
-    let builder = AmazonS3Builder::new().with_client_options(options.client()).with_bucket_name(bucket);
+    // A deletion that is refused by itself says so by its status; within those of many, only in the body.
+    let builder = AmazonS3Builder::new().with_disable_bulk_delete(true);
+    let builder = builder.with_client_options(options.client()).with_bucket_name(bucket);
     let builder = settings.apply(builder, AmazonS3Builder::with_config)?;
     Ok(Client::new(builder.with_retry(once()).with_http_connector(connector).build()?))
 }
