@@ -27,5 +27,7 @@ pub use key_provider::KeyProvider;
 pub use restore_target::{RecoverySettings, RestoreOutline, RestoreTarget};
 pub use scratch::{Scratch, ScratchPlace};
 pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream};
+#[cfg(any(feature = "cloud", feature = "testing"))]
+pub(crate) use storage::delete_each;
 pub use storage::{ObjectMeta, ObjectRead, Operation, PutMode, Storage, StorageExt, Upload, Version};
 pub use wal_source::{SourceIdentity, WalEvent, WalSource, WalStream};

@@ -11,6 +11,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::{PortError, PortErrorKind};
 use crate::model::{ObjectKey, Timestamp};
 
+/// How many objects are deleted at a time, where each takes a request.
+const DELETIONS_IN_FLIGHT: usize = 16;
+
 /// An object store: immutable bytes under names, with conditional writes.
 ///
 /// - A write is atomic: a reader sees the whole object or none, never a part, also after a crash.
@@ -76,6 +79,22 @@ pub trait Storage: Debug + Display + Send + Sync + 'static {
     /// # Errors
     /// [`PortErrorKind::Denied`] if the store protects it (object lock, permission).
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError>;
+
+    /// Deletes these objects, in no order. Missing ones are no error.
+    ///
+    /// By itself it deletes each, some at a time; a store that can delete many by one request needs fewer.
+    ///
+    /// # Errors
+    /// If any could not be deleted; others may be gone, or not. Which one, [`delete`](Self::delete) tells.
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        delete_each(self, keys).await
+    }
+}
+
+/// Deletes these objects, each by itself.
+pub(crate) async fn delete_each<S: Storage + ?Sized>(storage: &S, keys: &[ObjectKey]) -> Result<(), PortError> {
+    let keys = stream::iter(keys.iter().map(Ok));
+    keys.try_for_each_concurrent(DELETIONS_IN_FLIGHT, |key| storage.delete(key)).await
 }
 
 /// What is asked of a storage.
@@ -98,7 +117,7 @@ pub enum Operation {
     Head,
     /// [`Storage::list`] or [`Storage::list_directories`], with all that it lists.
     List,
-    /// [`Storage::delete`].
+    /// [`Storage::delete`] or [`Storage::delete_all`].
     Delete,
 }
 

@@ -12,7 +12,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::entropy::SplitMix64;
 use crate::model::ObjectKey;
-use crate::port::{ObjectMeta, ObjectRead, Operation, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
+use crate::port::{
+    ObjectMeta, ObjectRead, Operation, PortError, PortErrorKind, PutMode, Storage, Upload, Version, delete_each,
+};
 
 /// A storage around another one that fails when it is told to, and counts what is asked of it.
 ///
@@ -197,6 +199,11 @@ impl Storage for FaultyStorage {
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.faults.apply(Operation::Delete, self.inner.delete(key)).await
+    }
+
+    /// Each may meet a fault of its own.
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        delete_each(self, keys).await
     }
 }
 

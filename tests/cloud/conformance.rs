@@ -157,4 +157,11 @@ async fn requests_are_counted() {
     let _: Vec<_> = storage.list(None, None).try_collect().await.unwrap();
     let expected = [RequestKind::Get, RequestKind::Head, RequestKind::List, RequestKind::Put, RequestKind::Post];
     assert_eq!(sent(), expected.into_iter().zip([1, 1, 1, 4, 2]).collect::<Vec<_>>());
+    storage.delete(&"short".parse().unwrap()).await.unwrap();
+    assert_eq!(sent().last(), Some(&(RequestKind::Delete, 1)));
+    let names = (0..1000).map(|number| format!("missing-{number}")).chain(["long".to_owned()]);
+    let keys: Vec<ObjectKey> = names.map(|name| name.parse().unwrap()).collect();
+    storage.delete_all(&keys).await.unwrap();
+    assert_eq!(sent()[4..], [(RequestKind::Post, 4), (RequestKind::Delete, 1)], "1001 objects by two requests");
+    assert!(storage.head(&"long".parse().unwrap()).await.is_err());
 }

@@ -89,12 +89,7 @@ async fn no_container_of_azure() {
 #[tokio::test]
 async fn nobody_listens() {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let options = CloudOptions::new()
-        .set("aws_endpoint", format!("http://{address}"))
-        .set("aws_allow_http", "true")
-        .set("aws_access_key_id", "nobody")
-        .set("aws_secret_access_key", "knows");
-    let storage = CloudStorage::open("s3://bucket", &options, &system()).unwrap();
+    let storage = CloudStorage::open("s3://bucket", &options(address), &system()).unwrap();
     let error = storage.head(&key()).await.unwrap_err();
     assert_eq!(error.kind(), PortErrorKind::Unavailable, "{}", chain(&error));
 }
@@ -110,6 +105,12 @@ async fn a_deletion_that_azure_refuses() {
     assert_eq!(error.kind(), PortErrorKind::Denied, "{}", chain(&error));
     assert!(chain(&error).contains("LeaseIdMissing"), "{}", chain(&error));
     assert!(storage.head(&key()).await.is_ok());
+    // Of many, the others may be gone; which one it was, each by itself tells.
+    let other = "other".parse().unwrap();
+    storage.put(&other, "content".into(), PutMode::Create).await.unwrap();
+    let error = storage.delete_all(&[other, key()]).await.unwrap_err();
+    assert_eq!(error.kind(), PortErrorKind::Invalid, "{}", chain(&error));
+    assert!(storage.head(&key()).await.is_ok());
 }
 
 /// As for want of permission, or by an object lock where there are no versions. moto permits everything.
@@ -118,16 +119,25 @@ async fn a_deletion_that_s3_refuses() {
     let refusal = "<Error><Code>AccessDenied</Code><Message>Access Denied because object protected by object lock.</Message></Error>";
     let (address, asked) =
         answers(format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{refusal}", refusal.len()));
-    let options = CloudOptions::new()
-        .set("aws_endpoint", format!("http://{address}"))
-        .set("aws_allow_http", "true")
-        .set("aws_access_key_id", "nobody")
-        .set("aws_secret_access_key", "knows");
-    let storage = CloudStorage::open("s3://bucket", &options, &system()).unwrap();
+    let storage = CloudStorage::open("s3://bucket", &options(address), &system()).unwrap();
     let error = storage.delete(&key()).await.unwrap_err();
     assert_eq!(error.kind(), PortErrorKind::Denied, "{}", chain(&error));
     assert!(chain(&error).contains("AccessDenied"), "{}", chain(&error));
     assert!(asked.join().unwrap().starts_with("DELETE /bucket/object HTTP/1.1"));
+
+    let refusal = format!("<DeleteResult>{}</DeleteResult>", refusal.replace("<Code>", "<Key>object</Key><Code>"));
+    let (address, asked) = answers(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{refusal}", refusal.len()));
+    let storage = CloudStorage::open("s3://bucket", &options(address), &system()).unwrap();
+    let error = storage.delete_all(&["other".parse().unwrap(), key()]).await.unwrap_err();
+    assert_eq!(error.kind(), PortErrorKind::Invalid, "{}", chain(&error));
+    assert!(chain(&error).contains("AccessDenied"), "{}", chain(&error));
+    assert!(asked.join().unwrap().starts_with("POST /bucket?delete HTTP/1.1"));
+}
+
+/// S3 at `address`.
+fn options(address: SocketAddr) -> CloudOptions {
+    let options = CloudOptions::new().set("aws_endpoint", format!("http://{address}")).set("aws_allow_http", "true");
+    options.set("aws_access_key_id", "nobody").set("aws_secret_access_key", "knows")
 }
 
 /// A server that answers one request so, and gives that.

@@ -38,7 +38,9 @@ async fn zones_of_different_kinds_conform() {
     let zones = storages.map(|(name, storage)| Zone::new(name, storage).unwrap());
     let storage = ZoneStorage::open(zones, ZoneSettings::default(), system()).await.unwrap();
     check(&storage).await;
-    assert_eq!(storage.behind(), 0);
+    // Whoever lost a race has seen a zone that did not take what it wrote.
+    storage.catch_up().await.unwrap();
+    assert_eq!(storage.behind(), 0, "all zones are there");
     let s3 = Mutex::new(s3);
     fuse.arm(Operation::Put, "create_race", 3, move || s3.lock().unwrap().kill());
     check(&storage).await;

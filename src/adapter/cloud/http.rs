@@ -61,12 +61,12 @@ impl HttpService for Observed {
     }
 }
 
-/// Whether `request` is a batch of Azure, which only ever holds one deletion.
+/// Whether `request` is a batch of Azure, which only ever holds deletions.
 fn is_batch(request: &HttpRequest) -> bool {
     request.method() == "POST" && request.uri().query().unwrap_or_default().split('&').any(|item| item == "comp=batch")
 }
 
-/// The answer to a batch, unless what it holds was refused.
+/// The answer to a batch, unless it holds one deletion, and that was refused.
 async fn deleted(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (head, body) = response.into_parts();
     let body = body.bytes().await?;
@@ -106,6 +106,8 @@ pub(super) struct Refusal {
     retry_after: Option<Duration>,
 }
 
+/// What the answer to each request of a batch begins with.
+const STATUS_LINE: &str = "HTTP/1.1 ";
 /// No name of an error stands further from the beginning of a body.
 const CODE_WITHIN: usize = 4096;
 
@@ -120,9 +122,9 @@ impl Refusal {
         Self { status, code, retry_after }
     }
 
-    /// Why the one request of a batch was refused, if it was. That there is nothing to delete is none.
+    /// Why the request of a batch was refused, if it holds one, and that was. That there is nothing to delete is none.
     fn in_batch(body: &str) -> Option<Self> {
-        let (_, answer) = body.split_once("HTTP/1.1 ")?;
+        let (_, answer) = body.split_once(STATUS_LINE).filter(|(_, rest)| !rest.contains(STATUS_LINE))?;
         let status = answer.split(' ').next()?.parse().ok()?;
         let field = |wanted: &str| {
             let mut fields = answer.lines().filter_map(|line| line.split_once(": "));

@@ -7,6 +7,7 @@
 //! - An upload that turns out to be short is one conditional `PUT`. A longer one is stored in parts, and completed on the condition
 //!   that there is no such object: by a header that S3 and Azure know, elsewhere by a copy from a hidden name.
 
+mod bulk;
 mod classes;
 mod directories;
 mod error;
@@ -40,7 +41,9 @@ use self::requests::Counters;
 use self::service::{Client, Service};
 use super::wrappers::retry::Retrier;
 use crate::model::{ObjectKey, Timestamp};
-use crate::port::{Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version};
+use crate::port::{
+    Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version, delete_each,
+};
 
 /// A bucket of S3 or what speaks as it does, a container of Azure Blob Storage, a bucket of Google Cloud Storage, or a directory of one.
 ///
@@ -268,6 +271,16 @@ impl Storage for CloudStorage {
         match deleted.map_err(failed(format!("cannot delete {key} in {}", self.0.url))) {
             Err(error) if error.kind() == PortErrorKind::NotFound => Ok(()),
             deleted => deleted,
+        }
+    }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        match &self.0.client.bulk {
+            Some(bulk) => {
+                let paths: Vec<_> = keys.iter().map(|key| self.0.path(key)).collect();
+                bulk.delete(&self.0.url, &paths).await
+            }
+            None => delete_each(self, keys).await,
         }
     }
 }

@@ -9,6 +9,7 @@ use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ObjectStore, PutMode as StorePutMode, RetryConfig, UpdateVersion};
 
+use super::bulk::Bulk;
 use super::error::failed;
 use super::http::Connector;
 use super::options::{CloudOptions, Settings};
@@ -27,6 +28,8 @@ pub(super) enum Service {
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// What deletes many objects by one request; `None` where each takes one.
+    pub(super) bulk: Option<Bulk>,
     pub(super) parts: Arc<dyn MultipartStore>,
     pub(super) pages: Arc<dyn PaginatedListStore>,
     /// What makes objects of parts, on a condition that is added once the request is signed.
@@ -38,6 +41,7 @@ impl Client {
         let store = Arc::new(store);
         Self {
             objects: Arc::clone(&store) as _,
+            bulk: None,
             parts: Arc::clone(&store) as _,
             pages: Arc::clone(&store) as _,
             completing: store,
@@ -114,11 +118,13 @@ fn once() -> RetryConfig {
 }
 
 fn s3(bucket: &str, options: &CloudOptions, settings: Settings, connector: Connector) -> object_store::Result<Client> {
-    // A deletion that is refused by itself says so by its status; within those of many, only in the body.
-    let builder = AmazonS3Builder::new().with_disable_bulk_delete(true);
-    let builder = builder.with_client_options(options.client()).with_bucket_name(bucket);
+    let builder = AmazonS3Builder::new().with_client_options(options.client()).with_bucket_name(bucket);
     let builder = settings.apply(builder, AmazonS3Builder::with_config)?;
-    Ok(Client::new(builder.with_retry(once()).with_http_connector(connector).build()?))
+    let builder = builder.with_retry(once()).with_http_connector(connector);
+    let bulk = Bulk::new(Arc::new(builder.clone().build()?), 1000);
+    // A deletion that is refused by itself says so by its status; among those of many, only in the body.
+    let single = builder.with_disable_bulk_delete(true).build()?;
+    Ok(Client { bulk: Some(bulk), ..Client::new(single) })
 }
 
 fn azure(
@@ -131,7 +137,9 @@ fn azure(
     let builder = options.settings("AZURE_").apply(builder, MicrosoftAzureBuilder::with_config)?;
     let builder = builder.with_retry(once()).with_http_connector(connector);
     let by_signature = sas::instead_of_key(builder.clone(), Arc::clone(&environment.clock))?.build()?;
-    Ok(Client { completing: Arc::new(by_signature), ..Client::new(builder.build()?) })
+    let client = Client::new(builder.build()?);
+    let bulk = Bulk::new(Arc::clone(&client.objects), 256);
+    Ok(Client { completing: Arc::new(by_signature), bulk: Some(bulk), ..client })
 }
 
 fn google(bucket: &str, options: &CloudOptions, connector: Connector) -> object_store::Result<Client> {

@@ -188,6 +188,11 @@ impl Storage for LimitStorage {
         let _entry = self.enter().await;
         self.inner.delete(key).await
     }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        let _entry = self.enter().await;
+        self.inner.delete_all(keys).await
+    }
 }
 
 impl fmt::Display for LimitStorage {

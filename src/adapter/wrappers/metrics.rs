@@ -178,6 +178,10 @@ impl Storage for MetricsStorage {
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.measure(Operation::Delete, self.inner.delete(key)).await
     }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        self.measure(Operation::Delete, self.inner.delete_all(keys)).await
+    }
 }
 
 impl fmt::Display for MetricsStorage {

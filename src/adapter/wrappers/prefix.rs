@@ -92,6 +92,11 @@ impl Storage for PrefixStorage {
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.inner.delete(&self.outer(key)?).await
     }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        let outer: Vec<_> = keys.iter().map(|key| self.outer(key)).collect::<Result<_, _>>()?;
+        self.inner.delete_all(&outer).await
+    }
 }
 
 impl fmt::Display for PrefixStorage {

@@ -142,6 +142,10 @@ impl Storage for TimeoutStorage {
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.in_time(0, self.inner.delete(key)).await
     }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        self.in_time(0, self.inner.delete_all(keys)).await
+    }
 }
 
 impl fmt::Display for TimeoutStorage {

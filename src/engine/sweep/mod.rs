@@ -16,13 +16,16 @@ use super::repository::ServerRepository;
 use crate::format::layout::DataPart;
 use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, Timestamp};
 use crate::plan::retention::RetentionPlan;
-use crate::port::{PortErrorKind, PutMode, StorageExt};
+use crate::port::{PortErrorKind, PutMode, Storage, StorageExt};
 
 /// A snapshot that was interrupted is built on for half as long.
 const GRACE_MIN: Duration = Duration::from_secs(12 * 60 * 60);
 /// Records of test restores are kept for a year and a month, as auditors ask for a year; and those that a snapshot was abandoned, as no worker stands
 /// still for longer.
 const RECORD_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// How many objects are deleted at a time: as many as S3 takes by one request.
+const DELETED_AT_A_TIME: usize = 1000;
 
 /// How a repository is swept.
 #[derive(Clone, Debug)]
@@ -223,23 +226,36 @@ impl Sweep<'_> {
 
     /// Deletes objects, in no order. Whether all are gone.
     async fn delete(&mut self, objects: Vec<StoredObject>) -> Result<bool> {
-        let storage = &self.sweeper.server.vault.storage;
-        let deletions = stream::iter(objects).map(|object| async move {
-            match storage.delete(&object.key).await {
-                Err(error) if error.kind() != PortErrorKind::Denied => {
-                    Err(error).context(|| format!("deleting {}", object.key))
-                }
-                Err(error) => Ok((object, Some(Error::from(error)))),
-                Ok(()) => Ok((object, None)),
-            }
-        });
-        let mut deletions = deletions.buffer_unordered(READS_IN_FLIGHT);
         let mut are_gone = true;
-        while let Some(deletion) = deletions.try_next().await? {
-            are_gone &= deletion.1.is_none();
-            note(&mut self.report, &self.sweeper.settings.observer, deletion);
+        for objects in objects.chunks(DELETED_AT_A_TIME) {
+            for deletion in self.delete_some(objects).await? {
+                are_gone &= deletion.1.is_none();
+                note(&mut self.report, &self.sweeper.settings.observer, deletion);
+            }
         }
         Ok(are_gone)
+    }
+
+    /// Deletes them at once. If any is refused, each by itself tells which.
+    async fn delete_some(&self, objects: &[StoredObject]) -> Result<Vec<Deletion>> {
+        let storage = &*self.sweeper.server.vault.storage;
+        let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
+        match storage.delete_all(&keys).await {
+            Ok(()) => Ok(objects.iter().map(|object| (object.clone(), None)).collect()),
+            Err(error) if matches!(error.kind(), PortErrorKind::Denied | PortErrorKind::Invalid) => {
+                let deletions = stream::iter(objects.to_vec()).map(|object| delete_one(storage, object));
+                deletions.buffer_unordered(READS_IN_FLIGHT).try_collect().await
+            }
+            Err(error) => Err(error).context(|| format!("deleting {} objects", objects.len())),
+        }
+    }
+}
+
+async fn delete_one(storage: &dyn Storage, object: StoredObject) -> Result<Deletion> {
+    match storage.delete(&object.key).await {
+        Err(error) if error.kind() == PortErrorKind::Denied => Ok((object, Some(Error::from(error)))),
+        Err(error) => Err(error).context(|| format!("deleting {}", object.key)),
+        Ok(()) => Ok((object, None)),
     }
 }
 

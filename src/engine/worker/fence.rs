@@ -93,6 +93,11 @@ impl Storage for FencedStorage {
         self.hold.ensure().await?;
         self.inner.delete(key).await
     }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        self.hold.ensure().await?;
+        self.inner.delete_all(keys).await
+    }
 }
 
 impl fmt::Display for FencedStorage {

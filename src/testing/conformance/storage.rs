@@ -14,8 +14,8 @@ pub use conditions::{
 };
 pub use listings::{list_after, list_below_directory, list_directories, list_follows_writes, list_many, list_order};
 pub use objects::{
-    delete_missing_is_fine, empty_object, large_object, missing_is_not_found, overwrite_is_atomic, put_get, ranges,
-    read_while_deleted, read_while_overwritten,
+    delete_all, delete_missing_is_fine, empty_object, large_object, missing_is_not_found, overwrite_is_atomic, put_get,
+    ranges, read_while_deleted, read_while_overwritten,
 };
 pub use uploads::{
     aborted_upload_leaves_nothing, dropped_upload_leaves_nothing, finish_decides, upload_is_invisible_until_finish,
@@ -35,6 +35,7 @@ pub async fn run_all(storage: &dyn Storage) {
     ranges(storage).await;
     missing_is_not_found(storage).await;
     delete_missing_is_fine(storage).await;
+    delete_all(storage).await;
     overwrite_is_atomic(storage).await;
     read_while_overwritten(storage).await;
     read_while_deleted(storage).await;

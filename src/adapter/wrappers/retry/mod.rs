@@ -124,6 +124,10 @@ impl Storage for RetryStorage {
     async fn delete(&self, key: &ObjectKey) -> Result<(), PortError> {
         self.retrier.run(|| self.inner.delete(key)).await
     }
+
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
+        self.retrier.run(|| self.inner.delete_all(keys)).await
+    }
 }
 
 impl fmt::Display for RetryStorage {

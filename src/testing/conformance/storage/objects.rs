@@ -100,6 +100,28 @@ pub async fn missing_is_not_found(storage: &dyn Storage) {
     area.clear().await;
 }
 
+/// Of many objects, those that are named are deleted, and what is missing of them harms nothing.
+///
+/// # Panics
+/// If not.
+pub async fn delete_all(storage: &dyn Storage) {
+    let area = Area::new(storage, "delete_all").await;
+    let name = |number: usize| format!("a/{number}");
+    for number in 0..20 {
+        area.put(&name(number), "content").await;
+    }
+    let named: Vec<_> = (0..20).step_by(2).chain([20, 21]).map(|number| area.key(&name(number))).collect();
+    for keys in [&named[..], &[], &named[..1]] {
+        let deleted = storage.delete_all(keys).await;
+        assert!(deleted.is_ok(), "deleting {} objects: {deleted:?}", keys.len());
+    }
+    for number in 0..20 {
+        let is_there = storage.head(&area.key(&name(number))).await.is_ok();
+        assert_eq!(is_there, number % 2 == 1, "{} of which the even ones were deleted", name(number));
+    }
+    area.clear().await;
+}
+
 /// What does not exist can be deleted, which harms nothing.
 ///
 /// # Panics
