@@ -1,12 +1,16 @@
 //! A record that is read prints back to one that reads the same.
 #![no_main]
 
-use pitr::format::record::{Record, ServerRecord, decode, encode};
-use pitr::model::Snapshot;
+use pitr::format::record::{Heartbeat, LeaseRecord, Record, RunningSnapshot, ServerRecord, decode, encode};
+use pitr::model::{RestoreProof, Snapshot};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     round_trip::<ServerRecord>(input);
     round_trip::<Snapshot>(input);
+    round_trip::<RunningSnapshot>(input);
+    round_trip::<RestoreProof>(input);
+    round_trip::<LeaseRecord>(input);
+    round_trip::<Heartbeat>(input);
 });
 
 fn round_trip<R: Record + PartialEq + std::fmt::Debug>(input: &[u8]) {
