@@ -4,9 +4,11 @@
 
 mod fleet;
 mod hesitant;
+mod machine;
 mod paused;
 mod sharing;
 mod stage;
+mod swept;
 #[path = "../simulation/world.rs"]
 #[allow(dead_code, reason = "shared with the simulation")]
 mod world;

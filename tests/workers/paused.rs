@@ -1,124 +1,24 @@
-//! Workers that stand still at any moment, and go on after another one took over.
+//! An archiver and a snapshot that stand still at any moment, and go on after another worker took over.
 
-use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
-use pitr::engine::{Archiver, ErrorKind, Repository, Result, ServerLease, Snapshotter, Sweeper, Verifier, Worker};
-use pitr::engine::{SnapshotReport, SnapshotSettings, SweepReport, WorkerSettings};
+use pitr::engine::{Archiver, ErrorKind, Result, ServerLease, SnapshotReport, SnapshotSettings, Snapshotter};
 use pitr::format::block::Compression;
 use pitr::format::layout::ServerLayout;
-use pitr::model::{ObjectKey, RetentionDays, Role};
-use pitr::plan::retention::{Protections, RetentionPlan, RetentionPolicy, plan_retention};
-use pitr::plan::{Target, recovery_windows};
-use pitr::port::{Clock, Environment, StorageExt};
-use pitr::testing::{ManualClock, MemoryTarget, SeededEntropy};
+use pitr::model::Role;
+use pitr::plan::recovery_windows;
+use pitr::port::StorageExt;
 
-use super::hesitant::Hesitant;
+use super::machine::{Machine, Pause, acquire, archived, assert_sound, catalog, go_on, is_fenced, take_over};
 use super::stage::settle;
 use super::world::{Outcome, World, explain, run};
-
-const LEASE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Whether the clocks of a machine notice that it stands still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pause {
-    /// They go on: its processes were stopped, or had no processor.
-    Noticed,
-    /// They stand still with it, but the time of day is set when it goes on: a virtual machine was suspended.
-    ByDay,
-    /// They stand still with it.
-    Unnoticed,
-}
-
-/// A machine with clocks of its own.
-struct Machine {
-    clock: ManualClock,
-    repository: Repository,
-}
-
-impl Machine {
-    fn new(world: &World, seed: u64) -> Self {
-        let clock = ManualClock::new("2026-11-23T21:08:38Z".parse().unwrap());
-        let entropy = Arc::new(SeededEntropy::new(seed));
-        let environment = Environment::new(Arc::new(clock.clone()), entropy, Arc::new(world.executor.clone()));
-        let repository = Repository::new(
-            Arc::new(Hesitant::new(Arc::new(world.storage.clone()), &world.executor)),
-            Arc::new(world.keys.clone()),
-            environment,
-        );
-        Self { clock, repository }
-    }
-
-    fn join(&self, world: &World, role: Role) -> Worker {
-        world.finish(Worker::join(&self.repository, role, WorkerSettings::default().lease(LEASE))).unwrap()
-    }
-}
-
-fn acquire(world: &World, worker: &Worker) -> Option<ServerLease> {
-    world.finish(worker.acquire(world.server.name())).unwrap()
-}
-
-/// Lets `heir` wait until the other one is dead, who stands still for so long.
-fn take_over(world: &World, heir: &Machine, worker: &Worker, other: &Machine, pause: Pause) -> ServerLease {
-    assert!(acquire(world, worker).is_none(), "the other one may be alive");
-    let mut keep = worker.keep().boxed_local();
-    for _ in 0..LEASE.as_secs() {
-        let second = Duration::from_secs(1);
-        world.clock.advance(second);
-        heir.clock.advance(second);
-        match pause {
-            Pause::Noticed => other.clock.advance(second),
-            Pause::ByDay => other.clock.set(other.clock.now().saturating_add(second)),
-            Pause::Unnoticed => {}
-        }
-        settle(&world.executor, |context| assert!(keep.as_mut().poll(context).is_pending()));
-    }
-    drop(keep);
-    let lease = acquire(world, worker).expect("the other one is dead");
-    assert_eq!(lease.token(), 2);
-    lease
-}
-
-fn catalog(world: &World) -> BTreeSet<ObjectKey> {
-    let directory = ServerLayout::new(world.server.name()).catalog();
-    let listed = world.finish(world.storage.list_all(Some(&directory))).unwrap();
-    listed.into_iter().map(|object| object.key).collect()
-}
-
-fn assert_sound(world: &World) {
-    let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
-    assert!(report.faults.is_empty(), "{:?}", report.faults.first().map(ToString::to_string));
-    world.restore(&world.plan(Target::Latest), &MemoryTarget::new()).unwrap();
-}
 
 fn snapshotter(world: &World, lease: &ServerLease) -> Snapshotter {
     let settings = SnapshotSettings::default().compression(Compression::none());
     Snapshotter::new(lease.server(), Arc::new(world.source.clone())).settings(settings)
-}
-
-fn go_on<T>(world: &World, future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> T {
-    match run(&world.executor, future, u64::MAX) {
-        Outcome::Finished(output) => output,
-        Outcome::Killed => unreachable!("nobody polls so often"),
-    }
-}
-
-/// Before a write, the worker finds that it lost its lease; in the middle of the last one, that whoever has it now was there first.
-fn is_fenced(error: &pitr::engine::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Conflict)
-}
-
-fn archived(seed: u64) -> World {
-    let world = World::new(seed);
-    world.source.hold_files(3, 20_000);
-    world.source.write(20_000);
-    world.archive(|| u64::MAX);
-    world
 }
 
 /// What came of a snapshot that stood still.
@@ -265,51 +165,6 @@ fn or_what_is_true_if_its_clocks_stood_still_too() {
     assert!(moments > 20, "{moments} moments are too few to tell");
 }
 
-/// A sweep that stands still after so many polls, while another worker takes over and sweeps. `None` if it was done before that.
-fn sweep_that_stands_still(polls: u64) -> Option<Result<SweepReport>> {
-    let world = archived(8);
-    for _ in 0..12 {
-        world.source.change_files(3);
-        world.take().unwrap();
-        world.clock.advance(DAY);
-        world.source.write(10_000);
-        world.archive(|| u64::MAX);
-    }
-    let [first, second] = [1, 2].map(|seed| Machine::new(&world, seed));
-    let (sleeper, heir) = (first.join(&world, Role::Sweeper), second.join(&world, Role::Sweeper));
-    let lease = acquire(&world, &sleeper).unwrap();
-    let (asleep, planned) = (Sweeper::new(lease.server()), plan(&world));
-    let mut sweeping = Box::pin(asleep.run(&planned));
-    if let Outcome::Finished(swept) = run(&world.executor, sweeping.as_mut(), polls) {
-        assert!(swept.unwrap().objects > 5);
-        return None;
-    }
-    let lease = take_over(&world, &second, &heir, &first, Pause::Noticed);
-    let (sweeper, planned) = (Sweeper::new(lease.server()), plan(&world));
-    go_on(&world, Box::pin(sweeper.run(&planned)).as_mut()).unwrap();
-    let stored = || world.finish(world.storage.list_all(None)).unwrap();
-    let before = stored();
-    let swept = go_on(&world, sweeping.as_mut());
-    assert_eq!(stored(), before, "after {polls} polls");
-    assert_sound(&world);
-    Some(swept)
-}
-
-fn plan(world: &World) -> RetentionPlan {
-    let policy = RetentionPolicy::new(RetentionDays::MIN);
-    plan_retention(&world.catalog(), &policy, &Protections::none(), world.clock.now())
-}
-
-#[test]
-fn a_sweep_that_stood_still_deletes_nothing() {
-    let outcomes = (0..).map_while(sweep_that_stands_still);
-    // Its plan may not fit any more; and who has deleted everything just before need not notice.
-    let errors: Vec<_> = outcomes.filter_map(Result::err).collect();
-    assert!(errors.iter().all(is_fenced), "{:?}", errors.iter().find(|error| !is_fenced(error)));
-    println!("{} moments", errors.len());
-    assert!(errors.len() > 20, "{} moments are too few to tell", errors.len());
-}
-
 /// It wakes up in the very moment in which it is taken for dead: either it is, or it lives.
 #[test]
 fn nobody_is_dead_and_alive() {
@@ -353,56 +208,4 @@ fn nobody_is_dead_and_alive() {
     }
     println!("{dead} were dead, {alive} alive");
     assert!(dead > 20 && alive > 20, "{dead} and {alive}");
-}
-
-/// A snapshot stands still for more than a day; a sweep that takes it for interrupted stands still, too, and both go on. No lease helps here.
-#[test]
-fn a_sweep_and_a_snapshot_that_both_stood_still_agree() {
-    let (mut recorded, mut abandoned) = (0, 0);
-    for polls in 0.. {
-        let mut moments = 0;
-        for sweep_polls in 0.. {
-            let mut world = archived(5);
-            let repository = Machine::new(&world, 1).repository;
-            world.server = world.finish(repository.server(world.server.name())).unwrap();
-            let snapshots = world.snapshotter();
-            let mut taking = Box::pin(snapshots.take());
-            if let Outcome::Finished(taken) = run(&world.executor, taking.as_mut(), polls) {
-                taken.unwrap();
-                break;
-            }
-            world.clock.advance(DAY + DAY / 4);
-            world.source.write(1_000);
-            world.archive(|| u64::MAX);
-            let (sweeper, planned) = (Sweeper::new(&world.server), plan(&world));
-            let mut sweeping = Box::pin(sweeper.run(&planned));
-            let swept = match run(&world.executor, sweeping.as_mut(), sweep_polls) {
-                Outcome::Finished(swept) => Some(swept),
-                Outcome::Killed => None,
-            };
-            let is_done = swept.is_some();
-            let taken = go_on(&world, taking.as_mut());
-            swept.unwrap_or_else(|| go_on(&world, sweeping.as_mut())).unwrap();
-            match taken {
-                Ok(_) => recorded += 1,
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::Conflict, "{}", explain(&error));
-                    abandoned += 1;
-                }
-            }
-            world.take().unwrap();
-            world.source.write(1_000);
-            world.archive(|| u64::MAX);
-            assert_sound(&world);
-            moments += 1;
-            if is_done {
-                break;
-            }
-        }
-        if moments == 0 {
-            break;
-        }
-    }
-    println!("{recorded} were recorded, {abandoned} abandoned");
-    assert!(recorded > 20 && abandoned > 20, "{recorded} and {abandoned}");
 }
