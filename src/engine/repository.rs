@@ -340,11 +340,11 @@ impl ServerRepository {
         }
     }
 
-    /// The snapshots that have a record, of all incarnations.
-    pub(crate) async fn recorded_snapshots(&self) -> Result<BTreeSet<SnapshotId>> {
-        let mut recorded = BTreeSet::new();
+    /// The snapshots that have a record, and of which life of the server they are.
+    pub(super) async fn recorded_snapshots(&self) -> Result<BTreeMap<SnapshotId, Incarnation>> {
+        let mut recorded = BTreeMap::new();
         for incarnation in self.record().await?.incarnations {
-            recorded.extend(self.snapshots_of(incarnation).await?);
+            recorded.extend(self.snapshots_of(incarnation).await?.into_iter().map(|id| (id, incarnation)));
         }
         Ok(recorded)
     }
@@ -375,22 +375,22 @@ impl ServerRepository {
         Ok(found.is_some_and(|(plain, _)| plain.is_empty()))
     }
 
-    /// The snapshots that were abandoned, and of which life of the server they are. Those in `catalog` are known not to be.
-    pub(super) async fn abandoned_snapshots(&self, catalog: &Catalog) -> Result<BTreeMap<SnapshotId, Incarnation>> {
-        let mut unknown = Vec::new();
-        for incarnation in self.record().await?.incarnations {
-            let recorded = self.snapshots_of(incarnation).await?.into_iter();
-            unknown.extend(recorded.filter(|id| catalog.snapshot(id).is_none()).map(|id| (id, incarnation)));
-        }
+    /// Those of `recorded` that were abandoned. Those in `catalog` are known not to be.
+    pub(super) async fn abandoned_of(
+        &self,
+        recorded: &BTreeMap<SnapshotId, Incarnation>,
+        catalog: &Catalog,
+    ) -> Result<BTreeMap<SnapshotId, Incarnation>> {
+        let unknown: Vec<_> = recorded.iter().filter(|(id, _)| catalog.snapshot(id).is_none()).collect();
         let judged = stream::iter(unknown).map(async |(id, incarnation)| {
-            let read = blame(self.layout.snapshot(incarnation, &id), self.is_abandoned(incarnation, &id).await)?;
-            Ok(read.is_ok_and(|is_abandoned| is_abandoned).then_some((id, incarnation)))
+            let read = blame(self.layout.snapshot(*incarnation, id), self.is_abandoned(*incarnation, id).await)?;
+            Ok(read.is_ok_and(|is_abandoned| is_abandoned).then(|| (id.clone(), *incarnation)))
         });
         judged.buffered(READS_IN_FLIGHT).try_filter_map(future::ok).try_collect().await
     }
 
     /// The snapshots of `incarnation` that have a record, oldest first.
-    pub(crate) async fn snapshots_of(&self, incarnation: Incarnation) -> Result<Vec<SnapshotId>> {
+    async fn snapshots_of(&self, incarnation: Incarnation) -> Result<Vec<SnapshotId>> {
         let directory = self.layout.snapshots(incarnation);
         let listed = self.vault.storage.list(Some(&directory), None);
         let ids = listed.try_filter_map(async |object| {

@@ -19,6 +19,7 @@ use pitr::port::{Clock, Environment};
 use pitr::testing::{FaultyStorage, ManualClock, ManualExecutor, SeededEntropy};
 
 use super::stage;
+use super::world::finish;
 
 /// A clock whose time of day is off, and which does not run on while its machine is suspended.
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ impl Fleet {
         let repository = fleet.repository(Duration::ZERO, Duration::ZERO);
         for number in 0..servers {
             let spec = ServerSpec::new(format!("server-{number}").parse().unwrap(), PostgresMajor::MIN);
-            stage::finish(&fleet.executor, repository.create_server(spec)).unwrap();
+            finish(&fleet.executor, repository.create_server(spec)).unwrap();
         }
         fleet
     }

@@ -1,7 +1,6 @@
 //! Machines that stand still while others take over from them.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use pitr::testing::{ManualClock, MemoryTarget, SeededEntropy};
 
 use super::hesitant::Hesitant;
 use super::stage::settle;
-use super::world::{Outcome, World, run};
+use super::world::World;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -89,13 +88,6 @@ pub(crate) fn assert_sound(world: &World) {
     let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
     assert!(report.faults.is_empty(), "{:?}", report.faults.first().map(ToString::to_string));
     world.restore(&world.plan(Target::Latest), &MemoryTarget::new()).unwrap();
-}
-
-pub(crate) fn go_on<T>(world: &World, future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> T {
-    match run(&world.executor, future, u64::MAX) {
-        Outcome::Finished(output) => output,
-        Outcome::Killed => unreachable!("nobody polls so often"),
-    }
 }
 
 /// Before a write, the worker finds that it lost its lease; in the middle of the last one, that whoever has it now was there first.

@@ -12,7 +12,7 @@ use pitr::model::Role;
 use pitr::plan::recovery_windows;
 use pitr::port::StorageExt;
 
-use super::machine::{Machine, Pause, acquire, archived, assert_sound, catalog, go_on, is_fenced, take_over};
+use super::machine::{Machine, Pause, acquire, archived, assert_sound, catalog, is_fenced, take_over};
 use super::stage::settle;
 use super::world::{Outcome, World, explain, run};
 
@@ -47,9 +47,9 @@ fn snapshot_that_stands_still(polls: u64, pause: Pause) -> Option<Nap> {
     // It may have been about to take its note back.
     let was_recorded = catalog(&world).iter().any(|object| object.parts().nth(4) == Some("snapshots"));
     let lease = take_over(&world, &second, &heir, &first, pause);
-    go_on(&world, Box::pin(snapshotter(&world, &lease).take()).as_mut()).unwrap();
+    world.finish(snapshotter(&world, &lease).take()).unwrap();
     let before = catalog(&world);
-    let taken = go_on(&world, taking.as_mut());
+    let taken = world.finish(taking.as_mut());
     if taken.is_err() {
         assert_eq!(catalog(&world), before, "after {polls} polls");
     }
@@ -133,16 +133,16 @@ fn archiver_that_stands_still(polls: u64, pause: Pause) -> Option<Result<()>> {
         return None;
     }
     let lease = take_over(&world, &second, &heir, &first, pause);
-    go_on(&world, Box::pin(archiver(&lease).run(drained())).as_mut()).unwrap();
+    world.finish(archiver(&lease).run(drained())).unwrap();
     world.source.write(100_000);
     let (before, window) = (catalog(&world), recovery_windows(&world.catalog()));
-    let outcome = go_on(&world, archiving.as_mut());
+    let outcome = world.finish(archiving.as_mut());
     if pause != Pause::Unnoticed {
         // What was on its way to the storage when it stood still arrives: log that its heir has stored, too.
         assert!(catalog(&world).difference(&before).count() <= 1, "after {polls} polls");
         assert_eq!(recovery_windows(&world.catalog()), window, "after {polls} polls");
     }
-    go_on(&world, Box::pin(archiver(&lease).run(drained())).as_mut()).unwrap();
+    world.finish(archiver(&lease).run(drained())).unwrap();
     assert_sound(&world);
     Some(outcome)
 }

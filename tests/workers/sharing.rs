@@ -137,7 +137,7 @@ fn requests_are_as_many_as_documented() {
     assert_eq!(fleet.counts().into_iter().collect::<Vec<_>>(), [(first, 15), (second, 15)]);
     let [puts, lists, gets, heads, deletes] = since(&fleet, before);
     println!("{puts} PUT, {lists} listings, {gets} GET, {heads} HEAD, {deletes} DELETE");
-    assert_eq!(puts, 6 + 9 + 2 * 15, "beats, three more when one joins, and each lease is given back and taken");
+    assert_eq!(puts, 6 + 8 + 2 * 15, "beats, two more when one joins, and each lease is given back and taken");
     assert!(gets <= 4 * 4 * 15 + 2, "{gets}: a server is opened up to four times until it is free");
 }
 

@@ -2,17 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Waker};
 
 use pitr::testing::ManualExecutor;
 
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+use super::world::Woken;
 
 /// Polls until nobody gets on any more.
 pub(crate) fn settle(executor: &ManualExecutor, mut poll: impl FnMut(&mut Context<'_>)) {
@@ -26,17 +20,4 @@ pub(crate) fn settle(executor: &ManualExecutor, mut poll: impl FnMut(&mut Contex
             return;
         }
     }
-}
-
-/// What `future` gives, which waits for no time to pass.
-pub(crate) fn finish<T>(executor: &ManualExecutor, future: impl Future<Output = T>) -> T {
-    let (mut future, mut output) = (std::pin::pin!(future), None);
-    settle(executor, |context| {
-        if output.is_none()
-            && let Poll::Ready(ready) = future.as_mut().poll(context)
-        {
-            output = Some(ready);
-        }
-    });
-    output.expect("it waits for the time to pass")
 }

@@ -7,7 +7,7 @@ use pitr::model::{RetentionDays, Role};
 use pitr::plan::retention::{Protections, RetentionPlan, RetentionPolicy, plan_retention};
 use pitr::port::{Clock, StorageExt};
 
-use super::machine::{Machine, Pause, acquire, archived, assert_sound, go_on, is_fenced, take_over};
+use super::machine::{Machine, Pause, acquire, archived, assert_sound, is_fenced, take_over};
 use super::world::{Outcome, World, explain, run};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,10 +33,10 @@ fn sweep_that_stands_still(polls: u64) -> Option<Result<SweepReport>> {
     }
     let lease = take_over(&world, &second, &heir, &first, Pause::Noticed);
     let (sweeper, planned) = (Sweeper::new(lease.server()), plan(&world));
-    go_on(&world, Box::pin(sweeper.run(&planned)).as_mut()).unwrap();
+    world.finish(sweeper.run(&planned)).unwrap();
     let stored = || world.finish(world.storage.list_all(None)).unwrap();
     let before = stored();
-    let swept = go_on(&world, sweeping.as_mut());
+    let swept = world.finish(sweeping.as_mut());
     assert_eq!(stored(), before, "after {polls} polls");
     assert_sound(&world);
     Some(swept)
@@ -83,8 +83,8 @@ fn a_sweep_and_a_snapshot_that_both_stood_still_agree() {
                 Outcome::Killed => None,
             };
             let is_done = swept.is_some();
-            let taken = go_on(&world, taking.as_mut());
-            swept.unwrap_or_else(|| go_on(&world, sweeping.as_mut())).unwrap();
+            let taken = world.finish(taking.as_mut());
+            swept.unwrap_or_else(|| world.finish(sweeping.as_mut())).unwrap();
             match taken {
                 Ok(_) => recorded += 1,
                 Err(error) => {

@@ -63,7 +63,7 @@ impl HttpService for Observed {
 
 /// Whether `request` is a batch of Azure, which only ever holds deletions.
 fn is_batch(request: &HttpRequest) -> bool {
-    request.method() == "POST" && request.uri().query().unwrap_or_default().split('&').any(|item| item == "comp=batch")
+    request.method() == "POST" && arguments(request).any(|argument| argument == "comp=batch")
 }
 
 /// The answer to a batch, unless it holds one deletion, and that was refused.
@@ -84,12 +84,17 @@ fn refused(refusal: Refusal) -> HttpError {
 ///
 /// Uploads only ever create objects, and the library below has no way to say so.
 fn completes_upload(request: &HttpRequest) -> bool {
-    let mut arguments = request.uri().query().unwrap_or_default().split('&');
+    let mut arguments = arguments(request);
     match request.method().as_str() {
         "POST" => arguments.any(|argument| argument.starts_with("uploadId=")),
         "PUT" => arguments.any(|argument| argument == "comp=blocklist"),
         _ => false,
     }
+}
+
+/// What stands behind the question mark.
+pub(super) fn arguments(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    request.uri().query().unwrap_or_default().split('&')
 }
 
 /// Whether an answer of this status says more than the library below makes of it.
@@ -130,7 +135,7 @@ impl Refusal {
             let mut fields = answer.lines().filter_map(|line| line.split_once(": "));
             fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
         };
-        let retry_after = || field("retry-after")?.parse().ok().map(Duration::from_secs);
+        let retry_after = || seconds(&field("retry-after")?);
         let refused = Self { status, code: field("x-ms-error-code"), retry_after: retry_after() };
         Some(refused).filter(|_| !matches!(status, 200..300 | 404))
     }
@@ -172,7 +177,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// In seconds; dates, which HTTP allows as well, come from no store.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    text(headers, "retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    seconds(text(headers, "retry-after")?)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// As much of the body as names an error.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use object_store::client::HttpRequest;
 
+use super::http::arguments;
+
 /// A kind of request, as stores price them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -27,7 +29,7 @@ impl RequestKind {
     const ALL: [Self; 6] = [Self::Get, Self::Head, Self::List, Self::Put, Self::Post, Self::Delete];
 
     fn of(request: &HttpRequest) -> Option<Self> {
-        let mut arguments = request.uri().query().unwrap_or_default().split('&');
+        let mut arguments = arguments(request);
         match request.method().as_str() {
             "GET" if arguments.any(|argument| argument.starts_with("list-type=") || argument == "comp=list") => {
                 Some(Self::List)

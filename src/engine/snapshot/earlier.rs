@@ -1,6 +1,6 @@
 //! Finding what earlier snapshots stored: the newest that can be read, and those that were interrupted since.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +50,7 @@ pub(super) async fn find(
     let data = StoredData::list(server).await?;
     let mut recorded = server.recorded_snapshots().await?;
     abandon_others(server, &data, &mut recorded).await?;
-    let known = server.snapshots_of(incarnation).await?;
-    for id in known.iter().rev().filter(|id| recorded.contains(*id)) {
+    for (id, _) in recorded.iter().rev().filter(|(_, of)| **of == incarnation) {
         let interrupted = announce(server, &data, &recorded, Some(id), note).await?;
         match read_manifest(server, incarnation, id).await {
             // It expired just now, or is damaged.
@@ -68,7 +67,7 @@ pub(super) async fn find(
 async fn abandon_others(
     server: &ServerRepository,
     data: &StoredData,
-    recorded: &mut BTreeSet<SnapshotId>,
+    recorded: &mut BTreeMap<SnapshotId, Incarnation>,
 ) -> Result<()> {
     for id in data.noted() {
         let note = server.layout.data_part(id, DataPart::Running);
@@ -77,12 +76,12 @@ async fn abandon_others(
             continue;
         };
         let is_over = token.is_some() && token < server.token;
-        if recorded.contains(id) {
+        if recorded.contains_key(id) {
             if server.is_abandoned(incarnation, id).await? {
                 recorded.remove(id);
             }
         } else if is_over && !server.abandon(incarnation, id).await? {
-            recorded.insert(id.clone());
+            recorded.insert(id.clone(), incarnation);
         }
     }
     Ok(())
@@ -95,7 +94,7 @@ async fn abandon_others(
 async fn announce(
     server: &ServerRepository,
     data: &StoredData,
-    recorded: &BTreeSet<SnapshotId>,
+    recorded: &BTreeMap<SnapshotId, Incarnation>,
     base: Option<&SnapshotId>,
     note: &mut RunningNote,
 ) -> Result<Vec<SnapshotId>> {
@@ -148,10 +147,10 @@ impl StoredData {
     }
 
     /// The latest of those without a record that stored packs after `base`, oldest first.
-    fn interrupted(&self, recorded: &BTreeSet<SnapshotId>, base: Option<&SnapshotId>) -> Vec<SnapshotId> {
+    fn interrupted(&self, recorded: &BTreeMap<SnapshotId, Incarnation>, base: Option<&SnapshotId>) -> Vec<SnapshotId> {
         let is_interrupted = |(id, stored): &(&SnapshotId, &StoredPacks)| {
             let is_fit = !stored.is_expired && !stored.packs.is_empty();
-            is_fit && base.is_none_or(|base| *id > base) && !recorded.contains(*id)
+            is_fit && base.is_none_or(|base| *id > base) && !recorded.contains_key(*id)
         };
         let mut latest: Vec<_> =
             self.0.iter().rev().filter(is_interrupted).map(|(id, _)| id.clone()).take(INTERRUPTED_MAX).collect();

@@ -58,7 +58,7 @@ struct Uses {
 /// The data of snapshots, and which of them have a record.
 struct Census {
     data: BTreeMap<SnapshotId, Data>,
-    recorded: BTreeSet<SnapshotId>,
+    recorded: BTreeMap<SnapshotId, Incarnation>,
     /// Those that had none before the data were listed, nor after it.
     unrecorded: BTreeSet<SnapshotId>,
     /// Those that will never have one.
@@ -113,8 +113,12 @@ impl Sweep<'_> {
     }
 
     /// Takes back the notes of snapshots that are being taken, of those that have a record by now.
-    async fn delete_notes(&mut self, data: &BTreeMap<SnapshotId, Data>, recorded: &BTreeSet<SnapshotId>) -> Result<()> {
-        let done = data.iter().filter(|(id, _)| recorded.contains(id));
+    async fn delete_notes(
+        &mut self,
+        data: &BTreeMap<SnapshotId, Data>,
+        recorded: &BTreeMap<SnapshotId, Incarnation>,
+    ) -> Result<()> {
+        let done = data.iter().filter(|(id, _)| recorded.contains_key(*id));
         let notes = done.filter_map(|(_, data)| data.parts.get(&DataPart::Running)).cloned().collect();
         self.delete(notes).await.map(drop)
     }
@@ -157,13 +161,13 @@ impl Census {
         let mut before = server.recorded_snapshots().await?;
         let mut data = list(server).await?;
         let mut recorded = server.recorded_snapshots().await?;
-        let abandoned = server.abandoned_snapshots(catalog).await?;
+        let abandoned = server.abandoned_of(&recorded, catalog).await?;
         for id in abandoned.keys() {
             before.remove(id);
             recorded.remove(id);
             data.entry(id.clone()).and_modify(|data| data.is_abandoned = true);
         }
-        let is_unrecorded = |id: &&SnapshotId| !before.contains(*id) && !recorded.contains(*id);
+        let is_unrecorded = |id: &&SnapshotId| !before.contains_key(*id) && !recorded.contains_key(*id);
         let unrecorded = data.keys().filter(is_unrecorded).cloned().collect();
         Ok(Self { data, recorded, unrecorded, abandoned })
     }
@@ -190,7 +194,7 @@ impl Uses {
     async fn read(
         server: &ServerRepository,
         data: &BTreeMap<SnapshotId, Data>,
-        recorded: BTreeSet<SnapshotId>,
+        recorded: BTreeMap<SnapshotId, Incarnation>,
     ) -> Result<Self> {
         let mut uses = Self::default();
         let unrecorded = data.iter().filter(|(_, data)| data.is_unrecorded()).map(|(id, _)| id.clone());
@@ -207,7 +211,7 @@ impl Uses {
                 _ => drop(users.insert(id.clone())),
             }
         }
-        let users = users.into_iter().map(|id| (id, false)).chain(recorded.into_iter().map(|id| (id, true)));
+        let users = users.into_iter().map(|id| (id, false)).chain(recorded.into_keys().map(|id| (id, true)));
         let read = stream::iter(users).map(|(id, is_recorded)| read_manifest(server, id, is_recorded));
         let mut manifests = read.buffer_unordered(READS_IN_FLIGHT);
         while let Some(read) = manifests.try_next().await? {

@@ -20,7 +20,7 @@ use futures::{TryStreamExt, stream};
 
 use self::fence::Hold;
 pub use self::lease::ServerLease;
-use self::peers::{Peers, Sight};
+use self::peers::{News, Peers};
 use self::pulse::{Pulse, Times};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::inventory::READS_IN_FLIGHT;
@@ -189,22 +189,15 @@ impl Worker {
         let begun = self.clock().elapsed();
         let listed = self.listed().await?;
         let ended = self.clock().elapsed();
-        let sights: Vec<_> = {
-            let mut peers = self.peers();
-            peers.look(begun, ended, self.times.beat);
-            peers.retain(&listed.keys().cloned().collect());
-            let see = |(id, version)| (peers.see(&id, &version, begun, ended), id, version);
-            listed.into_iter().map(see).collect()
-        };
-        let news = stream::iter(sights.into_iter().map(Ok));
-        news.try_for_each_concurrent(READS_IN_FLIGHT, |(sight, id, version)| self.learn(sight, id, version)).await
+        let news = self.peers().look(listed, begun, ended, self.times.beat);
+        let news = stream::iter(news.into_iter().map(Ok));
+        news.try_for_each_concurrent(READS_IN_FLIGHT, |news| self.learn(news)).await
     }
 
-    async fn learn(&self, sight: Sight, id: WorkerId, version: Version) -> Result<(), PortError> {
-        match sight {
-            Sight::Alive => Ok(()),
-            Sight::New => self.meet(id).await,
-            Sight::Silent => self.end(id, version).await,
+    async fn learn(&self, news: News) -> Result<(), PortError> {
+        match news {
+            News::Unknown(id) => self.meet(id).await,
+            News::Silent(id, version) => self.end(id, version).await,
         }
     }
 
@@ -286,7 +279,9 @@ impl Worker {
         let server = self.repository.server(name).await?;
         let key = server.layout.lease(self.role);
         match server.find_record::<LeaseRecord>(&key).await? {
-            Some((LeaseRecord { token, worker: Some(holder) }, mode)) if holder == self.id && !self.holds(name) => {
+            Some((LeaseRecord { token, worker: Some(holder) }, mode))
+                if holder == self.id && !is_held(&self.held(), name) =>
+            {
                 server.write_record(&key, &LeaseRecord::new(token, None), mode).await?;
             }
             _ => {}
@@ -306,18 +301,12 @@ impl Worker {
     /// What is to become a lease on the server `name`; `None` if this worker has one, or is about to.
     fn begin_hold(&self, name: &ServerName) -> Option<Arc<Hold>> {
         let mut held = self.held();
-        if held.get(name).is_some_and(is_held) {
+        if is_held(&held, name) {
             return None;
         }
         let hold = Arc::new(Hold::new(Arc::clone(&self.pulse)));
         held.insert(name.clone(), Arc::downgrade(&hold));
         Some(hold)
-    }
-
-    fn holds(&self, name: &ServerName) -> bool {
-        let mut held = self.held();
-        held.retain(|_, hold| is_held(hold));
-        held.contains_key(name)
     }
 
     /// Whether `holder` may be at work: one who was not seen yet, or is this worker itself, counts as dead if it has no heartbeat.
@@ -355,6 +344,6 @@ impl Worker {
     }
 }
 
-fn is_held(hold: &Weak<Hold>) -> bool {
-    hold.upgrade().is_some_and(|hold| !hold.is_released())
+fn is_held(held: &BTreeMap<ServerName, Weak<Hold>>, name: &ServerName) -> bool {
+    held.get(name).and_then(Weak::upgrade).is_some_and(|hold| !hold.is_released())
 }

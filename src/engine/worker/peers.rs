@@ -1,6 +1,6 @@
 //! What a worker knows of the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::pulse::Times;
@@ -25,37 +25,45 @@ struct Sighting {
     patience: Duration,
 }
 
-/// What a look made of a worker.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sight {
-    /// It was never seen before.
-    New,
-    Alive,
-    /// It was silent for too long.
-    Silent,
+/// What a look found that there is to do.
+pub(super) enum News {
+    /// Somebody was never seen before.
+    Unknown(WorkerId),
+    /// Somebody was silent for too long, whose heartbeat still has this version.
+    Silent(WorkerId, Version),
 }
 
 impl Peers {
-    /// A look began and ended at these moments. If that is long after the last one, as this worker stood still, or could not reach the storage,
-    /// nobody is blamed for a silence: the others may not have reached it either.
-    pub(super) fn look(&mut self, begun: Duration, ended: Duration, beat: Duration) {
+    /// Takes in the heartbeats that a look between `begun` and `ended` listed, and their versions. Those who are not among them have left, or
+    /// somebody else ended them.
+    ///
+    /// If that is long after the last look, as this worker stood still, or could not reach the storage, nobody is blamed for a silence: the others
+    /// may not have reached it either.
+    pub(super) fn look(
+        &mut self,
+        listed: BTreeMap<WorkerId, Version>,
+        begun: Duration,
+        ended: Duration,
+        beat: Duration,
+    ) -> Vec<News> {
         let is_late = self.looked.is_some_and(|looked| begun.saturating_sub(looked) > beat * 2);
         if is_late {
             self.seen.values_mut().for_each(|sighting| sighting.since = ended);
         }
         self.looked = Some(ended);
+        self.seen.retain(|id, _| listed.contains_key(id));
+        listed.into_iter().filter_map(|(id, version)| self.see(id, version, begun, ended)).collect()
     }
 
-    /// The heartbeat of `id` has this version, by a listing between `begun` and `ended`.
-    pub(super) fn see(&mut self, id: &WorkerId, version: &Version, begun: Duration, ended: Duration) -> Sight {
-        match self.seen.get_mut(id) {
-            None => Sight::New,
-            Some(sighting) if sighting.version != *version => {
-                (sighting.version, sighting.since) = (version.clone(), ended);
-                Sight::Alive
+    fn see(&mut self, id: WorkerId, version: Version, begun: Duration, ended: Duration) -> Option<News> {
+        match self.seen.get_mut(&id) {
+            None => Some(News::Unknown(id)),
+            Some(sighting) if sighting.version != version => {
+                (sighting.version, sighting.since) = (version, ended);
+                None
             }
-            Some(sighting) if begun.saturating_sub(sighting.since) < sighting.patience => Sight::Alive,
-            Some(_) => Sight::Silent,
+            Some(sighting) if begun.saturating_sub(sighting.since) < sighting.patience => None,
+            Some(_) => Some(News::Silent(id, version)),
         }
     }
 
@@ -67,11 +75,6 @@ impl Peers {
 
     pub(super) fn forget(&mut self, id: &WorkerId) {
         self.seen.remove(id);
-    }
-
-    /// Forgets those who are not among `listed`: they have left, or somebody else ended them.
-    pub(super) fn retain(&mut self, listed: &BTreeSet<WorkerId>) {
-        self.seen.retain(|id, _| listed.contains(id));
     }
 
     pub(super) fn knows(&self, id: &WorkerId) -> bool {

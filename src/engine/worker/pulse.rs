@@ -118,8 +118,8 @@ impl Pulse {
 
     /// The heartbeat that stands there instead of the one of `version`: one of our own, if an answer to it was lost.
     async fn own(&self, version: &Version) -> Result<(Heartbeat, Version), PortError> {
-        let found = self.storage.find(&self.key, HEARTBEAT_BYTES_MAX).await?;
-        let own = found.and_then(|(bytes, meta)| Some((record::decode::<Heartbeat>(&bytes).ok()?, meta.version?)));
+        let found = read(&*self.storage, &self.key).await?;
+        let own = found.and_then(|(heartbeat, version)| Some((heartbeat?, version)));
         match own.filter(|(heartbeat, found)| !heartbeat.ended && found != version) {
             Some(own) => Ok(own),
             None => {

@@ -58,7 +58,7 @@ impl Worker {
         self.round().await.context(|| format!("looking for other workers than {}", self.id))?;
         let (working, releasing) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut tending = Tending { worker: self, work, wanted: BTreeMap::new(), working, releasing };
-        let keep = pin!(self.keep());
+        let keep = pin!(self.clock().sleep(self.times.beat).then(|()| self.keep()));
         match future::select(pin!(tending.run(stop)), keep).await {
             Either::Left(((), _)) => self.leave().await,
             Either::Right((lost, _)) => lost.map(|never| match never {}),
