@@ -55,7 +55,7 @@ async fn zones_are_lost(major: u32) {
         ("directory", Arc::new(directory)),
     ];
     let mut settings = ZoneSettings::default();
-    (settings.pause, settings.patience) = (Duration::from_secs(1), Duration::from_secs(2));
+    settings.pause = Duration::from_secs(1);
     let zones = storages.map(|(name, storage)| Zone::new(name, storage).unwrap());
     let storage = ZoneStorage::open(zones, settings, system()).await.unwrap();
     let mut stand = Stand::over(Arc::new(storage.clone()), scratch, major, &InitOptions::default()).await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use pitr::adapter::{PrefixStorage, Zone, ZoneSettings, ZoneStorage, system};
 use pitr::port::{Clock, Operation, PortErrorKind, PutMode, Storage, StorageExt};
-use pitr::testing::Fault;
 use pitr::testing::conformance::storage::run_all;
+use pitr::testing::{Fault, FaultyStorage};
 
 use super::memory;
 use super::stand::{Stand, key, long, open};
@@ -52,6 +52,30 @@ fn without_a_quorum_nothing_is_done_and_nothing_is_lost() {
     stand.revive(1);
     assert_eq!(stand.find("kept").unwrap(), "kept");
     stand.create("another", "x");
+}
+
+#[test]
+fn who_was_left_alone_stands_in_for_who_goes_away() {
+    for (alone, away) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        let leave_alone = |stand: &Stand| {
+            stand.zones.iter().for_each(FaultyStorage::heal);
+            stand.pass(60);
+            stand.zones[alone].fail_next(Operation::Put, Fault::Before);
+            stand.put("something", "x", PutMode::Overwrite).unwrap();
+            stand.kill(away);
+        };
+        let stand = Stand::new(3);
+        stand.create("kept", "kept");
+        leave_alone(&stand);
+        stand.create("new", "new");
+        leave_alone(&stand);
+        stand.put("kept", "changed", PutMode::Overwrite).unwrap();
+        leave_alone(&stand);
+        assert_eq!(stand.find("kept").unwrap(), "changed", "{alone} and {away}");
+        leave_alone(&stand);
+        stand.delete("new");
+        assert_eq!(stand.find("new"), None);
+    }
 }
 
 #[test]
@@ -525,7 +549,7 @@ fn zones_that_do_not_belong_together_are_refused() {
 fn to_begin_all_zones_must_be_there() {
     let stand = Stand::new(3);
     for (away, after) in (0..3).flat_map(|away| (0..4).map(move |after| (away, after))) {
-        let zones: Vec<_> = (0..3).map(|_| pitr::testing::FaultyStorage::new(memory())).collect();
+        let zones: Vec<_> = (0..3).map(|_| FaultyStorage::new(memory())).collect();
         zones[away].crash_after(after);
         let opened = stand.run(open(&stand.clock, &zones));
         zones[away].heal();

@@ -33,6 +33,8 @@ pub(super) enum Halt {
     Settled(PortError),
     /// For now: somebody else is changing the object, too.
     Contended(PortError),
+    /// Unless a zone that was left alone stands in for one that went away.
+    Deserted(PortError),
 }
 
 impl From<PortError> for Halt {

@@ -28,7 +28,7 @@ impl Register<'_> {
             };
             match done {
                 Err(Halt::Contended(error)) => attempts.after(error).await?,
-                Err(Halt::Settled(error)) => return Err(error),
+                Err(Halt::Settled(error) | Halt::Deserted(error)) => return Err(error),
                 Ok(()) => has_written = true,
             }
             sight = self.see(ready, Wait::ForAll).await?;
@@ -64,7 +64,7 @@ impl Register<'_> {
             let sight = self.see(ready, Wait::ForAll).await?;
             match self.recover(&sight, &mut Proposal::keep()).await {
                 Err(Halt::Contended(error)) => attempts.after(error).await?,
-                Err(Halt::Settled(error)) => return Err(error),
+                Err(Halt::Settled(error) | Halt::Deserted(error)) => return Err(error),
                 Ok(_) => return Ok(()),
             }
         }

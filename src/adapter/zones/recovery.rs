@@ -62,7 +62,7 @@ impl<'a> Register<'a> {
                 return Err(self.contended("another one was faster"));
             }
             let error = too_few(format_args!("cannot change {}", self.key), self.zones.zones.len(), answers);
-            return Err(Halt::Settled(error));
+            return Err(Halt::Deserted(error));
         }
         Ok(answers.into_iter().filter_map(|answer| Some((answer.zone, answer.result.ok()?))).collect())
     }

@@ -41,14 +41,22 @@ impl<'a> Register<'a> {
         let mut has_met = false;
         loop {
             let ready = self.zones.ready().await?;
-            let sight = self.see(&ready, Wait::ForAgreement).await?;
+            let sight = match self.see(&ready, Wait::ForAgreement).await {
+                Ok(sight) => sight,
+                Err(error) => {
+                    attempts.after(error).await?;
+                    continue;
+                }
+            };
             if let Some(agreed) = agreed(&sight, self.zones.quorum()) {
                 return Ok(agreed);
             }
             match self.settle(&sight, &mut Proposal::keep(), has_met).await {
                 Ok(_) => {}
-                Err(Halt::Contended(error)) => attempts.after(error).await?,
-                Err(Halt::Settled(error)) if error.kind() == PortErrorKind::Denied => return Ok(latest(sight)),
+                Err(Halt::Settled(error) | Halt::Deserted(error)) if error.kind() == PortErrorKind::Denied => {
+                    return Ok(latest(sight));
+                }
+                Err(Halt::Contended(error) | Halt::Deserted(error)) => attempts.after(error).await?,
                 Err(Halt::Settled(error)) => return Err(error),
             }
             has_met = true;
@@ -64,17 +72,15 @@ impl<'a> Register<'a> {
         let mut attempts = self.zones.contention.begin();
         if proposal.is_creation() {
             match self.create(&mut proposal).await {
-                Err(Halt::Contended(_)) => {}
+                Err(Halt::Contended(_) | Halt::Deserted(_)) => {}
                 Err(Halt::Settled(error)) => return Err(error),
                 Ok(before) => return Ok(before),
             }
         }
         let mut has_met = false;
         loop {
-            let ready = self.zones.ready().await?;
-            let sight = self.see(&ready, Wait::ForAll).await?;
-            match self.advance(&sight, &mut proposal, has_met).await {
-                Err(Halt::Contended(error)) => attempts.after(error).await?,
+            match self.attempt(&mut proposal, has_met).await {
+                Err(Halt::Contended(error) | Halt::Deserted(error)) => attempts.after(error).await?,
                 Err(Halt::Settled(error)) => return Err(error),
                 Ok(before) => return Ok(before),
             }
@@ -103,6 +109,13 @@ impl<'a> Register<'a> {
         let ready = self.zones.ready().await?;
         let nothing = ready.into_iter().map(|zone| (zone, Seen::NOTHING)).collect();
         self.step(nothing, Header::NOTHING, proposal).await
+    }
+
+    /// Makes the change in the zones that can be reached now.
+    async fn attempt(&self, proposal: &mut Proposal, has_met: bool) -> Result<Option<Header>, Halt> {
+        let ready = self.zones.ready().await?;
+        let sight = self.see(&ready, Wait::ForAll).await.map_err(Halt::Deserted)?;
+        self.advance(&sight, proposal, has_met).await
     }
 
     /// Makes the change where the zones hold what is in `sight`.
