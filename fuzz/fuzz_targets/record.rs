@@ -1,7 +1,7 @@
 //! A record that is read prints back to one that reads the same.
 #![no_main]
 
-use pitr::format::record::{Heartbeat, LeaseRecord, Record, RunningSnapshot, ServerRecord, decode, encode};
+use pitr::format::record::{Heartbeat, LeaseRecord, Record, Renewal, RunningSnapshot, ServerRecord, decode, encode};
 use pitr::model::{RestoreProof, Snapshot};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
@@ -11,6 +11,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     round_trip::<RestoreProof>(input);
     round_trip::<LeaseRecord>(input);
     round_trip::<Heartbeat>(input);
+    round_trip::<Renewal>(input);
 });
 
 fn round_trip<R: Record + PartialEq + std::fmt::Debug>(input: &[u8]) {

@@ -109,6 +109,37 @@ pub fn kind_of(key: &ObjectKey) -> ObjectKind {
     }
 }
 
+/// Whether an object stays as it is, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Permanence {
+    /// Created once, and needed as it is until it is deleted: log, packs, manifests, and what the catalog and the proofs consist of.
+    Fact,
+    /// Always needed, and replaced now and then: a server's key and its record.
+    State,
+    /// In passing: leases, heartbeats, notes of work under way; and all that is none of ours.
+    Note,
+}
+
+/// Whether the object `key` stays as it is. What several zones hold of it, they change among themselves.
+#[must_use]
+pub fn permanence_of(key: &ObjectKey) -> Permanence {
+    let mut directories = key.parts();
+    let is_of_zone = directories.by_ref().take_while(|part| *part != SERVERS).any(is_of_zones);
+    let mut parts = directories.skip(1);
+    match [parts.next(), parts.next(), parts.next()] {
+        _ if is_of_zone => Permanence::Note,
+        [Some("catalog" | "keys" | "proofs"), Some(_), _] => Permanence::Fact,
+        [Some("data"), Some(_), Some(part)] if ![RUNNING, EXPIRED].contains(&part) => Permanence::Fact,
+        [Some("key" | "server"), None, _] => Permanence::State,
+        _ => Permanence::Note,
+    }
+}
+
+fn is_of_zones(directory: &str) -> bool {
+    [ZONE_RECORDS, ZONE_CONTENTS].contains(&directory)
+}
+
 /// The directory below which every server has one of its own.
 #[must_use]
 pub fn servers() -> ObjectKey {
@@ -163,6 +194,12 @@ impl ServerLayout {
     #[must_use]
     pub fn record(&self) -> ObjectKey {
         below(&self.root, "server")
+    }
+
+    /// When the store's promises for the server's objects were renewed last.
+    #[must_use]
+    pub fn renewal(&self) -> ObjectKey {
+        below(&self.root, "renewal")
     }
 
     /// Who works as `role` for the server.
@@ -376,6 +413,35 @@ mod tests {
             ("elsewhere".parse().unwrap(), ObjectKind::Record),
         ] {
             assert_eq!(kind_of(&key), kind, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_stays_is_told_by_its_name() {
+        let incarnation = "7301234567890123456-15".parse().unwrap();
+        let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
+        let log = layout().logs(incarnation, TimelineId::FIRST).join("begin-end").unwrap();
+        for (key, permanence) in [
+            (log.clone(), Permanence::Fact),
+            (format!("bucket/directory/{log}").parse().unwrap(), Permanence::Fact),
+            (format!("bucket/{ZONE_RECORDS}/{log}").parse().unwrap(), Permanence::Note),
+            (format!("bucket/{ZONE_CONTENTS}/{log}/0a1b").parse().unwrap(), Permanence::Note),
+            (layout().snapshot(incarnation, &id), Permanence::Fact),
+            (layout().history(incarnation, TimelineId::FIRST), Permanence::Fact),
+            (layout().manifest(&id), Permanence::Fact),
+            (layout().pack(&id, 7), Permanence::Fact),
+            (layout().proof("20261123T210908Z-0a1b2c3d"), Permanence::Fact),
+            (format!("{}/0a1b", layout().all_retired_keys()).parse().unwrap(), Permanence::Fact),
+            (layout().key(), Permanence::State),
+            (layout().record(), Permanence::State),
+            (layout().data_part(&id, DataPart::Running), Permanence::Note),
+            (layout().data_part(&id, DataPart::Expired), Permanence::Note),
+            (layout().lease(Role::Sweeper), Permanence::Note),
+            (layout().renewal(), Permanence::Note),
+            (servers(), Permanence::Note),
+            ("elsewhere/catalog/x".parse().unwrap(), Permanence::Note),
+        ] {
+            assert_eq!(permanence_of(&key), permanence, "{key}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Incarnation, RestoreProof, ServerSpec, Snapshot, SnapshotId, WorkerId};
+use crate::model::{Incarnation, RestoreProof, ServerSpec, Snapshot, SnapshotId, Timestamp, WorkerId};
 
 /// The version of every kind of record that this pitr writes.
 const VERSION: u32 = 1;
@@ -115,6 +115,26 @@ impl Heartbeat {
 
 impl Record for Heartbeat {
     const KIND: &'static str = "heartbeat";
+}
+
+/// When the store's promises to keep objects immutable were renewed last, of those that are kept for longer than they were made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Renewal {
+    /// By the clock of the one who renewed them.
+    pub at: Timestamp,
+}
+
+impl Renewal {
+    /// All that were due at `at`.
+    #[must_use]
+    pub const fn new(at: Timestamp) -> Self {
+        Self { at }
+    }
+}
+
+impl Record for Renewal {
+    const KIND: &'static str = "renewal";
 }
 
 /// Why bytes are not the record that they should be.
@@ -238,12 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn the_records_of_workers_are_those_that_are_documented() {
+    fn the_records_of_work_are_those_that_are_documented() {
         let (incarnation, worker) =
             ("7301234567890123456-18".parse().unwrap(), "20261124T081500Z-5e6f7081".parse().unwrap());
         let mut running = RunningSnapshot::new(incarnation, Some(3));
         running.builds_on.push("20261122T210907Z-1b2c3d4e".parse().unwrap());
         let lease = LeaseRecord::new(3, Some(worker));
+        let renewal = Renewal::new("2026-11-24T03:00:00Z".parse().unwrap());
         let heartbeat = Heartbeat { beats: 17, ..Heartbeat::first(Duration::from_secs(60)) };
         for (bytes, kind, record) in [
             (
@@ -252,6 +273,7 @@ mod tests {
                 r#"{"incarnation":"7301234567890123456-18","builds_on":["20261122T210907Z-1b2c3d4e"],"token":3}"#,
             ),
             (encode(&lease), "lease", r#"{"token":3,"worker":"20261124T081500Z-5e6f7081"}"#),
+            (encode(&renewal), "renewal", r#"{"at":"2026-11-24T03:00:00.000000Z"}"#),
             (encode(&heartbeat), "heartbeat", r#"{"beats":17,"lease_millis":60000,"ended":false}"#),
         ] {
             let text = format!(r#"{{"kind":"{kind}","version":1,"record":{record}}}"#);

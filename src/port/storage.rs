@@ -2,6 +2,7 @@
 
 use std::fmt::{Debug, Display};
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -89,6 +90,24 @@ pub trait Storage: Debug + Display + Send + Sync + 'static {
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         delete_each(self, keys).await
     }
+
+    /// For how long nobody can change or destroy an object, from when it was created or [renewed](Self::renew): a promise of the store,
+    /// which holds whoever has the credentials. `None` if there is none, as with most stores.
+    ///
+    /// It is for what is created once and needed for long; which objects these are, their names tell
+    /// ([`Permanence`](crate::format::layout::Permanence)). A store may hide what it may not destroy: then [`delete`](Self::delete) succeeds.
+    fn immutable_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Makes the object immutable for as long as [`immutable_for`](Self::immutable_for) says, from now on. A missing one is no error; where
+    /// the store makes no promise, nothing happens.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Denied`] if the object is immutable for longer, or permission is missing.
+    async fn renew(&self, _key: &ObjectKey) -> Result<(), PortError> {
+        Ok(())
+    }
 }
 
 /// Deletes these objects, each by itself.
@@ -119,6 +138,8 @@ pub enum Operation {
     List,
     /// [`Storage::delete`] or [`Storage::delete_all`].
     Delete,
+    /// [`Storage::renew`].
+    Renew,
 }
 
 /// Directories, each found by its first object.

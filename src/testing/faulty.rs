@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -204,6 +205,14 @@ impl Storage for FaultyStorage {
     /// Each may meet a fault of its own.
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         delete_each(self, keys).await
+    }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.faults.apply(Operation::Renew, self.inner.renew(key)).await
     }
 }
 

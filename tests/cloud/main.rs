@@ -4,6 +4,7 @@
 mod conformance;
 #[path = "../support/fuse.rs"]
 mod fuse;
+mod immutable;
 #[path = "../support/random.rs"]
 mod random;
 mod refusals;

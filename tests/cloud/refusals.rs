@@ -141,7 +141,7 @@ fn options(address: SocketAddr) -> CloudOptions {
 }
 
 /// A server that answers one request so, and gives that.
-fn answers(answer: String) -> (SocketAddr, JoinHandle<String>) {
+pub(crate) fn answers(answer: String) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let asked = std::thread::spawn(move || {

@@ -44,6 +44,8 @@ struct Shared {
     random: Mutex<Random>,
     met: AtomicU64,
     passed: AtomicU64,
+    /// The heads of all that reached the store.
+    heads: Mutex<Vec<String>>,
     has_ended: AtomicBool,
 }
 
@@ -59,6 +61,7 @@ impl RoughRoad {
             random: Mutex::new(Random::new(one_in)),
             met: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            heads: Mutex::default(),
             has_ended: AtomicBool::new(false),
         });
         let road = Arc::clone(&shared);
@@ -83,6 +86,12 @@ impl RoughRoad {
     /// How many requests reached the store.
     pub(crate) fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::Relaxed)
+    }
+
+    /// What reached the store since this was asked before: the heads of requests.
+    #[allow(dead_code, reason = "some tests look at nothing")]
+    pub(crate) fn heads(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.heads.lock().unwrap())
     }
 
     /// Lets one request in `one_in` meet a fault from now on; none if it is zero.
@@ -139,6 +148,8 @@ impl Shared {
 
     fn ask(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         self.passed.fetch_add(1, Ordering::Relaxed);
+        let end = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(request.len());
+        self.heads.lock().unwrap().push(String::from_utf8_lossy(&request[..end]).into_owned());
         let mut store = TcpStream::connect(self.store)?;
         store.write_all(request)?;
         let mut answer = Vec::new();

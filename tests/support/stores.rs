@@ -25,6 +25,8 @@ pub(crate) struct Store {
     pub(crate) address: SocketAddr,
     child: Child,
     directory: tempfile::TempDir,
+    /// Of the request that makes its bucket.
+    fields: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +38,20 @@ pub(crate) enum Kind {
 impl Store {
     /// A new store with one empty bucket.
     pub(crate) fn start(kind: Kind) -> Self {
+        Self::start_with(kind, "")
+    }
+
+    /// One of S3, with a bucket that has versions, and locks them.
+    pub(crate) fn start_with_object_lock() -> Self {
+        Self::start_with(Kind::S3, "x-amz-bucket-object-lock-enabled: true\r\n")
+    }
+
+    /// One whose bucket is made with these lines in the header.
+    fn start_with(kind: Kind, fields: &'static str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = free_address();
         let child = spawn(kind, address, directory.path());
-        let store = Self { kind, address, child, directory };
+        let store = Self { kind, address, child, directory, fields };
         store.make_bucket();
         store
     }
@@ -120,6 +132,30 @@ impl Store {
         fields.find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.to_owned())
     }
 
+    /// Asks S3 for something in its bucket, as one who has the credentials: the status and the body.
+    pub(crate) fn ask(&self, method: &str, rest: &str) -> (u16, String) {
+        let between = if rest.contains('?') { '&' } else { '?' };
+        let credentials = "AWSAccessKeyId=nobody&Signature=any&Expires=9999999999";
+        let (status, _, body) = ask(self.address, &format!("{method} /{BUCKET}{rest}{between}{credentials}")).unwrap();
+        (status, body)
+    }
+
+    /// All versions of S3's objects, and marks that some were deleted: of each its name, its version, and whether it is a mark.
+    pub(crate) fn versions(&self) -> Vec<(String, String, bool)> {
+        let (status, body) = self.ask("GET", "?versions=");
+        assert_eq!(status, 200, "{body}");
+        let element = |text: &str, name: &str| {
+            let (_, rest) = text.split_once(&format!("<{name}>")).unwrap();
+            rest.split_once('<').unwrap().0.to_owned()
+        };
+        let listed = |kind: &str, is_mark: bool| -> Vec<_> {
+            let begin = format!("<{kind}>");
+            let entries = body.split(&begin).skip(1);
+            entries.map(|entry| (element(entry, "Key"), element(entry, "VersionId"), is_mark)).collect()
+        };
+        [listed("Version", false), listed("DeleteMarker", true)].concat()
+    }
+
     /// Lets nobody delete an object of Azure's but who has its lease.
     pub(crate) fn lease(&self, name: &str) {
         let request = format!("PUT /{ACCOUNT}/{BUCKET}/{name}?comp=lease&{}", signature());
@@ -136,7 +172,7 @@ impl Store {
         };
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            match ask(self.address, &format!("PUT {target}")) {
+            match ask_with(self.address, &format!("PUT {target}"), self.fields) {
                 Ok((200 | 201 | 409, ..)) => return,
                 answer => assert!(Instant::now() < deadline, "{:?} made no bucket: {answer:?}", self.kind),
             }
@@ -198,6 +234,13 @@ fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
+/// HMAC-SHA256.
+pub(crate) fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
 /// The status, head and body of what is answered to a request without a body.
 fn ask(address: SocketAddr, request: &str) -> std::io::Result<(u16, String, String)> {
     ask_with(address, request, "")
@@ -221,9 +264,7 @@ fn ask_with(address: SocketAddr, request: &str, fields: &str) -> std::io::Result
 fn signature() -> String {
     let (version, expiry) = ("2021-12-02", "2099-01-01T00:00:00Z");
     let text = format!("{ACCOUNT}\nrwdlac\nb\nco\n\n{expiry}\n\n\n{version}\n\n");
-    let mut mac = Hmac::<Sha256>::new_from_slice(&BASE64_STANDARD.decode(ACCOUNT_KEY).unwrap()).unwrap();
-    mac.update(text.as_bytes());
-    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    let signature = BASE64_STANDARD.encode(mac(&BASE64_STANDARD.decode(ACCOUNT_KEY).unwrap(), &text));
     let escaped = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     format!("sv={version}&ss=b&srt=co&sp=rwdlac&se={}&sig={escaped}", expiry.replace(':', "%3A"))
 }

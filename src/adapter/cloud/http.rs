@@ -12,6 +12,7 @@ use object_store::client::{
 use object_store::{ClientOptions, HeaderMap, HeaderValue};
 
 use super::classes::Classes;
+use super::immutability::{Ask, Promise, with_version};
 use super::requests::Counters;
 use crate::port::PortErrorKind;
 
@@ -23,6 +24,8 @@ pub(super) struct Connector {
     pub(super) creates: bool,
     /// Azure learns only then which tier an object of many parts is for.
     pub(super) tiers: Classes,
+    /// What is to be immutable.
+    pub(super) promise: Option<Promise>,
 }
 
 impl HttpConnector for Connector {
@@ -51,11 +54,16 @@ impl HttpService for Observed {
                 request.headers_mut().insert("x-ms-access-tier", tier);
             }
         }
+        if let Some(promise) = &self.connector.promise {
+            promise.amend(&mut request).await?;
+        }
+        let renews = matches!(request.extensions().get(), Some(Ask::Renew(_)));
         let deletes = is_batch(&request);
         let response = self.client.execute(request).await?;
         match response.status().as_u16() {
             status if needs_explaining(status) => Err(refused(Refusal::read(response).await)),
             202 if deletes => deleted(response).await,
+            200 if renews => Ok(with_version(response)),
             _ => Ok(response),
         }
     }
@@ -83,7 +91,7 @@ fn refused(refusal: Refusal) -> HttpError {
 /// Whether `request` makes an object of parts: S3's `CompleteMultipartUpload`, Azure's `Put Block List`.
 ///
 /// Uploads only ever create objects, and the library below has no way to say so.
-fn completes_upload(request: &HttpRequest) -> bool {
+pub(super) fn completes_upload(request: &HttpRequest) -> bool {
     let mut arguments = arguments(request);
     match request.method().as_str() {
         "POST" => arguments.any(|argument| argument.starts_with("uploadId=")),

@@ -12,6 +12,7 @@ mod classes;
 mod directories;
 mod error;
 mod http;
+mod immutability;
 mod options;
 mod parts;
 mod profile;
@@ -23,6 +24,7 @@ mod upload;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,12 +33,14 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectMeta as StoreMeta, PutOptions, PutPayload};
 
+pub use self::immutability::Immutability;
 pub use self::options::CloudOptions;
 pub use self::requests::RequestKind;
 
 use self::classes::Classes;
 use self::error::failed;
 use self::http::Connector;
+use self::immutability::{Ask, Promise};
 use self::requests::Counters;
 use self::service::{Client, Service};
 use super::wrappers::retry::Retrier;
@@ -64,6 +68,8 @@ struct Store {
     /// Whether objects in parts are made under hidden names, and copied.
     by_copy: bool,
     classes: Classes,
+    /// What is to be immutable.
+    promise: Option<Promise>,
     /// What every name begins with: nothing, or a directory and its slash.
     root: String,
     counters: Counters,
@@ -83,11 +89,25 @@ impl CloudStorage {
         let counters = Counters::default();
         let classes = options.classes()?;
         let tiers = if service.tells_class_last() { classes.clone() } else { Classes::default() };
-        let connector = Connector { counters: counters.clone(), creates: !by_copy, tiers };
+        let promise =
+            |immutability| Promise::new(immutability, service, (bucket, &root), Arc::clone(&environment.clock));
+        let promise = options.immutability.map(promise).transpose()?;
+        let connector = Connector { counters: counters.clone(), creates: !by_copy, tiers, promise: promise.clone() };
         let client = service.client(bucket, options, connector, environment)?;
         let retrier = Retrier::new(options.retry, environment.clone());
         let (url, environment) = (url.to_owned(), environment.clone());
-        Ok(Self(Arc::new(Store { url, service, client, by_copy, classes, root, counters, retrier, environment })))
+        Ok(Self(Arc::new(Store {
+            url,
+            service,
+            client,
+            by_copy,
+            classes,
+            promise,
+            root,
+            counters,
+            retrier,
+            environment,
+        })))
     }
 
     /// How many requests of each kind were sent since it was opened.
@@ -156,8 +176,30 @@ impl Store {
     async fn put(&self, key: &ObjectKey, payload: PutPayload, mode: PutMode) -> Result<Version, PortError> {
         let mut options = PutOptions::from(self.service.mode(mode));
         options.attributes = self.classes.attributes(key);
-        let stored = self.client.objects.put_opts(&self.path(key), payload, options).await;
+        let mut client = &self.client.objects;
+        if let Some(ask) = self.ask(key) {
+            options.extensions.insert(ask);
+            client = &self.client.promising;
+        }
+        let stored = client.put_opts(&self.path(key), payload, options).await;
         self.version_of(key, stored.map_err(failed(format!("cannot store {key} in {}", self.url)))?)
+    }
+
+    /// What is asked for the object `key` when it is stored.
+    fn ask(&self, key: &ObjectKey) -> Option<Ask> {
+        let promise = self.promise.as_ref().filter(|promise| promise.covers(key))?;
+        Some(Ask::Create(promise.until()))
+    }
+
+    /// Lets the object `key` be immutable from now on, if there is one.
+    async fn renew(&self, key: &ObjectKey, promise: &Promise) -> Result<(), PortError> {
+        let (until, mut options) = (promise.until(), PutOptions::default());
+        options.extensions.insert(Ask::Renew(until));
+        let renewed = self.client.promising.put_opts(&self.path(key), promise.renewal(until).into(), options).await;
+        match renewed.map_err(failed(format!("cannot keep {key} in {} immutable", self.url))) {
+            Err(error) if error.kind() == PortErrorKind::NotFound => Ok(()),
+            renewed => renewed.map(drop),
+        }
     }
 
     async fn fetch(&self, key: &ObjectKey, options: GetOptions) -> Result<GetResult, PortError> {
@@ -281,6 +323,17 @@ impl Storage for CloudStorage {
                 bulk.delete(&self.0.url, &paths).await
             }
             None => delete_each(self, keys).await,
+        }
+    }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.0.promise.as_ref().map(Promise::period)
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        match &self.0.promise {
+            Some(promise) => self.0.renew(key, promise).await,
+            None => Ok(()),
         }
     }
 }

@@ -10,6 +10,7 @@ use object_store::{Certificate, ClientOptions};
 
 use super::classes::Classes;
 use super::error::failed;
+use super::immutability::Immutability;
 use super::profile;
 use crate::adapter::RetryPolicy;
 use crate::format::layout::ObjectKind;
@@ -33,6 +34,7 @@ pub struct CloudOptions {
     /// Whether objects in parts are made under hidden names, and copied.
     pub(super) by_copy: bool,
     classes: BTreeMap<ObjectKind, String>,
+    pub(super) immutability: Option<Immutability>,
 }
 
 /// No answer, and no further byte of one, for this long is a failure.
@@ -77,6 +79,12 @@ impl CloudOptions {
     pub fn storage_class(mut self, kind: ObjectKind, class: impl Into<String>) -> Self {
         self.classes.insert(kind, class.into());
         self
+    }
+
+    /// Asks the store to keep immutable what is created once, and needed for long: log, packs, manifests, the catalog; and, but for Google, a server's
+    /// key and record. See docs/OPERATIONS.md for what the bucket needs, and how long the period should be.
+    pub fn immutable(self, immutability: Immutability) -> Self {
+        Self { immutability: Some(immutability), ..self }
     }
 
     pub(super) fn classes(&self) -> Result<Classes, PortError> {

@@ -37,6 +37,10 @@ impl Parts {
         if !store.service.tells_class_last() {
             options.attributes = store.classes.attributes(key);
         }
+        // What is copied is not immutable before.
+        if let Some(ask) = store.ask(key).filter(|_| !store.by_copy) {
+            options.extensions.insert(ask);
+        }
         let begin = || async {
             store.client.parts.create_multipart_opts(&path, options.clone()).await.map_err(storing(store, key))
         };
@@ -101,6 +105,9 @@ impl Parts {
         // What is left is hidden.
         let _ = store.client.objects.delete(&self.path).await;
         copied?;
+        if let Some(promise) = store.promise.as_ref().filter(|promise| promise.covers(&self.key)) {
+            store.retrier.run(|| store.renew(&self.key, promise)).await?;
+        }
         store.head(&self.key).await?.version.ok_or_else(|| store.no_version(&self.key))
     }
 

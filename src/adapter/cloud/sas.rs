@@ -23,8 +23,8 @@ const VERSION: &str = "2021-12-02";
 /// Blobs, and of these what is in containers.
 const SERVICES: &str = "b";
 const RESOURCES: &str = "o";
-/// Write and create.
-const PERMISSIONS: &str = "wc";
+/// Write and create, and set immutability policies.
+const PERMISSIONS: &str = "wci";
 /// Each signature serves one request, which may last.
 const VALID_FOR: Duration = Duration::from_secs(60 * 60);
 
@@ -87,7 +87,7 @@ impl fmt::Debug for AccountKey {
 }
 
 /// RFC 3339 without a fraction, which Azure does not expect.
-fn whole_seconds(time: Timestamp) -> String {
+pub(super) fn whole_seconds(time: Timestamp) -> String {
     let text = time.to_string();
     let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
     format!("{seconds}Z")

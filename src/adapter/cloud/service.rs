@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::list::PaginatedListStore;
@@ -34,6 +34,8 @@ pub(super) struct Client {
     pub(super) pages: Arc<dyn PaginatedListStore>,
     /// What makes objects of parts, on a condition that is added once the request is signed.
     pub(super) completing: Arc<dyn MultipartStore>,
+    /// What creates objects that are to be immutable, which is added then as well.
+    pub(super) promising: Arc<dyn ObjectStore>,
 }
 
 impl Client {
@@ -44,7 +46,8 @@ impl Client {
             bulk: None,
             parts: Arc::clone(&store) as _,
             pages: Arc::clone(&store) as _,
-            completing: store,
+            completing: Arc::clone(&store) as _,
+            promising: store,
         }
     }
 }
@@ -119,11 +122,21 @@ fn once() -> RetryConfig {
 
 fn s3(bucket: &str, options: &CloudOptions, settings: Settings, connector: Connector) -> object_store::Result<Client> {
     let builder = AmazonS3Builder::new().with_client_options(options.client()).with_bucket_name(bucket);
-    let builder = settings.apply(builder, AmazonS3Builder::with_config)?;
+    let mut builder = settings.apply(builder, AmazonS3Builder::with_config)?;
+    let value = |key: AmazonS3ConfigKey| builder.get_config_value(&key);
+    let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+    // S3 makes nothing immutable of which it has no checksum.
+    if connector.promise.is_some() && value(AmazonS3ConfigKey::Checksum).is_none() {
+        builder = builder.with_checksum_algorithm(Checksum::SHA256);
+    }
+    let signer = connector.promise.as_ref().map(|promise| promise.signer.clone());
     let builder = builder.with_retry(once()).with_http_connector(connector);
     let bulk = Bulk::new(Arc::new(builder.clone().build()?), 1000);
     // A deletion that is refused by itself says so by its status; among those of many, only in the body.
     let single = builder.with_disable_bulk_delete(true).build()?;
+    if let Some(signer) = signer {
+        signer.set(Arc::clone(single.credentials()), region);
+    }
     Ok(Client { bulk: Some(bulk), ..Client::new(single) })
 }
 
@@ -136,10 +149,10 @@ fn azure(
     let builder = MicrosoftAzureBuilder::new().with_client_options(options.client()).with_container_name(container);
     let builder = options.settings("AZURE_").apply(builder, MicrosoftAzureBuilder::with_config)?;
     let builder = builder.with_retry(once()).with_http_connector(connector);
-    let by_signature = sas::instead_of_key(builder.clone(), Arc::clone(&environment.clock))?.build()?;
+    let by_signature = Arc::new(sas::instead_of_key(builder.clone(), Arc::clone(&environment.clock))?.build()?);
     let client = Client::new(builder.build()?);
-    let bulk = Bulk::new(Arc::clone(&client.objects), 256);
-    Ok(Client { completing: Arc::new(by_signature), bulk: Some(bulk), ..client })
+    let bulk = Some(Bulk::new(Arc::clone(&client.objects), 256));
+    Ok(Client { completing: Arc::clone(&by_signature) as _, promising: by_signature, bulk, ..client })
 }
 
 fn google(bucket: &str, options: &CloudOptions, connector: Connector) -> object_store::Result<Client> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -192,6 +193,15 @@ impl Storage for LimitStorage {
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         let _entry = self.enter().await;
         self.inner.delete_all(keys).await
+    }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        let _entry = self.enter().await;
+        self.inner.renew(key).await
     }
 }
 

@@ -182,6 +182,14 @@ impl Storage for MetricsStorage {
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         self.measure(Operation::Delete, self.inner.delete_all(keys)).await
     }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.measure(Operation::Renew, self.inner.renew(key)).await
+    }
 }
 
 impl fmt::Display for MetricsStorage {

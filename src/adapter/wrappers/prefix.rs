@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -96,6 +97,14 @@ impl Storage for PrefixStorage {
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         let outer: Vec<_> = keys.iter().map(|key| self.outer(key)).collect::<Result<_, _>>()?;
         self.inner.delete_all(&outer).await
+    }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.inner.renew(&self.outer(key)?).await
     }
 }
 

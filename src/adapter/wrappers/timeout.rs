@@ -146,6 +146,14 @@ impl Storage for TimeoutStorage {
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         self.in_time(0, self.inner.delete_all(keys)).await
     }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.in_time(0, self.inner.renew(key)).await
+    }
 }
 
 impl fmt::Display for TimeoutStorage {

@@ -1,6 +1,7 @@
 //! Sweeping: deletes what has expired, and what interrupted snapshots left behind.
 
 mod data;
+mod renewal;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -75,6 +76,11 @@ pub struct SweepReport {
     pub bytes: u64,
     /// What the storage would not let go, by an object lock or for want of permission, and why. The next sweep tries again.
     pub refused: Vec<(ObjectKey, Error)>,
+    /// How many objects the store was asked to keep immutable for longer, since they are still in use
+    /// ([`Storage::renew`](crate::port::Storage::renew)).
+    pub renewed: u64,
+    /// Of which objects it refused that, and why. The next sweep tries again.
+    pub not_renewed: Vec<(ObjectKey, Error)>,
     /// Snapshots that are complete but for their record. Either that was lost, or they were interrupted at the very last: they are
     /// left for somebody to decide.
     pub unrecorded: Vec<SnapshotId>,
@@ -110,6 +116,9 @@ impl Sweeper {
     /// snapshot, or another sweep may go on meanwhile. Interrupted at any moment, it leaves a repository that is as good as
     /// before; plan and sweep again.
     ///
+    /// Where the store keeps objects immutable, those that are in use are renewed, so that they stay so for the server's retention and three days, if
+    /// the store was told to keep them for that long at least.
+    ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if the plan does not fit the catalog any more, or would lose what it must not, and
     /// [`ErrorKind::Corrupt`] if the catalog cannot be read in full: then nothing was deleted. Else if the storage fails.
@@ -117,10 +126,12 @@ impl Sweeper {
         let catalog = self.catalog().await?;
         let unfit = |fault| Error::new(ErrorKind::Conflict, "nothing was deleted: plan again").caused_by(fault);
         plan.check(&catalog).map_err(unfit)?;
-        let mut sweep = Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new() };
+        let mut sweep =
+            Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new(), left: BTreeSet::new() };
         sweep.delete_expired(plan).await?;
         sweep.delete_data(&catalog, plan.horizon).await?;
         sweep.delete_proofs(plan.horizon).await?;
+        sweep.renew(&catalog, plan).await?;
         Ok(sweep.report)
     }
 
@@ -142,6 +153,8 @@ struct Sweep<'a> {
     report: SweepReport,
     /// Where the storage would not let something go: what comes after that in the order stays too.
     stuck: BTreeSet<Branch>,
+    /// What should have been deleted, and was not.
+    left: BTreeSet<ObjectKey>,
 }
 
 /// What became of an object that was to be deleted.
@@ -199,6 +212,7 @@ impl Sweep<'_> {
     /// Deletes objects of a branch, unless something of it stayed before. Whether all are gone.
     async fn delete_of(&mut self, branch: Branch, objects: Vec<StoredObject>) -> Result<bool> {
         if self.stuck.contains(&branch) {
+            self.left.extend(objects.into_iter().map(|object| object.key));
             return Ok(false);
         }
         let are_gone = self.delete(objects).await?;
@@ -213,6 +227,7 @@ impl Sweep<'_> {
     async fn delete_snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
         let (server, branch) = (&self.sweeper.server, Branch::new(snapshot.incarnation, snapshot.wal.timeline));
         if self.stuck.contains(&branch) {
+            self.left.insert(server.layout.snapshot(snapshot.incarnation, &snapshot.id));
             return Ok(());
         }
         let expired = server.layout.data_part(&snapshot.id, DataPart::Expired);
@@ -229,7 +244,10 @@ impl Sweep<'_> {
         let mut are_gone = true;
         for objects in objects.chunks(DELETED_AT_A_TIME) {
             for deletion in self.delete_some(objects).await? {
-                are_gone &= deletion.1.is_none();
+                if deletion.1.is_some() {
+                    are_gone = false;
+                    self.left.insert(deletion.0.key.clone());
+                }
                 note(&mut self.report, &self.sweeper.settings.observer, deletion);
             }
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -97,6 +98,15 @@ impl Storage for FencedStorage {
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         self.hold.ensure().await?;
         self.inner.delete_all(keys).await
+    }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.hold.ensure().await?;
+        self.inner.renew(key).await
     }
 }
 

@@ -8,6 +8,7 @@ mod upload;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -127,6 +128,14 @@ impl Storage for RetryStorage {
 
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<(), PortError> {
         self.retrier.run(|| self.inner.delete_all(keys)).await
+    }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.retrier.run(|| self.inner.renew(key)).await
     }
 }
 
