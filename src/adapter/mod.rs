@@ -27,7 +27,7 @@ mod zones;
 #[cfg(not(target_family = "wasm"))]
 pub use clock::SystemClock;
 #[cfg(feature = "cloud")]
-pub use cloud::{CloudOptions, CloudStorage, Immutability, RequestKind};
+pub use cloud::{CloudOptions, CloudStorage, Immutability, PastStorage, RequestKind};
 #[cfg(not(target_family = "wasm"))]
 pub use entropy::OsEntropy;
 pub use key_chain::KeyChain;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use pitr::adapter::{CloudOptions, CloudStorage, Immutability, system};
 use pitr::format::layout::{ServerLayout, heartbeat};
 use pitr::model::{ObjectKey, Role, Timestamp};
-use pitr::port::{Clock, Environment, PortErrorKind, PutMode, Storage};
+use pitr::port::{Clock, Environment, ObjectMeta, PortErrorKind, PutMode, Storage};
 use pitr::testing::ManualClock;
 use pitr::testing::conformance::storage as suite;
 use sha2::{Digest, Sha256};
@@ -100,6 +101,80 @@ async fn what_is_still_in_use_is_renewed() {
     assert_eq!(until(&manifest), Some(seconds(created.saturating_add(30 * DAY))));
     assert_eq!(storage.head(&pack).await.unwrap().version, Some(version), "it is the same object");
     assert_eq!(store.versions().len(), 2);
+}
+
+/// Whatever somebody with the credentials does afterwards: deletes it, stores something else, or something new.
+#[tokio::test]
+async fn a_bucket_is_read_as_it_was() {
+    let store = Store::start_with_object_lock();
+    let all = store.storage("");
+    let storage = store.storage("/a/directory");
+    let key = |name: &str| name.parse::<ObjectKey>().unwrap();
+    let names: Vec<String> = (0..130).map(|number| format!("d{}/{number:03}", number % 3)).collect();
+    for name in &names {
+        storage.put(&key(name), name.clone().into(), PutMode::Create).await.unwrap();
+    }
+    all.put(&key("a/directory.x"), "elsewhere".into(), PutMode::Create).await.unwrap();
+    storage.put(&key("d1"), "shorter".into(), PutMode::Create).await.unwrap();
+    storage.put(&key("d1.gone"), "content".into(), PutMode::Create).await.unwrap();
+    // Times are told in whole seconds, and moto does not tell in which order versions and marks came.
+    let pause = Duration::from_millis(1100);
+    tokio::time::sleep(pause).await;
+    storage.delete(&key("d1.gone")).await.unwrap();
+    for version in 0..60 {
+        storage.put(&key("d1/many"), version.to_string().into(), PutMode::Overwrite).await.unwrap();
+    }
+    let before: Vec<ObjectMeta> = storage.list(None, None).try_collect().await.unwrap();
+    assert_eq!(before.len(), 132);
+    tokio::time::sleep(pause).await;
+    let then = system().clock.now();
+    tokio::time::sleep(pause).await;
+    for meta in &before[..120] {
+        storage.delete(&meta.key).await.unwrap();
+    }
+    for meta in &before[120..] {
+        storage.put(&meta.key, "something else".into(), PutMode::Overwrite).await.unwrap();
+    }
+    storage.put(&key("d0/000"), "something else".into(), PutMode::Create).await.unwrap();
+    storage.put(&key("d3/new"), "something new".into(), PutMode::Create).await.unwrap();
+
+    let past = storage.as_of(then).unwrap();
+    let listed = async |directory: Option<&str>, after: Option<&str>| -> Vec<ObjectMeta> {
+        past.list(directory.map(key).as_ref(), after.map(key).as_ref()).try_collect().await.unwrap()
+    };
+    assert_eq!(listed(None, None).await, before);
+    let below = |name: &str| before.iter().filter(|meta| meta.key.is_below(&key(name))).cloned().collect::<Vec<_>>();
+    assert_eq!(listed(Some("d1"), None).await, below("d1"));
+    let later: Vec<_> = below("d1").into_iter().filter(|meta| meta.key > key("d1/100")).collect();
+    assert_eq!(listed(Some("d1"), Some("d1/100")).await, later);
+    let directories: Vec<ObjectKey> = past.list_directories(None).try_collect().await.unwrap();
+    assert_eq!(directories, ["d0", "d1", "d2"].map(key));
+    for meta in before.iter().step_by(10) {
+        assert_eq!(past.head(&meta.key).await.unwrap(), *meta);
+        let whole = past.get(&meta.key, None).await.unwrap();
+        assert_eq!(whole.meta, *meta);
+        assert_eq!(whole.collect(100).await.unwrap().len() as u64, meta.bytes);
+    }
+    let read = async |name: &str, range| past.get(&key(name), range).await.unwrap().collect(100).await.unwrap();
+    assert_eq!(read("d1/many", None).await, "59");
+    assert_eq!(read("d1", Some(2..5)).await, "ort");
+    assert_eq!(read("d1", Some(7..7)).await, "");
+    for name in ["d1.gone", "d3/new", "d", "nothing"] {
+        assert_eq!(past.get(&key(name), None).await.unwrap_err().kind(), PortErrorKind::NotFound, "{name}");
+    }
+    assert_eq!(past.get(&key("d1"), Some(0..8)).await.unwrap_err().kind(), PortErrorKind::Invalid);
+    let refused = [
+        past.put(&key("x"), "x".into(), PutMode::Create).await.map(drop),
+        past.upload(&key("x")).await.map(drop),
+        past.delete(&key("d1")).await,
+    ];
+    assert!(refused.into_iter().all(|refused| refused.unwrap_err().kind() == PortErrorKind::Denied));
+    let azure = CloudStorage::open(
+        "az://backups",
+        &CloudOptions::new().set("azure_storage_account_name", "x").set("azure_skip_signature", "true"),
+        &system(),
+    );
+    assert_eq!(azure.unwrap().as_of(then).unwrap_err().kind(), PortErrorKind::Invalid);
 }
 
 /// Every header that begins with `x-amz-` is signed, as S3 demands, and so that S3 accepts it: by the rules of AWS's signature, version 4.

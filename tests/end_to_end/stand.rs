@@ -41,7 +41,7 @@ pub(crate) struct Stand {
     pub(crate) local: LocalServer,
     pub(crate) install: PgInstall,
     pub(crate) storage: Arc<dyn Storage>,
-    repository: Repository,
+    pub(crate) repository: Repository,
     pub(crate) server: ServerRepository,
     pub(crate) postgres: Arc<PostgresServer>,
     archiving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -123,6 +123,14 @@ impl Stand {
             of_directory,
             scratch,
         }
+    }
+
+    /// From now on, the same server's repository is read in `storage`.
+    pub(crate) async fn look_at(&mut self, storage: Arc<dyn Storage>) {
+        let key = KeyFile::open(self.scratch.path().join("key"), system().entropy).unwrap();
+        self.repository = Repository::new(Arc::clone(&storage), Arc::new(key), system());
+        self.server = self.repository.server(self.server.name()).await.unwrap();
+        self.storage = storage;
     }
 
     pub(crate) fn url(&self) -> String {

@@ -14,6 +14,7 @@ use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 mod compact;
 mod databases;
 mod delta;
+mod immutable;
 mod interrupted;
 mod key_rotation;
 mod keys;

@@ -14,7 +14,7 @@ use pitr::format::block::Compression;
 use pitr::format::seal::WrappingKey;
 use pitr::model::{Catalog, PostgresMajor, ServerSpec, Timestamp};
 use pitr::plan::{RestorePlan, Target, plan_restore};
-use pitr::port::{Environment, WalSource};
+use pitr::port::{Environment, Storage, WalSource};
 use pitr::testing::{FaultyStorage, Habits, ManualClock, ManualExecutor, MemoryTarget, SeededEntropy, SimulatedServer};
 
 pub(crate) struct World {
@@ -37,9 +37,15 @@ pub(crate) enum Outcome<T> {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::over(seed, |_, storage| storage)
+    }
+
+    /// One whose storage is what `over` makes of one in memory.
+    pub(crate) fn over(seed: u64, over: impl FnOnce(&ManualClock, Arc<dyn Storage>) -> Arc<dyn Storage>) -> Self {
         let start: Timestamp = "2026-11-23T21:09:08Z".parse().unwrap();
         let (clock, executor, entropy) = (ManualClock::new(start), ManualExecutor::new(), SeededEntropy::new(seed));
-        let storage = FaultyStorage::new(Arc::new(MemoryStorage::new(Arc::new(clock.clone()))));
+        let storage = over(&clock, Arc::new(MemoryStorage::new(Arc::new(clock.clone()))));
+        let storage = FaultyStorage::new(storage);
         let keys = MemoryKey::new(WrappingKey::new([7; 32]), Arc::new(entropy.clone()));
         let source = SimulatedServer::new(seed, &clock);
         let environment = Environment::new(Arc::new(clock.clone()), Arc::new(entropy), Arc::new(executor.clone()));

@@ -211,6 +211,8 @@ fn command(kind: Kind, address: SocketAddr, directory: &Path) -> Command {
         Kind::S3 => {
             let mut command = Command::new(installed.join("moto/bin/python"));
             command.args(["-c", MOTO, &host, &port]);
+            // Of versions, so that there are pages of them in a small test.
+            command.env("MOTO_S3_DEFAULT_MAX_KEYS", "50");
             command
         }
         Kind::Azure => {

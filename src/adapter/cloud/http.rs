@@ -13,7 +13,9 @@ use object_store::{ClientOptions, HeaderMap, HeaderValue};
 
 use super::classes::Classes;
 use super::immutability::{Ask, Promise, with_version};
+use super::past::{Versions, with_length};
 use super::requests::Counters;
+use super::signer::Signer;
 use crate::port::PortErrorKind;
 
 /// Makes the HTTP client of a store.
@@ -26,6 +28,7 @@ pub(super) struct Connector {
     pub(super) tiers: Classes,
     /// What is to be immutable.
     pub(super) promise: Option<Promise>,
+    pub(super) signer: Signer,
 }
 
 impl HttpConnector for Connector {
@@ -34,6 +37,15 @@ impl HttpConnector for Connector {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ReqwestConnector::default().connect(options)?;
         Ok(HttpClient::new(Observed { client, connector: self.clone() }))
+    }
+}
+
+impl Connector {
+    /// Adds to `request` what the library has no way to say; `false` if that is nothing.
+    fn amend(&self, request: &mut HttpRequest) -> Result<bool, HttpError> {
+        let lists = Versions::amend(request)?;
+        let promises = self.promise.as_ref().map_or(Ok(false), |promise| promise.amend(request))?;
+        Ok(lists || promises)
     }
 }
 
@@ -54,16 +66,18 @@ impl HttpService for Observed {
                 request.headers_mut().insert("x-ms-access-tier", tier);
             }
         }
-        if let Some(promise) = &self.connector.promise {
-            promise.amend(&mut request).await?;
+        if self.connector.amend(&mut request)? {
+            self.connector.signer.sign(&mut request).await?;
         }
         let renews = matches!(request.extensions().get(), Some(Ask::Renew(_)));
+        let lists = request.extensions().get::<Versions>().is_some();
         let deletes = is_batch(&request);
         let response = self.client.execute(request).await?;
         match response.status().as_u16() {
             status if needs_explaining(status) => Err(refused(Refusal::read(response).await)),
             202 if deletes => deleted(response).await,
             200 if renews => Ok(with_version(response)),
+            200 if lists => with_length(response).await,
             _ => Ok(response),
         }
     }
@@ -98,6 +112,18 @@ pub(super) fn completes_upload(request: &HttpRequest) -> bool {
         "PUT" => arguments.any(|argument| argument == "comp=blocklist"),
         _ => false,
     }
+}
+
+/// Adds an argument to what `request` asks for.
+pub(super) fn add_argument(request: &mut HttpRequest, argument: &str) -> Result<(), HttpError> {
+    let uri = request.uri();
+    let between = if uri.query().is_some() { '&' } else { '?' };
+    *request.uri_mut() = format!("{uri}{between}{argument}").parse().map_err(unusable)?;
+    Ok(())
+}
+
+pub(super) fn unusable<E: Error + Send + Sync + 'static>(error: E) -> HttpError {
+    HttpError::new(HttpErrorKind::Request, error)
 }
 
 /// What stands behind the question mark.

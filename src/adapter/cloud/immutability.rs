@@ -1,21 +1,20 @@
 //! Objects that a store keeps as they are, whoever asks it to change or destroy them.
 //!
 //! S3 calls it object lock, Azure version-level immutability, Google object retention. The library below cannot ask for it: what it sends is
-//! amended, and where headers are signed, signed anew.
+//! amended.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse};
+use object_store::client::{HttpError, HttpRequest, HttpResponse};
 use object_store::{HeaderMap, HeaderValue};
 
-use super::http::completes_upload;
+use super::http::{add_argument, completes_upload, unusable};
 use super::sas::whole_seconds;
 use super::service::Service;
 use crate::format::layout::{Permanence, permanence_of};
-use crate::model::{ObjectKey, Timestamp, hex_u64};
+use crate::model::{ObjectKey, Timestamp};
 use crate::port::{Clock, PortError, PortErrorKind};
 
 /// A day, and what S3 takes at most: a hundred years.
@@ -75,7 +74,6 @@ pub(super) struct Promise {
     /// What stands before the keys of objects in a URL of Azure's.
     directory: String,
     clock: Arc<dyn Clock>,
-    pub(super) signer: Signer,
 }
 
 impl Promise {
@@ -94,7 +92,7 @@ impl Promise {
             return invalid("Google takes no legal holds by the XML API");
         }
         let directory = format!("/{bucket}/{root}");
-        Ok(Self { immutability, service, directory, clock, signer: Signer::default() })
+        Ok(Self { immutability, service, directory, clock })
     }
 
     pub(super) fn period(&self) -> Duration {
@@ -125,16 +123,16 @@ impl Promise {
         }
     }
 
-    /// Adds to `request` what is asked.
-    pub(super) async fn amend(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
+    /// Adds to `request` what is asked; `false` if that is nothing.
+    pub(super) fn amend(&self, request: &mut HttpRequest) -> Result<bool, HttpError> {
         match request.extensions().get::<Ask>().copied() {
             Some(Ask::Create(until)) => self.create(request.headers_mut(), until)?,
             Some(Ask::Renew(until)) => self.renew(request, until)?,
             None if self.completes(request) => self.create(request.headers_mut(), self.until())?,
-            None => return Ok(()),
+            None => return Ok(false),
         }
         Self::checksum(request.headers_mut())?;
-        self.signer.sign(request).await
+        Ok(true)
     }
 
     /// Azure learns only at the end of an upload what it is for.
@@ -176,9 +174,7 @@ impl Promise {
     /// Makes of a request that stores its body one that changes only for how long the object is immutable.
     fn renew(&self, request: &mut HttpRequest, until: Timestamp) -> Result<(), HttpError> {
         let argument = if self.service == Service::Azure { "comp=immutabilityPolicies" } else { "retention" };
-        let uri = request.uri();
-        let between = if uri.query().is_some() { '&' } else { '?' };
-        *request.uri_mut() = format!("{uri}{between}{argument}").parse().map_err(unusable)?;
+        add_argument(request, argument)?;
         let headers = request.headers_mut();
         // What is said of an object when it is stored.
         for name in OF_NEW_OBJECTS {
@@ -210,53 +206,12 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<()
     Ok(())
 }
 
-fn unusable<E: std::error::Error + Send + Sync + 'static>(error: E) -> HttpError {
-    HttpError::new(HttpErrorKind::Request, error)
-}
-
 /// RFC 1123, as HTTP has its dates.
 fn http_date(time: Timestamp) -> String {
     let (date, text) = (time.date(), time.to_string());
     let (weekday, month) = (date.weekday().to_string(), date.month().to_string());
     let clock = text.split(['T', '.']).nth(1).unwrap_or_default();
     format!("{weekday:.3}, {:02} {month:.3} {:04} {clock} GMT", date.day(), date.year())
-}
-
-/// Signs requests to S3 once more. Where others sign, they sign no headers, or none that are added here.
-#[derive(Clone, Default)]
-pub(super) struct Signer(Arc<OnceLock<(AwsCredentialProvider, String)>>);
-
-impl Signer {
-    /// Signs with `credentials`, for a bucket in `region`. The client that asks for signatures is made before it has any.
-    pub(super) fn set(&self, credentials: AwsCredentialProvider, region: String) {
-        let _ = self.0.set((credentials, region));
-    }
-
-    /// Signs what was signed before, and then amended.
-    async fn sign(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
-        let (Some((credentials, region)), true) = (self.0.get(), request.headers().contains_key("authorization"))
-        else {
-            return Ok(());
-        };
-        let credential = credentials.get_credential().await.map_err(unsigned)?;
-        let digest = request.headers().get("x-amz-content-sha256").and_then(|digest| digest.to_str().ok());
-        let digest = digest.and_then(sha256);
-        let authorizer = AwsAuthorizer::new(&credential, "s3", region).with_sign_payload(digest.is_some());
-        authorizer.try_authorize(request, digest.as_ref().map(|digest| &digest[..])).map_err(unsigned)
-    }
-}
-
-/// `None` of what is no digest: then the body is not signed.
-fn sha256(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    for (number, bytes) in digest.chunks_exact_mut(8).enumerate() {
-        bytes.copy_from_slice(&hex_u64(text.get(16 * number..16 * (number + 1))?, 16..=16)?.to_be_bytes());
-    }
-    Some(digest)
-}
-
-fn unsigned(error: object_store::Error) -> HttpError {
-    HttpError::new(HttpErrorKind::Interrupted, error)
 }
 
 impl fmt::Debug for Promise {

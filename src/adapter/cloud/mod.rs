@@ -15,10 +15,12 @@ mod http;
 mod immutability;
 mod options;
 mod parts;
+mod past;
 mod profile;
 mod requests;
 mod sas;
 mod service;
+mod signer;
 mod upload;
 
 use std::fmt;
@@ -35,6 +37,7 @@ use object_store::{GetOptions, GetRange, GetResult, ObjectMeta as StoreMeta, Put
 
 pub use self::immutability::Immutability;
 pub use self::options::CloudOptions;
+pub use self::past::PastStorage;
 pub use self::requests::RequestKind;
 
 use self::classes::Classes;
@@ -43,6 +46,7 @@ use self::http::Connector;
 use self::immutability::{Ask, Promise};
 use self::requests::Counters;
 use self::service::{Client, Service};
+use self::signer::Signer;
 use super::wrappers::retry::Retrier;
 use crate::model::{ObjectKey, Timestamp};
 use crate::port::{
@@ -92,7 +96,8 @@ impl CloudStorage {
         let promise =
             |immutability| Promise::new(immutability, service, (bucket, &root), Arc::clone(&environment.clock));
         let promise = options.immutability.map(promise).transpose()?;
-        let connector = Connector { counters: counters.clone(), creates: !by_copy, tiers, promise: promise.clone() };
+        let (creates, signer) = (!by_copy, Signer::default());
+        let connector = Connector { counters: counters.clone(), creates, tiers, promise: promise.clone(), signer };
         let client = service.client(bucket, options, connector, environment)?;
         let retrier = Retrier::new(options.retry, environment.clone());
         let (url, environment) = (url.to_owned(), environment.clone());
@@ -108,6 +113,17 @@ impl CloudStorage {
             retrier,
             environment,
         })))
+    }
+
+    /// What was there at `at`, of a bucket that keeps versions: what was deleted or replaced since is there as it was, and what is newer is not.
+    ///
+    /// So a server can be restored after somebody has deleted all, or stored something else in its place.
+    ///
+    /// # Errors
+    /// [`PortErrorKind::Invalid`] if it is not S3's. (Azure's versions are made current by its own tools, and what Google keeps immutable is not
+    /// deleted.)
+    pub fn as_of(&self, at: Timestamp) -> Result<PastStorage, PortError> {
+        PastStorage::new(Arc::clone(&self.0), at)
     }
 
     /// How many requests of each kind were sent since it was opened.

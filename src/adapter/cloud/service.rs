@@ -129,14 +129,12 @@ fn s3(bucket: &str, options: &CloudOptions, settings: Settings, connector: Conne
     if connector.promise.is_some() && value(AmazonS3ConfigKey::Checksum).is_none() {
         builder = builder.with_checksum_algorithm(Checksum::SHA256);
     }
-    let signer = connector.promise.as_ref().map(|promise| promise.signer.clone());
+    let signer = connector.signer.clone();
     let builder = builder.with_retry(once()).with_http_connector(connector);
     let bulk = Bulk::new(Arc::new(builder.clone().build()?), 1000);
     // A deletion that is refused by itself says so by its status; among those of many, only in the body.
     let single = builder.with_disable_bulk_delete(true).build()?;
-    if let Some(signer) = signer {
-        signer.set(Arc::clone(single.credentials()), region);
-    }
+    signer.set(Arc::clone(single.credentials()), region);
     Ok(Client { bulk: Some(bulk), ..Client::new(single) })
 }
 
