@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use pitr::adapter::{CloudOptions, CloudStorage, Immutability, system};
+use pitr::adapter::{CloudOptions, CloudStorage, Immutability, RequestKind, system};
 use pitr::format::layout::{ServerLayout, heartbeat};
 use pitr::model::{ObjectKey, Role, Timestamp};
 use pitr::port::{Clock, Environment, ObjectMeta, PortErrorKind, PutMode, Storage};
@@ -155,6 +155,10 @@ async fn a_bucket_is_read_as_it_was() {
         assert_eq!(whole.meta, *meta);
         assert_eq!(whole.collect(100).await.unwrap().len() as u64, meta.bytes);
     }
+    let lists = || storage.requests().find(|(kind, _)| *kind == RequestKind::List).unwrap().1;
+    let listings = lists();
+    past.get(&key("d2/002"), None).await.unwrap();
+    assert_eq!(lists() - listings, 1, "a read takes a listing, too");
     let read = async |name: &str, range| past.get(&key(name), range).await.unwrap().collect(100).await.unwrap();
     assert_eq!(read("d1/many", None).await, "59");
     assert_eq!(read("d1", Some(2..5)).await, "ort");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use pitr::engine::{SweepReport, Sweeper};
+use pitr::engine::{SweepReport, Sweeper, Verifier};
 use pitr::format::layout::{Permanence, ServerLayout, permanence_of};
 use pitr::model::{ObjectKey, RetentionDays, SnapshotId, Timestamp};
 use pitr::plan::Target;
@@ -27,7 +27,7 @@ const PERIOD: Duration = DAY.saturating_mul(14);
 
 /// A storage that keeps facts immutable, and remembers for how long.
 #[derive(Clone, Debug)]
-struct Keeper {
+pub(crate) struct Keeper {
     inner: Arc<dyn Storage>,
     clock: ManualClock,
     state: Arc<Mutex<State>>,
@@ -45,6 +45,11 @@ struct State {
 }
 
 impl Keeper {
+    /// One that hides what may not be destroyed.
+    pub(crate) fn over(clock: &ManualClock, inner: Arc<dyn Storage>) -> Self {
+        Self { inner, clock: clock.clone(), state: Arc::default(), hides: true }
+    }
+
     fn promise(&self, key: &ObjectKey) {
         if permanence_of(key) != Permanence::Note {
             self.state.lock().unwrap().until.insert(key.clone(), self.clock.now().saturating_add(PERIOD));
@@ -153,8 +158,7 @@ impl Life {
     fn new(hides: bool) -> Self {
         let mut keeper = None;
         let world = World::over(11, |clock, inner| {
-            let kept = Keeper { inner, clock: clock.clone(), state: Arc::default(), hides };
-            Arc::new(keeper.insert(kept).clone())
+            Arc::new(keeper.insert(Keeper { hides, ..Keeper::over(clock, inner) }).clone())
         });
         world.source.hold_files(40, 5_000);
         Self { world, keeper: keeper.unwrap(), protections: Protections::none(), day: 0, bytes: 20_000 }
@@ -232,7 +236,9 @@ fn whoever_has_the_credentials_takes_nothing_from_the_window() {
     life.bytes = 1_200_000;
     let mut renewed = Vec::new();
     for _ in 0..60 {
-        renewed.push(life.live(true).renewed);
+        let report = life.live(true);
+        assert_eq!(report.immutability_missing, Duration::ZERO);
+        renewed.push(report.renewed);
         life.assert_promised();
     }
     // The packs of today's data are renewed every fourth day, not daily; nothing else is.
@@ -259,7 +265,45 @@ fn what_is_kept_beyond_its_time_is_renewed() {
         life.assert_promised();
     }
     let [held] = &*life.protections.holds else { panic!("one hold") };
-    for key in life.needs(&held.snapshot) {
+    let catalog = life.world.catalog();
+    let snapshot = catalog.snapshot(&held.snapshot).unwrap();
+    let logs = catalog.logs(snapshot.branch()).filter(|log| log.wal().start < snapshot.wal.end);
+    let logs: Vec<ObjectKey> = logs.map(|log| log.key()).collect();
+    assert!(!logs.is_empty());
+    for key in life.needs(&held.snapshot).into_iter().chain(logs) {
+        let left = life.keeper.until(&key).duration_since(life.world.now());
+        assert!(left >= 9 * DAY, "{key} is kept for {left:?} only");
+    }
+}
+
+/// A clock that was ahead once, and a manifest that nobody can read.
+#[test]
+fn what_is_not_known_is_renewed() {
+    let mut life = Life::new(true);
+    let ahead = |life: &Life| {
+        let now = life.world.now();
+        life.world.clock.set(now.saturating_add(300 * DAY));
+        life.sweep();
+        life.world.clock.set(now);
+    };
+    for day in 0..30 {
+        life.live(true);
+        if day == 10 {
+            ahead(&life);
+            // Nobody tells in years to come that it was promised for so long.
+            life.keeper.state.lock().unwrap().until.values_mut().for_each(|until| {
+                *until = (*until).min(life.world.now().saturating_add(9 * DAY));
+            });
+        }
+        life.assert_promised();
+    }
+    let latest = life.world.catalog().snapshots().max_by_key(|snapshot| snapshot.consistent_at).unwrap().clone();
+    let packs: Vec<_> = life.needs(&latest.id).into_iter().filter(|key| key.as_str().contains("/pack-")).collect();
+    life.world.finish(life.keeper.put(&latest.manifest.key, "damage".into(), PutMode::Overwrite)).unwrap();
+    for _ in 0..6 {
+        life.live(false);
+    }
+    for key in packs {
         let left = life.keeper.until(&key).duration_since(life.world.now());
         assert!(left >= 9 * DAY, "{key} is kept for {left:?} only");
     }
@@ -280,6 +324,8 @@ fn what_cannot_be_deleted_yet_is_deleted_later() {
     let oldest = logs.snapshots().map(|snapshot| snapshot.consistent_at).min().unwrap();
     assert!(now.duration_since(oldest) <= PERIOD + 2 * DAY, "{oldest} is still there at {now}");
     life.world.restore(&life.world.plan(Target::Latest), &MemoryTarget::new()).unwrap();
+    let report = life.world.finish(Verifier::new(&life.world.repository, life.world.server.name()).run()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.faults);
 }
 
 /// What may not be renewed is told, and tried again.

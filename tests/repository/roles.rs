@@ -20,6 +20,7 @@ use pitr::port::{
 };
 use pitr::testing::{FaultyStorage, MemoryScratch, MemoryTarget, SeededEntropy};
 
+use crate::immutable::Keeper;
 use crate::sharing::DAY;
 use crate::sweep;
 use crate::world::World;
@@ -31,6 +32,7 @@ enum Verb {
     Create,
     Replace,
     Delete,
+    Renew,
 }
 
 /// What may be done, and to what: below a server's directory, if it is there. A star is any part, two are any that follow, or none.
@@ -69,6 +71,15 @@ const SWEEPER: &[Permission] = &[
     (Verb::Delete, "proofs/*"),
     (Verb::Delete, "catalog/**"),
     (Verb::Delete, "data/**"),
+];
+
+/// What a sweeper needs beside that, where the store keeps objects immutable.
+const RENEWER: &[Permission] = &[
+    (Verb::List, "**"),
+    (Verb::Read, "renewal"),
+    (Verb::Create, "renewal"),
+    (Verb::Replace, "renewal"),
+    (Verb::Renew, "**"),
 ];
 
 const RESTORER: &[Permission] = &[(Verb::Read, "catalog/**"), (Verb::Read, "data/**"), (Verb::List, "catalog/**")];
@@ -164,6 +175,15 @@ impl Storage for Guarded {
         self.check(Verb::Delete, key)?;
         self.inner.delete(key).await
     }
+
+    fn immutable_for(&self) -> Option<Duration> {
+        self.inner.immutable_for()
+    }
+
+    async fn renew(&self, key: &ObjectKey) -> Result<(), PortError> {
+        self.check(Verb::Renew, key)?;
+        self.inner.renew(key).await
+    }
 }
 
 impl fmt::Display for Guarded {
@@ -207,9 +227,8 @@ fn a_snapshotter() {
     });
 }
 
-#[test]
-fn a_sweeper() {
-    let world = sweep::aged(12);
+/// It has something to do for each of its permissions.
+fn sweepable(world: World) -> World {
     // One is interrupted when it has noted that it is being taken.
     world.storage.crash_after(12);
     world.take().unwrap_err();
@@ -219,9 +238,26 @@ fn a_sweeper() {
     world.archive(|| u64::MAX);
     let old = ServerLayout::new(world.server.name()).proof("20200101T000000Z-old");
     world.finish(world.storage.put(&old, Bytes::new(), PutMode::Create)).unwrap();
-    works(world, SWEEPER, |world| {
-        let report = world.finish(Sweeper::new(&world.server).run(&sweep::plan(world))).unwrap();
-        assert!(report.objects > 0 && report.refused.is_empty(), "{report:?}");
+    world
+}
+
+fn sweeps(world: &World) {
+    let report = world.finish(Sweeper::new(&world.server).run(&sweep::plan(world))).unwrap();
+    assert!(report.refused.is_empty() && report.not_renewed.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_sweeper() {
+    works(sweepable(sweep::aged(12)), SWEEPER, sweeps);
+}
+
+#[test]
+fn a_sweeper_where_objects_are_immutable() {
+    let world = World::over(11, |clock, inner| Arc::new(Keeper::over(clock, inner)));
+    works(sweepable(sweep::age(world, 12)), &[SWEEPER, RENEWER].concat(), |world| {
+        sweeps(world);
+        world.clock.advance(5 * DAY);
+        sweeps(world);
     });
 }
 

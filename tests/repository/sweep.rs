@@ -24,7 +24,10 @@ use crate::world::{Outcome, World, explain, run};
 
 /// A server of so many days: one snapshot each, and a promotion in the middle.
 pub(crate) fn aged(days: u32) -> World {
-    let mut world = World::new(11);
+    age(World::new(11), days)
+}
+
+pub(crate) fn age(mut world: World, days: u32) -> World {
     world.bytes_max = 16 << 10;
     world.source.hold_files(20, 5_000);
     for day in 0..days {

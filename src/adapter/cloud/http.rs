@@ -58,7 +58,6 @@ struct Observed {
 #[async_trait]
 impl HttpService for Observed {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.connector.counters.count(&request);
         if self.connector.creates && completes_upload(&request) {
             // Neither S3's signature nor one in a URL covers this header.
             request.headers_mut().insert("if-none-match", HeaderValue::from_static("*"));
@@ -69,6 +68,7 @@ impl HttpService for Observed {
         if self.connector.amend(&mut request)? {
             self.connector.signer.sign(&mut request).await?;
         }
+        self.connector.counters.count(&request);
         let renews = matches!(request.extensions().get(), Some(Ask::Renew(_)));
         let lists = request.extensions().get::<Versions>().is_some();
         let deletes = is_batch(&request);

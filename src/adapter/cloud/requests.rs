@@ -25,13 +25,16 @@ pub enum RequestKind {
     Delete,
 }
 
+/// What asks Azure for a page, and S3 for one of versions.
+const LISTS: [&str; 2] = ["comp=list", "versions"];
+
 impl RequestKind {
     const ALL: [Self; 6] = [Self::Get, Self::Head, Self::List, Self::Put, Self::Post, Self::Delete];
 
     fn of(request: &HttpRequest) -> Option<Self> {
         let mut arguments = arguments(request);
         match request.method().as_str() {
-            "GET" if arguments.any(|argument| argument.starts_with("list-type=") || argument == "comp=list") => {
+            "GET" if arguments.any(|argument| argument.starts_with("list-type=") || LISTS.contains(&argument)) => {
                 Some(Self::List)
             }
             "GET" => Some(Self::Get),

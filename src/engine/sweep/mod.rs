@@ -81,6 +81,9 @@ pub struct SweepReport {
     pub renewed: u64,
     /// Of which objects it refused that, and why. The next sweep tries again.
     pub not_renewed: Vec<(ObjectKey, Error)>,
+    /// How much longer the store should keep objects immutable: by less than the server's retention and three days, the window can be shortened by who
+    /// has the credentials. Zero if it is long enough, or if the store makes no promise at all.
+    pub immutability_missing: Duration,
     /// Snapshots that are complete but for their record. Either that was lost, or they were interrupted at the very last: they are
     /// left for somebody to decide.
     pub unrecorded: Vec<SnapshotId>,

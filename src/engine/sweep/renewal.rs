@@ -53,6 +53,7 @@ impl Sweep<'_> {
         let (now, name) = (server.clock.now(), server.layout.renewal());
         let (renewed, mode) = last(server, &name).await?;
         let mut due = Due::new(now, renewed, period, server.spec().await?.retention);
+        self.report.immutability_missing = due.needed.saturating_sub(period);
         due.left = std::mem::take(&mut self.left);
         due.find_used(server, catalog, plan).await?;
         self.renew_due(&due).await?;
