@@ -103,40 +103,53 @@ async fn what_is_still_in_use_is_renewed() {
     assert_eq!(store.versions().len(), 2);
 }
 
-/// Whatever somebody with the credentials does afterwards: deletes it, stores something else, or something new.
-#[tokio::test]
-async fn a_bucket_is_read_as_it_was() {
-    let store = Store::start_with_object_lock();
-    let all = store.storage("");
-    let storage = store.storage("/a/directory");
-    let key = |name: &str| name.parse::<ObjectKey>().unwrap();
-    let names: Vec<String> = (0..130).map(|number| format!("d{}/{number:03}", number % 3)).collect();
-    for name in &names {
-        storage.put(&key(name), name.clone().into(), PutMode::Create).await.unwrap();
+const PAUSE: Duration = Duration::from_millis(1100);
+
+fn key(name: &str) -> ObjectKey {
+    name.parse().unwrap()
+}
+
+/// Objects in a directory of the bucket, one with many versions, one that was deleted; and others beside it.
+async fn fill(store: &Store, storage: &CloudStorage) -> Vec<ObjectMeta> {
+    for number in 0..130 {
+        let name = format!("d{}/{number:03}", number % 3);
+        storage.put(&key(&name), name.into(), PutMode::Create).await.unwrap();
     }
-    all.put(&key("a/directory.x"), "elsewhere".into(), PutMode::Create).await.unwrap();
+    store.storage("").put(&key("a/directory.x"), "elsewhere".into(), PutMode::Create).await.unwrap();
     storage.put(&key("d1"), "shorter".into(), PutMode::Create).await.unwrap();
     storage.put(&key("d1.gone"), "content".into(), PutMode::Create).await.unwrap();
     // Times are told in whole seconds, and moto does not tell in which order versions and marks came.
-    let pause = Duration::from_millis(1100);
-    tokio::time::sleep(pause).await;
+    tokio::time::sleep(PAUSE).await;
     storage.delete(&key("d1.gone")).await.unwrap();
     for version in 0..60 {
         storage.put(&key("d1/many"), version.to_string().into(), PutMode::Overwrite).await.unwrap();
     }
-    let before: Vec<ObjectMeta> = storage.list(None, None).try_collect().await.unwrap();
-    assert_eq!(before.len(), 132);
-    tokio::time::sleep(pause).await;
-    let then = system().clock.now();
-    tokio::time::sleep(pause).await;
-    for meta in &before[..120] {
+    storage.list(None, None).try_collect().await.unwrap()
+}
+
+/// Deletes most, and stores something else, or something new.
+async fn disfigure(storage: &CloudStorage, objects: &[ObjectMeta]) {
+    for meta in &objects[..120] {
         storage.delete(&meta.key).await.unwrap();
     }
-    for meta in &before[120..] {
+    for meta in &objects[120..] {
         storage.put(&meta.key, "something else".into(), PutMode::Overwrite).await.unwrap();
     }
     storage.put(&key("d0/000"), "something else".into(), PutMode::Create).await.unwrap();
     storage.put(&key("d3/new"), "something new".into(), PutMode::Create).await.unwrap();
+}
+
+/// Whatever somebody with the credentials does afterwards.
+#[tokio::test]
+async fn a_bucket_is_read_as_it_was() {
+    let store = Store::start_with_object_lock();
+    let storage = store.storage("/a/directory");
+    let before = fill(&store, &storage).await;
+    assert_eq!(before.len(), 132);
+    tokio::time::sleep(PAUSE).await;
+    let then = system().clock.now();
+    tokio::time::sleep(PAUSE).await;
+    disfigure(&storage, &before).await;
 
     let past = storage.as_of(then).unwrap();
     let listed = async |directory: Option<&str>, after: Option<&str>| -> Vec<ObjectMeta> {
@@ -163,22 +176,34 @@ async fn a_bucket_is_read_as_it_was() {
     assert_eq!(read("d1/many", None).await, "59");
     assert_eq!(read("d1", Some(2..5)).await, "ort");
     assert_eq!(read("d1", Some(7..7)).await, "");
-    for name in ["d1.gone", "d3/new", "d", "nothing"] {
+}
+
+#[tokio::test]
+async fn what_was_not_there_is_not_read_and_nothing_is_changed() {
+    let store = Store::start_with_object_lock();
+    let storage = store.storage("/a/directory");
+    for name in ["long", "longer", "gone"] {
+        storage.put(&key(name), "content".into(), PutMode::Create).await.unwrap();
+    }
+    tokio::time::sleep(PAUSE).await;
+    storage.delete(&key("gone")).await.unwrap();
+    let then = system().clock.now();
+    tokio::time::sleep(PAUSE).await;
+    storage.put(&key("new"), "content".into(), PutMode::Create).await.unwrap();
+    let past = storage.as_of(then).unwrap();
+    for name in ["gone", "new", "lon", "nothing"] {
         assert_eq!(past.get(&key(name), None).await.unwrap_err().kind(), PortErrorKind::NotFound, "{name}");
     }
-    assert_eq!(past.get(&key("d1"), Some(0..8)).await.unwrap_err().kind(), PortErrorKind::Invalid);
+    assert_eq!(past.get(&key("long"), Some(0..8)).await.unwrap_err().kind(), PortErrorKind::Invalid);
     let refused = [
         past.put(&key("x"), "x".into(), PutMode::Create).await.map(drop),
         past.upload(&key("x")).await.map(drop),
-        past.delete(&key("d1")).await,
+        past.delete(&key("long")).await,
     ];
     assert!(refused.into_iter().all(|refused| refused.unwrap_err().kind() == PortErrorKind::Denied));
-    let azure = CloudStorage::open(
-        "az://backups",
-        &CloudOptions::new().set("azure_storage_account_name", "x").set("azure_skip_signature", "true"),
-        &system(),
-    );
-    assert_eq!(azure.unwrap().as_of(then).unwrap_err().kind(), PortErrorKind::Invalid);
+    let azure = CloudOptions::new().set("azure_storage_account_name", "x").set("azure_skip_signature", "true");
+    let azure = CloudStorage::open("az://backups", &azure, &system()).unwrap();
+    assert_eq!(azure.as_of(then).unwrap_err().kind(), PortErrorKind::Invalid);
 }
 
 /// Every header that begins with `x-amz-` is signed, as S3 demands, and so that S3 accepts it: by the rules of AWS's signature, version 4.

@@ -62,6 +62,16 @@ async fn all_around_each_other_conform() {
 }
 
 #[tokio::test]
+async fn renewals_pass() {
+    for wrap in WRAPPERS {
+        let inner = FaultyStorage::new(Arc::new(memory()));
+        let storage = wrap(Arc::new(inner.clone()));
+        storage.renew(&key("object")).await.unwrap();
+        assert_eq!(inner.count(Operation::Renew), 1, "{storage}");
+    }
+}
+
+#[tokio::test]
 async fn a_directory_is_all_there_is() {
     let inner: Arc<dyn Storage> = Arc::new(memory());
     let [a, ab] = ["a", "ab"].map(|name| PrefixStorage::new(Arc::clone(&inner), key(name)));
