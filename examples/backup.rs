@@ -9,6 +9,7 @@
 //! backup delta   REPOSITORY KEY DIRECTORY            the same, over what is left of the server in the directory
 //! backup recover REPOSITORY KEY DIRECTORY            restores the end of the log, and lets PostgreSQL recover until it accepts writes
 //! backup prove   REPOSITORY KEY DIRECTORY            restores an instant at random on trial, there, and records what that shows
+//! backup draw    REPOSITORY KEY [TIME]               prints a picture (SVG) of what can be restored, and of what the restore to TIME would take
 //! ```
 //!
 //! REPOSITORY is a directory, or the address of a storage (`s3://BUCKET/DIRECTORY`); KEY is a file. Directory and file are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
@@ -28,13 +29,16 @@ use pitr::engine::{
     ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter, TestRestore,
 };
 use pitr::model::{Catalog, ServerName, ServerSpec};
-use pitr::plan::{RestoreRequest, Target, plan_restore};
+use pitr::plan::{RestoreRequest, SvgOptions, Target, plan_restore, timeline_svg};
 use pitr::port::{SnapshotSource, Storage};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: backup archive|follow REPOSITORY KEY CONNECTION\n       \
-    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY";
+    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY\n       \
+    backup draw REPOSITORY KEY [TIME]";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -60,6 +64,8 @@ async fn main() -> Result<()> {
         }
         ["recover", repository, key, directory] => recover(&open(repository, key).await?, directory).await,
         ["prove", repository, key, directory] => prove(&open(repository, key).await?, directory).await,
+        ["draw", repository, key] => draw(&open(repository, key).await?, None).await,
+        ["draw", repository, key, time] => draw(&open(repository, key).await?, Some(time)).await,
         _ => Err(USAGE.into()),
     }
 }
@@ -202,4 +208,21 @@ async fn prove(repository: &Repository, directory: &str) -> Result<()> {
         Some(_) => Err("the backup is not what it should be".into()),
         None => Ok(()),
     }
+}
+
+async fn draw(repository: &Repository, time: Option<&str>) -> Result<()> {
+    let server = repository.server(&"server".parse()?).await?;
+    let mut catalog = server.inventory().await?.catalog;
+    let retention = DAY * u32::from(server.spec().await?.retention.days());
+    let now = system().clock.now();
+    let mut options = SvgOptions::default().window(now.saturating_sub(retention), now);
+    let plan = match time {
+        Some(time) => Some(server.plan(&mut catalog, &RestoreRequest::new(Target::time(time.parse()?))).await??),
+        None => None,
+    };
+    if let Some(plan) = &plan {
+        options = options.plan(plan);
+    }
+    println!("{}", timeline_svg(&catalog, options));
+    Ok(())
 }

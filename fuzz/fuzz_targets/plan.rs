@@ -4,7 +4,8 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use pitr::model::{Catalog, Lsn, Timestamp};
 use pitr::plan::{
-    Objective, PlanError, Point, RestorePlan, RestoreRequest, Target, explain_restore, plan_restore, recovery_window,
+    Objective, PlanError, Point, RestorePlan, RestoreRequest, SvgOptions, Target, explain_restore, plan_restore,
+    recovery_window, timeline_svg,
 };
 use pitr_fuzz::{Artifacts, xid};
 
@@ -48,6 +49,8 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
         for target in &targets {
             let planned = plan_restore(&catalog, &request(target.clone()));
             planned.iter().for_each(check);
+            let drawn = planned.as_ref().map_or(SvgOptions::default(), |plan| SvgOptions::default().plan(plan));
+            assert!(timeline_svg(&catalog, drawn).ends_with("</svg>"));
             if let Ok(explained) = explain_restore(&catalog, &request(target.clone())) {
                 assert!(!explained.to_string().is_empty());
                 assert_eq!(explained.outcome, planned);

@@ -3,7 +3,7 @@
 //! - [`plan_restore`]: which artifacts restore a target; [`explain_restore`]: and why not others. [`recovery_window`]: all instants that
 //!   can be restored; [`loss`](fn@loss): and those that could not without some artifacts.
 //! - [`retention`]: what is kept and what expires, and why. [`schedule`]: what is due. [`usage`]: what is stored, and what it costs.
-//!   [`post_restore`]: what is left to do after a restore. [`compaction`]: which log backups become one.
+//!   [`post_restore`]: what is left to do after a restore. [`compaction`]: which log backups become one. [`timeline_svg`]: all of it as a picture.
 //!
 //! # How a time becomes a position
 //!
@@ -40,6 +40,7 @@ mod assignment;
 pub mod compaction;
 mod loss;
 mod past;
+mod picture;
 pub mod post_restore;
 mod restore;
 pub mod retention;
@@ -52,6 +53,7 @@ mod window;
 pub use assignment::assign;
 pub use loss::{Loss, loss};
 pub use past::Need;
+pub use picture::{SvgOptions, timeline_svg};
 pub use restore::{
     Answer, Considered, ConsistentFrom, Cost, CostModel, Explanation, Objective, PlanError, PlannedLog, Point,
     RecoveryTarget, RestorePlan, RestoreRequest, SnapshotChoice, Target, TimelineChoice, Verdict, explain_restore,

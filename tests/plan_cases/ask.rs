@@ -113,7 +113,7 @@ impl Ask {
         target
     }
 
-    fn request(&self) -> RestoreRequest {
+    pub(crate) fn request(&self) -> RestoreRequest {
         let mut request = RestoreRequest::new(self.target()).for_objective(self.objective);
         if let Some(timeline) = self.timeline {
             request = request.on_timeline(timeline);

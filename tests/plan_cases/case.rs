@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pitr::model::{Artifact, Branch, Catalog, TimelineId};
-use pitr::plan::{recovery_window, recovery_windows};
+use pitr::plan::{RestorePlan, plan_restore, recovery_window, recovery_windows};
 use serde::Deserialize;
 
 use crate::ask::Ask;
@@ -42,6 +42,14 @@ impl Case {
         let logs = self.log.iter().enumerate().map(|(number, log)| log.artifact(number));
         let series = self.series.iter().flat_map(SeriesRow::artifacts);
         snapshots.chain(logs).chain(series).chain(self.history.iter().map(HistoryRow::artifact)).collect()
+    }
+
+    /// The catalog, unless it is refused, and what becomes of asking it.
+    pub(crate) fn catalog(&self) -> Option<(Catalog, Vec<RestorePlan>)> {
+        let mut catalog = Catalog::new(self.artifacts()).ok()?;
+        self.ask.iter().for_each(|ask| self.load(ask, &mut catalog));
+        let plans = self.ask.iter().filter_map(|ask| plan_restore(&catalog, &ask.request()).ok()).collect();
+        Some((catalog, plans))
     }
 
     pub(crate) fn check(&self) {

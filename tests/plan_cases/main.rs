@@ -9,6 +9,7 @@ mod ask;
 mod case;
 mod edges;
 mod pains;
+mod pictures;
 mod rows;
 
 use std::path::{Path, PathBuf};

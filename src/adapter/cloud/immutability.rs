@@ -29,20 +29,20 @@ const PERIOD_MAX: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 #[must_use]
 pub struct Immutability {
     period: Duration,
-    is_for_all: bool,
+    binds_all: bool,
     has_legal_hold: bool,
 }
 
 impl Immutability {
     /// For `period`, unless somebody has the permission to shorten that: S3's and Google's `GOVERNANCE`, Azure's unlocked policy.
     pub const fn governance(period: Duration) -> Self {
-        Self { period, is_for_all: false, has_legal_hold: false }
+        Self { period, binds_all: false, has_legal_hold: false }
     }
 
     /// For `period`, and nobody can shorten that, not even who owns the account: S3's and Google's `COMPLIANCE`, Azure's locked policy. What is
     /// stored by mistake, or by a clock that is ahead, is paid for until its time is over.
     pub const fn compliance(period: Duration) -> Self {
-        Self { period, is_for_all: true, has_legal_hold: false }
+        Self { period, binds_all: true, has_legal_hold: false }
     }
 
     /// What is created from now on gets a legal hold as well: it stays until somebody takes that away, by other means than this library. S3 and
@@ -53,7 +53,7 @@ impl Immutability {
 
     /// What S3 and Google call it.
     fn mode(self) -> &'static str {
-        if self.is_for_all { "COMPLIANCE" } else { "GOVERNANCE" }
+        if self.binds_all { "COMPLIANCE" } else { "GOVERNANCE" }
     }
 }
 
@@ -159,7 +159,7 @@ impl Promise {
 
     fn policy(&self, headers: &mut HeaderMap, until: Timestamp) -> Result<(), HttpError> {
         let (mode, seconds) = (self.immutability.mode(), whole_seconds(until));
-        let policy = if self.immutability.is_for_all { "locked" } else { "unlocked" };
+        let policy = if self.immutability.binds_all { "locked" } else { "unlocked" };
         let [(mode_name, mode), (until_name, until)] = match self.service {
             Service::S3 => [("x-amz-object-lock-mode", mode), ("x-amz-object-lock-retain-until-date", &*seconds)],
             Service::Google => [("x-goog-object-lock-mode", mode), ("x-goog-object-lock-retain-until-date", &*seconds)],
