@@ -142,7 +142,7 @@ impl Store {
 
     /// All versions of S3's objects, and marks that some were deleted: of each its name, its version, and whether it is a mark.
     pub(crate) fn versions(&self) -> Vec<(String, String, bool)> {
-        let (status, body) = self.ask("GET", "?versions=");
+        let (status, body) = self.ask("GET", "?versions=&max-keys=100000");
         assert_eq!(status, 200, "{body}");
         let element = |text: &str, name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>")).unwrap();

@@ -219,3 +219,19 @@ impl fmt::Debug for Promise {
         f.debug_struct("Promise").field("immutability", &self.immutability).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_http() {
+        for (time, date) in [
+            ("2026-11-30T16:03:52.999Z", "Mon, 30 Nov 2026 16:03:52 GMT"),
+            ("2027-01-09T00:00:00Z", "Sat, 09 Jan 2027 00:00:00 GMT"),
+            ("2028-02-29T23:59:59Z", "Tue, 29 Feb 2028 23:59:59 GMT"),
+        ] {
+            assert_eq!(http_date(time.parse().unwrap()), date);
+        }
+    }
+}
