@@ -9,6 +9,7 @@
 //! backup delta   REPOSITORY KEY DIRECTORY            the same, over what is left of the server in the directory
 //! backup recover REPOSITORY KEY DIRECTORY            restores the end of the log, and lets PostgreSQL recover until it accepts writes
 //! backup prove   REPOSITORY KEY DIRECTORY            restores an instant at random on trial, there, and records what that shows
+//! backup health  REPOSITORY KEY                      says how well the server is protected, and fails if somebody should look at it now
 //! backup draw    REPOSITORY KEY [TIME]               prints a picture (SVG) of what can be restored, and of what the restore to TIME would take
 //! ```
 //!
@@ -29,6 +30,8 @@ use pitr::engine::{
     ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter, TestRestore,
 };
 use pitr::model::{Catalog, ServerName, ServerSpec};
+use pitr::plan::health::{HealthCheck, Status};
+use pitr::plan::schedule::{Schedule, ScheduleSettings};
 use pitr::plan::{RestoreRequest, SvgOptions, Target, plan_restore, timeline_svg};
 use pitr::port::{SnapshotSource, Storage};
 
@@ -36,7 +39,7 @@ type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Resu
 
 const USAGE: &str = "usage: backup archive|follow REPOSITORY KEY CONNECTION\n       \
     backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY\n       \
-    backup draw REPOSITORY KEY [TIME]";
+    backup health REPOSITORY KEY\n       backup draw REPOSITORY KEY [TIME]";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -64,6 +67,7 @@ async fn main() -> Result<()> {
         }
         ["recover", repository, key, directory] => recover(&open(repository, key).await?, directory).await,
         ["prove", repository, key, directory] => prove(&open(repository, key).await?, directory).await,
+        ["health", repository, key] => health(&open(repository, key).await?).await,
         ["draw", repository, key] => draw(&open(repository, key).await?, None).await,
         ["draw", repository, key, time] => draw(&open(repository, key).await?, Some(time)).await,
         _ => Err(USAGE.into()),
@@ -207,6 +211,18 @@ async fn prove(repository: &Repository, directory: &str) -> Result<()> {
     match proof.failure {
         Some(_) => Err("the backup is not what it should be".into()),
         None => Ok(()),
+    }
+}
+
+async fn health(repository: &Repository) -> Result<()> {
+    let server = repository.server(&"server".parse()?).await?;
+    let (catalog, proofs) = (server.inventory().await?.catalog, server.proofs().await?.proofs);
+    let (schedule, retention) = (Schedule::new(ScheduleSettings::default())?, server.spec().await?.retention);
+    let health = HealthCheck::new(&schedule, retention).proofs(&proofs).of(&catalog, system().clock.now());
+    println!("{health}");
+    match health.status {
+        Status::Red => Err("somebody should look at it now".into()),
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`plan_restore`]: which artifacts restore a target; [`explain_restore`]: and why not others. [`recovery_window`]: all instants that
 //!   can be restored; [`loss`](fn@loss): and those that could not without some artifacts.
 //! - [`retention`]: what is kept and what expires, and why. [`schedule`]: what is due. [`usage`]: what is stored, and what it costs.
-//!   [`post_restore`]: what is left to do after a restore. [`compaction`]: which log backups become one. [`timeline_svg`]: all of it as a picture.
+//!   [`post_restore`]: what is left to do after a restore. [`compaction`]: which log backups become one. [`health`]: what somebody should look at. [`timeline_svg`]: all of it as a picture.
 //!
 //! # How a time becomes a position
 //!
@@ -38,6 +38,7 @@
 
 mod assignment;
 pub mod compaction;
+pub mod health;
 mod loss;
 mod past;
 mod picture;
