@@ -11,8 +11,8 @@ use serde::Serialize;
 
 pub use self::finding::{Finding, Status};
 use super::schedule::Schedule;
-use super::{RestorableInterval, recovery_window};
-use crate::model::{Catalog, RestoreProof, RetentionDays, Timestamp};
+use super::{RestorableInterval, RestoreRequest, Target, plan_restore, recovery_window};
+use crate::model::{Catalog, RestoreProof, RetentionDays, Snapshot, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Health {
     /// The worst of what was found; [`Status::Green`] if nothing was.
     pub status: Status,
-    /// The last instant that can be restored: what a disaster would cost now is what came after it.
+    /// The last instant that can be restored, or the last snapshot if no instant can: what a disaster would cost now is what came after it.
     pub latest: Option<Timestamp>,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
@@ -69,7 +69,7 @@ impl<'a> HealthCheck<'a> {
     /// |---|---|---|
     /// | the last restorable instant is older than | 2 cadences of log backups and a minute | 12 cadences, and an hour at least |
     /// | the last snapshot that can be restored is older than | 5 quarters of their interval, and the jitter | 3 intervals |
-    /// | nothing can be restored | | always, 2 cadences and a minute after protection began |
+    /// | nothing can be restored, not even a snapshot | | always, 2 cadences and a minute after protection began |
     /// | within the window, instants cannot be restored | always | |
     /// | the window is shorter than the retention, and protection is not | by more than an interval of snapshots | |
     /// | a snapshot cannot be restored | always | |
@@ -81,7 +81,7 @@ impl<'a> HealthCheck<'a> {
     pub fn of(&self, catalog: &Catalog, now: Timestamp) -> Health {
         let window = catalog.current().map(|branch| recovery_window(catalog, branch));
         let intervals = window.map_or_else(Vec::new, |window| window.intervals);
-        let latest = intervals.last().map(|last| last.until);
+        let latest = intervals.last().map(|last| last.until).or_else(|| last_snapshot(catalog));
         let mut findings: Vec<Finding> = [
             self.recovery_point(latest, now),
             self.snapshot_age(catalog, now),
@@ -156,6 +156,15 @@ impl<'a> HealthCheck<'a> {
         let allowed = self.schedule.settings().verification_every.saturating_mul(2);
         (age > allowed).then_some(Finding::ProofOld { at: last.ended, age })
     }
+}
+
+/// The last snapshot that can be restored by itself: so much there is, even if no instant after it can be.
+fn last_snapshot(catalog: &Catalog) -> Option<Timestamp> {
+    let can_be_restored = |snapshot: &&Snapshot| {
+        let request = RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
+        plan_restore(catalog, &request.of_incarnation(snapshot.incarnation)).is_ok()
+    };
+    catalog.snapshots().filter(can_be_restored).map(|snapshot| snapshot.consistent_at).max()
 }
 
 fn damaged(catalog: &Catalog) -> Option<Finding> {

@@ -89,6 +89,17 @@ fn nothing_is_red_but_at_the_very_beginning() {
     assert_eq!((health.status, health.latest), (Status::Red, None));
 }
 
+/// A snapshot and the log that makes it consistent, and nothing since: it can be restored, if no instant can.
+#[test]
+fn a_snapshot_alone_is_something() {
+    let mut log = LogBackup::new(branch().incarnation, wal(0, 1), "log/x".parse().unwrap(), 7);
+    log.complete_through = Some(at(0, 0).saturating_sub(HOUR));
+    let health = check(vec![snapshot(0).into(), log.into()], at(0, 0).saturating_add(minutes(5)));
+    assert_eq!((health.status, health.latest), (Status::Green, Some(at(0, 0))), "{health}");
+    let alone = check(vec![snapshot(0).into()], at(0, 1));
+    assert_eq!(alone.findings, [Finding::NothingRestorable], "its log is missing");
+}
+
 #[test]
 fn the_last_snapshot_grows_old() {
     // Log goes on, and snapshots do not.
