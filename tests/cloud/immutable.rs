@@ -142,7 +142,7 @@ async fn disfigure(storage: &CloudStorage, objects: &[ObjectMeta]) {
     storage.put(&key("d3/new"), "something new".into(), PutMode::Create).await.unwrap();
 }
 
-/// A server without any backup has a key and a record, which are always needed.
+/// A server without any backup has a key and a record, which are always needed: they are renewed every four days.
 #[tokio::test]
 async fn a_sweep_renews_what_is_in_use() {
     let (store, clock) = (Store::start_with_object_lock(), now());
@@ -153,7 +153,7 @@ async fn a_sweep_renews_what_is_in_use() {
     let spec = ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN);
     let server = repository.create_server(spec).await.unwrap();
     let until = |key: &ObjectKey| store.header(key.as_str(), "x-amz-object-lock-retain-until-date");
-    for (days, renewed) in [(0, 2), (2, 0), (2, 2), (1, 0), (10, 2)] {
+    for (days, renewed) in [(0, 2), (2, 0), (3, 2), (1, 0), (11, 2)] {
         clock.advance(DAY * days);
         let catalog = server.inventory().await.unwrap().catalog;
         let policy = RetentionPolicy::new(RetentionDays::MIN);

@@ -54,7 +54,11 @@ fn place(stand: &Stand) -> PathBuf {
 
 /// What is in the directory of the test restore that was made last. One that was given up at once has made none.
 fn left(stand: &Stand, name: &str) -> PathBuf {
-    let rooms = fs::read_dir(place(stand)).into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let rooms = fs::read_dir(place(stand))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir());
     rooms.max().unwrap_or_else(|| place(stand)).join(name)
 }
 
