@@ -41,8 +41,6 @@ const USAGE: &str = "usage: backup archive|follow REPOSITORY KEY CONNECTION\n   
     backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY\n       \
     backup health REPOSITORY KEY\n       backup draw REPOSITORY KEY [TIME]";
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -229,7 +227,7 @@ async fn health(repository: &Repository) -> Result<()> {
 async fn draw(repository: &Repository, time: Option<&str>) -> Result<()> {
     let server = repository.server(&"server".parse()?).await?;
     let mut catalog = server.inventory().await?.catalog;
-    let retention = DAY * u32::from(server.spec().await?.retention.days());
+    let retention = server.spec().await?.retention.duration();
     let now = system().clock.now();
     let mut options = SvgOptions::default().window(now.saturating_sub(retention), now);
     let plan = match time {

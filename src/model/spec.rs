@@ -1,6 +1,7 @@
 //! What a server is: what a restore creates anew.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,12 @@ impl RetentionDays {
     #[must_use]
     pub const fn days(self) -> u8 {
         self.0
+    }
+
+    /// The same as a duration: a day has 24 hours, as everywhere in UTC.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(24 * 60 * 60) * u32::from(self.0)
     }
 }
 

@@ -201,10 +201,14 @@ impl Store {
         self.version_of(key, stored.map_err(failed(format!("cannot store {key} in {}", self.url)))?)
     }
 
+    /// What is to keep the object `key` immutable, if it is to be.
+    fn promise(&self, key: &ObjectKey) -> Option<&Promise> {
+        self.promise.as_ref().filter(|promise| promise.covers(key))
+    }
+
     /// What is asked for the object `key` when it is stored.
     fn ask(&self, key: &ObjectKey) -> Option<Ask> {
-        let promise = self.promise.as_ref().filter(|promise| promise.covers(key))?;
-        Some(Ask::Create(promise.until()))
+        Some(Ask::Create(self.promise(key)?.until()))
     }
 
     /// Lets the object `key` be immutable from now on, if there is one.

@@ -105,7 +105,7 @@ impl Parts {
         // What is left is hidden.
         let _ = store.client.objects.delete(&self.path).await;
         copied?;
-        if let Some(promise) = store.promise.as_ref().filter(|promise| promise.covers(&self.key)) {
+        if let Some(promise) = store.promise(&self.key) {
             store.retrier.run(|| store.renew(&self.key, promise)).await?;
         }
         store.head(&self.key).await?.version.ok_or_else(|| store.no_version(&self.key))

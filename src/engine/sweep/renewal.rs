@@ -101,7 +101,7 @@ async fn last(server: &ServerRepository, name: &ObjectKey) -> Result<(Option<Tim
 
 impl Due {
     fn new(now: Timestamp, renewed: Option<Timestamp>, period: Duration, retention: RetentionDays) -> Self {
-        let needed = DAY.saturating_mul(u32::from(retention.days())).saturating_add(MARGIN);
+        let needed = retention.duration().saturating_add(MARGIN);
         let step = period.saturating_sub(needed).max(DAY);
         // That of a clock that was ahead is none.
         let renewed = renewed.filter(|renewed| *renewed <= now);

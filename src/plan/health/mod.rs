@@ -15,7 +15,6 @@ use super::{RestorableInterval, RestoreRequest, Target, plan_restore, recovery_w
 use crate::model::{Catalog, RestoreProof, RetentionDays, Snapshot, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How well a server is protected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -126,7 +125,7 @@ impl<'a> HealthCheck<'a> {
     }
 
     fn window_start(&self, now: Timestamp) -> Timestamp {
-        now.saturating_sub(DAY.saturating_mul(u32::from(self.retention.days())))
+        now.saturating_sub(self.retention.duration())
     }
 
     /// What of the window cannot be restored, between instants that can.
@@ -137,7 +136,7 @@ impl<'a> HealthCheck<'a> {
         let holes: Vec<RestorableInterval> = holes.filter(|hole| hole.from < hole.until).collect();
         let lost = holes.iter().map(|hole| hole.until.duration_since(hole.from)).sum();
         let last = holes.last()?.until;
-        let until = last.saturating_add(DAY.saturating_mul(u32::from(self.retention.days())));
+        let until = last.saturating_add(self.retention.duration());
         Some(Finding::WindowHasHoles { holes, lost, until })
     }
 

@@ -6,6 +6,7 @@ use crate::model::{
 use crate::plan::schedule::ScheduleSettings;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Days and hours after protection began.
 fn at(days: u32, hours: u32) -> Timestamp {

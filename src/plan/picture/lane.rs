@@ -1,7 +1,5 @@
 //! What is stored of one timeline, in time.
 
-use std::cmp::Ordering;
-
 use crate::model::{Branch, Catalog, LogRef, Lsn, Snapshot, Timestamp, WalRange};
 
 /// One timeline of a server.
@@ -92,7 +90,7 @@ fn stretches<'a>(logs: impl Iterator<Item = LogRef<'a>>, begin: Option<Timestamp
         let seen = seen(log).or(last);
         let Some(until) = seen else { continue };
         match stretches.last_mut() {
-            Some(stretch) if log.start().cmp(&stretch.wal.end) != Ordering::Greater => {
+            Some(stretch) if log.start() <= stretch.wal.end => {
                 stretch.wal.end = stretch.wal.end.max(log.end());
                 stretch.until = stretch.until.max(until);
                 stretch.backups = stretch.backups.saturating_add(1);

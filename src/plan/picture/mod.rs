@@ -97,7 +97,7 @@ fn instant(plan: &RestorePlan, lanes: &[Lane<'_>]) -> Option<Timestamp> {
     }
 }
 
-/// All that is known, or what was asked for; never nothing.
+/// All that is known, or what was asked for, a second at least; `None` if nothing is known.
 fn span(
     lanes: &[Lane<'_>],
     restorable: &[RestorableInterval],

@@ -61,7 +61,7 @@ impl RetentionPolicy {
     /// The first instant of the window that ends at `end`.
     #[must_use]
     pub fn window_start(&self, end: Timestamp) -> Timestamp {
-        end.saturating_sub(DAY * u32::from(self.window.days()))
+        end.saturating_sub(self.window.duration())
     }
 }
 
