@@ -29,9 +29,9 @@ use pitr::adapter::{KeyFile, LocalStorage, open_storage, system};
 use pitr::engine::{
     ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter, TestRestore,
 };
-use pitr::model::{Catalog, ServerName, ServerSpec};
+use pitr::model::{Catalog, ScheduleSettings, ServerName, ServerSpec};
 use pitr::plan::health::{HealthCheck, Status};
-use pitr::plan::schedule::{Schedule, ScheduleSettings};
+use pitr::plan::schedule::Schedule;
 use pitr::plan::{RestoreRequest, SvgOptions, Target, plan_restore, timeline_svg};
 use pitr::port::{SnapshotSource, Storage};
 

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use pitr::model::{RetentionDays, Timestamp};
-use pitr::plan::retention::{Hold, Period, Protections, RetentionPolicy, plan_retention, retention_change};
+use pitr::model::{Hold, Period, RetentionDays, Timestamp};
+use pitr::plan::retention::{Protections, RetentionPolicy, plan_retention, retention_change};
 use pitr_fuzz::Artifacts;
 
 #[derive(Arbitrary, Debug)]

@@ -10,7 +10,7 @@ use super::inventory::{Inventory, Unreadable, blame};
 use super::log_builder::{Knowledge, LogBuilder, LogFormat};
 use super::log_stream::{self, LogStream};
 use super::progress::Observer;
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::wal::WalIdentity;
 use crate::model::{Branch, Catalog, LogBackup, LogRef, Lsn, ObjectKey, Timestamp};

@@ -2,7 +2,7 @@
 
 use super::error::{Error, Result};
 use super::log_stream::{self, LogStream};
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use crate::format::log::LogFooter;
 use crate::format::wal::{WalDecoder, WalIdentity, WalRecord, WalRecordDetail};
 use crate::model::{

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::format::seal::{OpenError, SealError};
+use crate::model::{Deletion, ServerName};
+use crate::plan::ChangeRefusal;
 use crate::port::{PortError, PortErrorKind};
 
 /// The engine's result.
@@ -61,6 +63,31 @@ impl Error {
             _ => ErrorKind::Corrupt,
         };
         Self::new(kind, format!("{object} cannot be opened")).caused_by(source)
+    }
+
+    /// A change of a server was refused.
+    pub(crate) fn refused(context: impl Into<String>, refusal: ChangeRefusal) -> Self {
+        let kind = match refusal {
+            ChangeRefusal::Locked(_) => ErrorKind::Denied,
+            ChangeRefusal::Deleted(_) | ChangeRefusal::NoSuchLock(_) | ChangeRefusal::NoSuchHold { .. } => {
+                ErrorKind::NotFound
+            }
+            ChangeRefusal::Exists
+            | ChangeRefusal::NotYet { .. }
+            | ChangeRefusal::LockExists(_)
+            | ChangeRefusal::HoldExists { .. } => ErrorKind::Conflict,
+            ChangeRefusal::NotDeleted
+            | ChangeRefusal::TooMany { .. }
+            | ChangeRefusal::TooLong { .. }
+            | ChangeRefusal::Schedule(_) => ErrorKind::InvalidInput,
+        };
+        Self::new(kind, context).caused_by(refusal)
+    }
+
+    /// The server `name` was deleted: nothing can be done with it.
+    pub(crate) fn deleted(name: &ServerName, deletion: Deletion) -> Self {
+        let context = format!("server {name} was {deletion}: deleted servers cannot be restored");
+        Self::new(ErrorKind::NotFound, context).caused_by(ChangeRefusal::Deleted(deletion))
     }
 
     /// Whether the object that was read is to blame, and none but it.

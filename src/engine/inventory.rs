@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::error::{Error, ErrorKind, Result};
 use super::log_stream;
-use super::repository::{RECORD_BYTES_MAX, ServerRepository};
+use super::server::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::history;
 use crate::format::layout::CatalogEntry;
 use crate::model::{Artifact, Branch, Catalog, LogBackup, Lsn, ObjectKey, StoredHistory, StoredObject};

@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, try_join_all};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::index_builder::{IndexBuilder, Passed};
 use super::log_stream;
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use crate::format::block::{self, BlockError, Compression, EncodedBlock};
 use crate::format::log::{self, LOG_BLOCK_BYTES, LogFooter};
 use crate::format::wal::WalDecoder;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::{Error, ErrorKind, Result};
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use super::vault::VaultStream;
 use crate::format::log::{self, LogFooter, LogReader};
 use crate::model::LogBackup;

@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::error::{Error, ErrorKind, Result};
 use super::packs::Packs;
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use crate::format::manifest::{
     BlockRef, Entry, Extent, Manifest, ManifestCounts, ManifestError, ManifestFile, ManifestReader, parse_part,
 };

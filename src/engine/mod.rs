@@ -7,11 +7,15 @@
 //! a [`Worker`], and works under leases.
 
 mod archive;
+mod change;
 mod compact;
 mod decoding;
+mod delete;
+mod destroy;
 mod error;
 mod index_builder;
 mod inventory;
+mod keys;
 mod log_builder;
 mod log_stream;
 mod manifest;
@@ -21,6 +25,7 @@ mod planning;
 mod progress;
 mod repository;
 mod restore;
+mod server;
 mod snapshot;
 mod sweep;
 mod test_restore;
@@ -29,12 +34,15 @@ mod verify;
 mod worker;
 
 pub use archive::{ArchiveEvent, ArchiveSettings, Archiver};
+pub use change::Changes;
 pub use compact::{CompactEvent, CompactReport, CompactSettings, Compactor};
+pub use destroy::DestroyReport;
 pub use error::{Error, ErrorKind, Result};
 pub use inventory::Inventory;
 pub use progress::{Observer, Progress};
-pub use repository::{Repository, ServerRepository};
+pub use repository::Repository;
 pub use restore::{MissingDatabases, Restore, RestoreSettings, WalFeed};
+pub use server::ServerRepository;
 pub use snapshot::{DamagedPage, SnapshotReport, SnapshotSettings, Snapshotter};
 pub use sweep::{SweepReport, SweepSettings, Sweeper};
 pub use test_restore::{Proofs, TestRestore, TestRestoreSettings};

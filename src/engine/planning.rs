@@ -8,7 +8,7 @@ use super::decoding;
 use super::error::{Error, ErrorKind, Result};
 use super::inventory::{READS_IN_FLIGHT, Unreadable, blame};
 use super::log_stream;
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use crate::model::{Catalog, CommitIndex, LogBackup, ObjectKey};
 use crate::plan::{Need, PlanError, RestorePlan, RestoreRequest, plan_restore};
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Incarnation, RestoreProof, ServerSpec, Snapshot, SnapshotId, Timestamp, WorkerId};
+use crate::model::{
+    ConfigChange, Deletion, Incarnation, RestoreProof, ServerConfig, Snapshot, SnapshotId, Timestamp, WorkerId,
+};
 
 /// The version of every kind of record that this pitr writes.
 const VERSION: u32 = 1;
@@ -24,12 +26,20 @@ impl Record for Snapshot {
     const KIND: &'static str = "snapshot";
 }
 
+impl Record for ConfigChange {
+    const KIND: &'static str = "change";
+}
+
+impl Record for Deletion {
+    const KIND: &'static str = "deletion";
+}
+
 /// What is known of a server beside its backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ServerRecord {
-    /// The server as its owner configured it.
-    pub spec: ServerSpec,
+    /// Its last change, and with it what the server is. All changes before are records of their own.
+    pub latest: ConfigChange,
     /// Its lives, oldest first. Backups of any other are refused.
     pub incarnations: Vec<Incarnation>,
 }
@@ -37,8 +47,14 @@ pub struct ServerRecord {
 impl ServerRecord {
     /// A server that has no backups yet.
     #[must_use]
-    pub const fn new(spec: ServerSpec) -> Self {
-        Self { spec, incarnations: Vec::new() }
+    pub const fn new(creation: ConfigChange) -> Self {
+        Self { latest: creation, incarnations: Vec::new() }
+    }
+
+    /// What the server is.
+    #[must_use]
+    pub const fn config(&self) -> &ServerConfig {
+        &self.latest.config
     }
 }
 
@@ -217,10 +233,15 @@ fn malformed<R: Record>(error: serde_json::Error) -> RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PostgresMajor, RestoreRoute, TimelineId, Trial};
+    use crate::model::{
+        Caller, Change, ConfigUpdate, LockKind, PostgresMajor, RestoreRoute, RetentionDays, ServerSpec, TimelineId,
+        Trial,
+    };
 
     fn record() -> ServerRecord {
-        ServerRecord::new(ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN))
+        let spec = ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN);
+        let caller = Caller::new("ops", "request-1".parse().unwrap());
+        ServerRecord::new(ConfigChange::creation("2026-11-24T03:00:00Z".parse().unwrap(), caller, spec.into()))
     }
 
     #[test]
@@ -255,6 +276,67 @@ mod tests {
         ));
         assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);
         assert_eq!(decode(text.as_bytes()), Ok(proof));
+    }
+
+    /// The text of version 1: it must stay readable for ever, also without what has its default.
+    #[test]
+    fn the_record_of_a_server_is_the_one_that_is_documented() {
+        let text = concat!(
+            r#"{"kind":"server","version":1,"record":{"latest":{"revision":1,"at":"2026-11-24T03:00:00.000000Z","#,
+            r#""caller":{"by":"ops","request":"request-1"},"change":"create","config":{"#,
+            r#""spec":{"name":"prod","postgres":15,"pricing_tier":"","compute_generation":"","v_cores":0,"storage_bytes":0,"region":"","#,
+            r#""zone":null,"high_availability":false,"retention":7,"redundancy":"local","tags":{}},"#,
+            r#""schedule":{"snapshot_every":86400,"snapshot_at":"02:00","snapshot_jitter":3600,"skip_idle_snapshots":false,"#,
+            r#""recovery_time_objective":null,"replay_bytes_per_second":50000000,"log_backup_every":300,"log_backup_bytes":16777216,"#,
+            r#""verification_every":604800,"compaction_every":86400,"compaction_log_backups":256,"retry_min":10,"retry_max":3600,"#,
+            r#""log_backup_retry_max":60,"run_timeout":86400,"log_backup_timeout":600},"#,
+            r#""long_term":{"minimum_snapshots":1,"sparse":[],"release_grace":86400},"delete_grace":0,"holds":[],"locks":[],"#,
+            r#""paused_at":null,"resumed_at":null,"snapshot_requested_at":null,"deletion":null}},"incarnations":[]}}"#
+        );
+        assert_eq!(String::from_utf8(encode(&record()).unwrap()).unwrap(), text);
+        let start = text.find(r#","schedule":"#).unwrap();
+        let short = [&text[..start], &text[text.find("}},\"incarnations").unwrap()..]].concat();
+        assert_eq!(decode(short.as_bytes()), Ok(record()));
+    }
+
+    #[test]
+    fn the_records_of_changes_are_those_that_are_documented() {
+        let creation = record().latest;
+        let (at, config) = (creation.at, creation.config.clone());
+        let caller = Caller::new("ops", "request-2".parse().unwrap());
+        for (change, text) in [
+            (Change::Pause, r#""pause""#),
+            (
+                Change::Configure(Box::new(ConfigUpdate::new().retention(RetentionDays::MAX))),
+                r#"{"configure":{"retention":35}}"#,
+            ),
+            (
+                Change::PlaceHold { snapshot: "daily".parse().unwrap(), name: "audit".to_owned(), until: None },
+                r#"{"place_hold":{"snapshot":"daily","name":"audit","until":null}}"#,
+            ),
+            (
+                Change::PlaceLock {
+                    name: "own".parse().unwrap(),
+                    kind: LockKind::CanNotDelete,
+                    reason: "wages".to_owned(),
+                },
+                r#"{"place_lock":{"name":"own","kind":"CanNotDelete","reason":"wages"}}"#,
+            ),
+            (Change::RemoveLock { name: "own".parse().unwrap() }, r#"{"remove_lock":{"name":"own"}}"#),
+            (Change::FinishDeletion, r#""finish_deletion""#),
+        ] {
+            let change = creation.next(at, caller.clone(), change, config.clone());
+            let bytes = encode(&change).unwrap();
+            let head = r#"{"kind":"change","version":1,"record":{"revision":2,"at":"2026-11-24T03:00:00.000000Z","caller":{"by":"ops","request":"request-2"},"#;
+            assert!(
+                String::from_utf8(bytes.clone()).unwrap().starts_with(&format!(r#"{head}"change":{text},"config":{{"#)),
+                "{text}"
+            );
+            assert_eq!(decode(&bytes), Ok(change));
+        }
+        let bytes = encode(&Deletion::new(at, "ops")).unwrap();
+        let text = r#"{"kind":"deletion","version":1,"record":{"at":"2026-11-24T03:00:00.000000Z","by":"ops","undo_until":null}}"#;
+        assert_eq!(String::from_utf8(bytes).unwrap(), text);
     }
 
     #[test]

@@ -5,38 +5,55 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod catalog;
+mod change;
 mod commit_index;
 mod error;
 mod file;
+mod hold;
+mod lock;
 mod log_backup;
+mod long_term;
 mod lsn;
+mod names;
 mod object;
 mod restore_proof;
+mod schedule_settings;
+mod seconds;
 mod segment;
 mod server;
+mod server_config;
 mod snapshot;
 mod spec;
 mod time;
+mod time_of_day;
 mod timeline;
 mod worker;
 mod xid;
 
 pub use catalog::{Artifact, Branch, Catalog, CatalogError, LogRef, StoredHistory, Unusable};
 pub(crate) use catalog::{BranchRecord, Chain, Cover, Linked, Load, Piece, TimelineLog, Tip, Tips};
+pub use change::{Caller, Change, ConfigChange, ConfigUpdate};
 pub use commit_index::{CommitIndex, IndexedCommit, RestorePoint, TransactionEnd, XidRange};
 pub use error::ParseError;
 pub use file::{FileEntry, FileStamp, Tablespace};
+pub use hold::Hold;
+pub use lock::{Lock, LockKind};
 pub use log_backup::LogBackup;
+pub use long_term::{LongTermRetention, Period, SparseTier};
 pub use lsn::Lsn;
+pub use names::{LockName, RequestId, SnapshotId, WorkerId};
 pub use object::{ObjectKey, StoredObject};
 pub use restore_proof::{Proven, RestoreProof, RestoreRoute, Trial};
+pub use schedule_settings::ScheduleSettings;
 pub use segment::{SegmentNumber, SegmentSize};
 pub use server::{Incarnation, PostgresMajor, ServerName, SystemId};
-pub use snapshot::{ServerRole, SharedPacks, Snapshot, SnapshotId, SnapshotKind, SnapshotTrigger};
+pub use server_config::{Deletion, ServerConfig};
+pub use snapshot::{ServerRole, SharedPacks, Snapshot, SnapshotKind, SnapshotTrigger};
 pub use spec::{Redundancy, RetentionDays, ServerSpec};
 pub use time::Timestamp;
+pub use time_of_day::TimeOfDay;
 pub use timeline::{TimelineHistory, TimelineHistoryError, TimelineId, TimelineSwitch};
-pub use worker::{Role, WorkerId};
+pub use worker::Role;
 pub use xid::Xid;
 
 use std::ops::RangeInclusive;
@@ -86,15 +103,6 @@ impl std::fmt::Display for WalRange {
 pub(crate) fn hex_u64(digits: &str, length: RangeInclusive<usize>) -> Option<u64> {
     let well_formed = length.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     well_formed.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
-}
-
-/// What [`is_name`] wants.
-const NAME: &str = "1 to 64 of A-Z a-z 0-9 -, beginning with a letter or digit";
-
-/// Whether `text` can name what pitr draws names for.
-fn is_name(text: &str) -> bool {
-    let allowed = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (1..=64).contains(&text.len()) && allowed && !text.starts_with('-')
 }
 
 /// Serializes a type as the text that it prints, and reads it back by parsing.

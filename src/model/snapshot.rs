@@ -1,41 +1,8 @@
 //! Snapshots: base backups.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Branch, Incarnation, NAME, ParseError, SegmentSize, StoredObject, Timestamp, WalRange, is_name, text_serde,
-};
-
-/// The name of a snapshot within its server: 1 to 64 of `A-Z a-z 0-9 -`, beginning with a letter or digit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SnapshotId(String);
-
-impl SnapshotId {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SnapshotId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for SnapshotId {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        if is_name(text) { Ok(Self(text.to_owned())) } else { Err(ParseError::new("snapshot ID", text, NAME)) }
-    }
-}
-
-text_serde!(SnapshotId);
+use super::{Branch, Incarnation, SegmentSize, SnapshotId, StoredObject, Timestamp, WalRange};
 
 /// Whether a snapshot stands alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

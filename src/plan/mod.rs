@@ -37,6 +37,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod assignment;
+mod change;
 pub mod compaction;
 pub mod health;
 mod loss;
@@ -52,6 +53,7 @@ pub mod usage;
 mod window;
 
 pub use assignment::assign;
+pub use change::{ChangeRefusal, apply_change, check_config};
 pub use loss::{Loss, loss};
 pub use past::Need;
 pub use picture::{SvgOptions, timeline_svg};

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use pitr::engine::{SweepReport, Sweeper, Verifier};
 use pitr::format::layout::{Permanence, ServerLayout, permanence_of};
-use pitr::model::{ObjectKey, RetentionDays, SnapshotId, Timestamp};
+use pitr::model::{Hold, ObjectKey, RetentionDays, SnapshotId, Timestamp};
 use pitr::plan::Target;
-use pitr::plan::retention::{Hold, Protections, RetentionPolicy, plan_retention};
+use pitr::plan::retention::{Protections, RetentionPolicy, plan_retention};
 use pitr::port::{
     Clock, ObjectMeta, ObjectRead, Operation, PortError, PortErrorKind, PutMode, Storage, StorageExt, Upload, Version,
 };
@@ -48,6 +48,11 @@ impl Keeper {
     /// One that hides what may not be destroyed.
     pub(crate) fn over(clock: &ManualClock, inner: Arc<dyn Storage>) -> Self {
         Self { inner, clock: clock.clone(), state: Arc::default(), hides: true }
+    }
+
+    /// One that refuses to delete what may not be destroyed.
+    pub(crate) fn refusing(clock: &ManualClock, inner: Arc<dyn Storage>) -> Self {
+        Self { hides: false, ..Self::over(clock, inner) }
     }
 
     fn promise(&self, key: &ObjectKey) {

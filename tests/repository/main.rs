@@ -11,16 +11,21 @@ use pitr::model::{ObjectKey, PostgresMajor, ServerSpec};
 use pitr::port::Environment;
 use pitr::testing::{ManualClock, SeededEntropy, SimulatedServer};
 
+mod changes;
 mod compact;
 mod databases;
 mod delta;
+mod destroyed;
 mod immutable;
 mod interrupted;
 mod key_rotation;
 mod keys;
 mod layers;
+#[path = "../support/random.rs"]
+mod random;
 mod roles;
 mod scale;
+mod sendable;
 mod sharing;
 mod stamps;
 mod stand;

@@ -13,13 +13,14 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use pitr::engine::{Repository, Sweeper, TestRestore, Verifier, Worker, WorkerSettings};
 use pitr::format::layout::ServerLayout;
-use pitr::model::{ObjectKey, Role};
+use pitr::model::{Change, ObjectKey, Role};
 use pitr::plan::Target;
 use pitr::port::{
     Clock, Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version,
 };
 use pitr::testing::{FaultyStorage, MemoryScratch, MemoryTarget, SeededEntropy};
 
+use crate::changes;
 use crate::immutable::Keeper;
 use crate::sharing::DAY;
 use crate::sweep;
@@ -66,9 +67,11 @@ const SWEEPER: &[Permission] = &[
     (Verb::List, "catalog/**"),
     (Verb::List, "data/**"),
     (Verb::List, "proofs/**"),
+    (Verb::List, "changes/**"),
     (Verb::Create, "data/*/expired"),
     (Verb::Create, "catalog/*/snapshots/*"),
     (Verb::Delete, "proofs/*"),
+    (Verb::Delete, "changes/*"),
     (Verb::Delete, "catalog/**"),
     (Verb::Delete, "data/**"),
 ];
@@ -89,7 +92,28 @@ const VERIFIER: &[Permission] = &[
     (Verb::Read, "data/**"),
     (Verb::Read, "proofs/*"),
     (Verb::Read, "leases/*"),
+    (Verb::Read, "changes/*"),
+    (Verb::Read, "deletions/*"),
     (Verb::List, "**"),
+];
+
+/// Whoever changes a server, and reads what it was before.
+const MANAGER: &[Permission] = &[
+    (Verb::Read, "changes/*"),
+    (Verb::Read, "data/*/expired"),
+    (Verb::List, "catalog/**"),
+    (Verb::List, "changes/**"),
+    (Verb::Create, "changes/*"),
+    (Verb::Replace, "server"),
+];
+
+/// Whoever destroys a server that is deleted: it has use for nothing but what it deletes.
+const DESTROYER: &[Permission] = &[
+    (Verb::Read, "deletions/*"),
+    (Verb::List, "**"),
+    (Verb::Create, "deletions/*"),
+    (Verb::Replace, "key"),
+    (Verb::Delete, "**"),
 ];
 
 /// What sharing the servers among several workers takes beside that.
@@ -192,8 +216,16 @@ impl fmt::Display for Guarded {
     }
 }
 
-/// Lets a role work, and sees that it has used all that it may.
-fn works(mut world: World, role: &[Permission], work: impl FnOnce(&World)) {
+/// Lets a role open the server and work, and sees that it has used all that it may.
+fn works(world: World, role: &[Permission], work: impl FnOnce(&World)) {
+    works_deleted(world, role, |world| {
+        world.server = world.finish(world.repository.server(&world.server.name().clone())).unwrap();
+        work(world);
+    });
+}
+
+/// The same, for a server that cannot be opened.
+fn works_deleted(mut world: World, role: &[Permission], work: impl FnOnce(&mut World)) {
     let permissions = [OPENING, role].concat();
     let guarded = Guarded { inner: world.storage.clone(), permissions: permissions.clone(), used: Arc::default() };
     let environment = Environment::new(
@@ -202,8 +234,7 @@ fn works(mut world: World, role: &[Permission], work: impl FnOnce(&World)) {
         Arc::new(world.executor.clone()),
     );
     world.repository = Repository::new(Arc::new(guarded.clone()), Arc::new(world.keys.clone()), environment);
-    world.server = world.finish(world.repository.server(&world.server.name().clone())).unwrap();
-    work(&world);
+    work(&mut world);
     let used = guarded.used.lock().unwrap().clone();
     let unused: Vec<_> = permissions.iter().filter(|permission| !used.contains(permission)).collect();
     assert!(unused.is_empty(), "not needed: {unused:?}");
@@ -236,8 +267,12 @@ fn sweepable(world: World) -> World {
     world.clock.advance(2 * DAY);
     world.source.write(1_000);
     world.archive(|| u64::MAX);
-    let old = ServerLayout::new(world.server.name()).proof("20200101T000000Z-old");
-    world.finish(world.storage.put(&old, Bytes::new(), PutMode::Create)).unwrap();
+    let layout = ServerLayout::new(world.server.name());
+    let changes = ["0000000000000001-0005000000000000-a", "0000000000000002-0005000000000000-b"];
+    let changes = changes.map(|name| layout.changes().join(name).unwrap());
+    for old in changes.into_iter().chain([layout.proof("20200101T000000Z-old")]) {
+        world.finish(world.storage.put(&old, Bytes::new(), PutMode::Create)).unwrap();
+    }
     world
 }
 
@@ -271,9 +306,34 @@ fn a_verifier() {
     let world = sweep::aged(12);
     let scratch = MemoryScratch::new();
     world.finish(TestRestore::new(&world.server, Arc::new(scratch)).run()).unwrap();
+    changes::change(&world, "one", Change::Pause).unwrap();
     works(world, VERIFIER, |world| {
         let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
         assert!(report.is_sound(), "{:?}", report.faults);
+    });
+}
+
+#[test]
+fn a_manager() {
+    let world = sweep::aged(2);
+    let snapshot = world.catalog().snapshots().next().unwrap().id.clone();
+    works(world, MANAGER, |world| {
+        let hold = Change::PlaceHold { snapshot, name: "audit".to_owned(), until: None };
+        for (request, change) in
+            [("one", Change::Pause), ("two", hold), ("one", Change::Pause), ("three", Change::Delete)]
+        {
+            changes::change(world, request, change).unwrap();
+        }
+        world.finish(world.server.changes()).unwrap();
+    });
+}
+
+#[test]
+fn a_destroyer() {
+    let world = sweep::aged(2);
+    changes::change(&world, "one", Change::Delete).unwrap();
+    works_deleted(world, DESTROYER, |world| {
+        world.finish(world.repository.destroy_server(world.server.name())).unwrap();
     });
 }
 

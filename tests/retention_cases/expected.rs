@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pitr::model::{Branch, Catalog, Lsn, ObjectKey, RetentionDays, SnapshotId, TimelineId};
+use pitr::model::{Branch, Catalog, Hold, Lsn, ObjectKey, Period, RetentionDays, SnapshotId, TimelineId};
 use pitr::plan::retention::{
-    Hold, Lease, Period, Protections, RetentionPlan, RetentionPolicy, RunningSnapshot, plan_retention, retention_change,
+    Lease, Protections, RetentionPlan, RetentionPolicy, RunningSnapshot, plan_retention, retention_change,
 };
 use pitr::plan::{RestoreRequest, Target, plan_restore};
 use serde::Deserialize;

@@ -138,7 +138,7 @@ impl Run {
 
     fn forget_what_ended(&mut self, plan: &RetentionPlan) {
         let Some(end) = plan.horizon else { return };
-        let grace = self.world.policy.release_grace;
+        let grace = self.world.policy.long_term.release_grace;
         self.world.readings.retain(|reading| end < reading.lease.until);
         self.world.holds.retain(|hold| hold.is_active(end, grace));
     }

@@ -139,7 +139,7 @@ impl Judge<'_> {
 
     /// What is held, read and taken stays, as far as it is there.
     pub(crate) fn protected_stay(&self) -> Judgement {
-        let grace = self.world.policy.release_grace;
+        let grace = self.world.policy.long_term.release_grace;
         for hold in self.world.holds.iter().filter(|hold| hold.is_active(self.end, grace)) {
             self.snapshot_stays(&hold.snapshot, "it is held")?;
             let there = |catalog: &Catalog| catalog.snapshot(&hold.snapshot).is_some();
@@ -223,7 +223,7 @@ impl Reasons<'_> {
                 let current = self.judge.before.current().expect("there is one");
                 let usable = self.judge.passed(current).into_iter().filter(|s| self.floor(current, s).is_some());
                 let newer = usable.skip_while(|usable| usable.id != snapshot.id).count();
-                newer <= self.plan.policy.minimum_snapshots.max(1) as usize
+                newer <= self.plan.policy.long_term.minimum_snapshots.max(1) as usize
             }
             KeepReason::Held(name) => {
                 self.judge.world.holds.iter().any(|hold| hold.name == *name && hold.snapshot == snapshot.id)

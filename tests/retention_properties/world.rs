@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pitr::model::{
-    Artifact, Branch, Catalog, Incarnation, LogBackup, Lsn, ObjectKey, PostgresMajor, RetentionDays, SegmentSize,
-    Snapshot, SnapshotId, SnapshotKind, StoredHistory, StoredObject, SystemId, TimelineHistory, TimelineId,
-    TimelineSwitch, Timestamp, WalRange,
+    Artifact, Branch, Catalog, Hold, Incarnation, LogBackup, Lsn, ObjectKey, Period, PostgresMajor, RetentionDays,
+    SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, StoredObject, SystemId, TimelineHistory,
+    TimelineId, TimelineSwitch, Timestamp, WalRange,
 };
-use pitr::plan::retention::{Hold, Lease, Period, Protections, RetentionPolicy, RunningSnapshot};
+use pitr::plan::retention::{Lease, Protections, RetentionPolicy, RunningSnapshot};
 use pitr::plan::{RestoreRequest, Target, plan_restore};
 
 use crate::random::Random;

@@ -14,7 +14,7 @@ use super::decoding::{self, Decoding};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::log_builder::LogFormat;
 use super::progress::Observer;
-use super::repository::{RECORD_BYTES_MAX, ServerRepository};
+use super::server::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::block::Compression;
 use crate::format::history;
 use crate::format::wal::WalIdentity;

@@ -12,7 +12,7 @@ use super::{ArchiveEvent, ArchiveSettings};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::index_builder::Passed;
 use crate::engine::log_builder::{Knowledge, LogBuilder, LogFormat};
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::wal::{WalDecoder, WalRecord, WalRecordDetail};
 use crate::model::{LogBackup, Lsn, ObjectKey, Timestamp};
 use crate::port::{Clock, WalEvent, WalStream};

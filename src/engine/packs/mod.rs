@@ -15,7 +15,7 @@ use self::buffers::Buffers;
 pub(super) use self::extents::batches;
 use self::indexes::Indexes;
 use super::error::{Error, Result};
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use super::vault::VaultReader;
 use crate::format::block::{self, BlockError};
 use crate::format::digest::{Digest, DigestKey};

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use crate::engine::error::{Context, Error, Result};
 use crate::engine::log_stream::LogStream;
 use crate::engine::progress::{Observer, Progress};
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::wal_name::WalFileName;
 use crate::model::{Lsn, SegmentNumber, SegmentSize, TimelineHistory, WalRange};
 use crate::plan::PlannedLog;

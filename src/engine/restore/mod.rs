@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use self::databases::Databases;
 pub use self::databases::MissingDatabases;
@@ -21,7 +21,7 @@ use self::files::FileRestore;
 use super::error::{Context, Error, ErrorKind, Result};
 use super::manifest::{self, EntryStream, Group};
 use super::progress::{Observer, Progress};
-use super::repository::{RECORD_BYTES_MAX, ServerRepository};
+use super::server::{RECORD_BYTES_MAX, ServerRepository};
 use crate::format::history;
 use crate::format::layout::CatalogEntry;
 use crate::model::{Snapshot, SnapshotKind, StoredObject, TimelineId};
@@ -141,7 +141,7 @@ impl Restore {
         let fates = Fates::new(self.server.vault.clone(), Arc::clone(&target), databases.clone());
         let files = FileRestore::new(packs.clone(), fates, target, observer, snapshot.logical_bytes);
         let in_flight = (self.server.vault.executor.parallelism().get() * 2).min(GROUPS_IN_FLIGHT_MAX);
-        let groups = stream::try_unfold(entries(), |entries| self.next_group(entries));
+        let groups = stream::try_unfold(entries(), |entries| self.next_group(entries)).boxed();
         let written = groups.map_ok(|group| files.restore(group)).try_buffer_unordered(in_flight);
         written.try_collect::<()>().await?;
         Ok(leave_out_any)

@@ -12,7 +12,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::inventory::READS_IN_FLIGHT;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::digest::Digest;
 use crate::format::manifest::{BlockRef, Entry, Extent, ManifestFile, PackId, PackTable};
 use crate::model::ObjectKey;

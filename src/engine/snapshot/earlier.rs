@@ -11,7 +11,7 @@ use crate::engine::error::{Context, Error, Result};
 use crate::engine::inventory::blame;
 use crate::engine::manifest;
 use crate::engine::packs::Packs;
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::layout::{DataEntry, DataPart};
 use crate::format::manifest::{BlockRef, Manifest, PackId, PackTable};
 use crate::format::pack::{Content, PackIndex};

@@ -23,7 +23,7 @@ use self::writing::{Writing, Written};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::names;
 use super::progress::{Observer, Progress};
-use super::repository::ServerRepository;
+use super::server::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::manifest::ManifestError;
 use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId};

@@ -7,7 +7,7 @@ use futures::stream::{FuturesUnordered, TryStreamExt};
 
 use super::workshop::NewBlock;
 use crate::engine::error::Result;
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::engine::vault::VaultWriter;
 use crate::format::block::EncodedBlock;
 use crate::format::manifest::{BlockRef, PackId, PackTable};

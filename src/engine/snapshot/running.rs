@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::error::{Error, ErrorKind, Result};
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::layout::DataPart;
 use crate::format::record::RunningSnapshot;
 use crate::model::{Incarnation, ObjectKey, SnapshotId};

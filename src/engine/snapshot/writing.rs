@@ -15,7 +15,7 @@ use super::workshop::{Block, ReadExtent, Workshop};
 use super::{SnapshotSettings, unlisted};
 use crate::engine::error::{Error, ErrorKind, Result};
 use crate::engine::progress::Progress;
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::manifest::{
     BlockRef, Entry, Extent, Layer, Manifest, ManifestFile, ManifestHead, PackTable, PartWriter,
 };

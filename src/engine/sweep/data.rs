@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{RECORD_AGE_MAX, Sweep};
 use crate::engine::error::{Context, ErrorKind, Result};
 use crate::engine::inventory::{READS_IN_FLIGHT, Unreadable, blame};
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::engine::{manifest, names};
 use crate::format::layout::{DataEntry, DataPart};
 use crate::format::manifest::{Manifest, PackId};
@@ -211,7 +211,8 @@ impl Uses {
                 _ => drop(users.insert(id.clone())),
             }
         }
-        let users = users.into_iter().map(|id| (id, false)).chain(recorded.into_keys().map(|id| (id, true)));
+        let users = users.into_iter().map(|id| (id, false));
+        let users: Vec<_> = users.chain(recorded.into_keys().map(|id| (id, true))).collect();
         let read = stream::iter(users).map(|(id, is_recorded)| read_manifest(server, id, is_recorded));
         let mut manifests = read.buffer_unordered(READS_IN_FLIGHT);
         while let Some(read) = manifests.try_next().await? {

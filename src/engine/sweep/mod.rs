@@ -3,30 +3,27 @@
 mod data;
 mod renewal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
 
+use super::delete::{self, DELETED_AT_A_TIME, Deletion};
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::{Inventory, READS_IN_FLIGHT};
+use super::inventory::Inventory;
 use super::names;
 use super::progress::Observer;
-use super::repository::ServerRepository;
-use crate::format::layout::DataPart;
+use super::server::ServerRepository;
+use crate::format::layout::{ChangeEntry, DataPart};
 use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, Timestamp};
 use crate::plan::retention::RetentionPlan;
-use crate::port::{PortErrorKind, PutMode, Storage, StorageExt};
+use crate::port::{PutMode, StorageExt};
 
 /// A snapshot that was interrupted is built on for half as long.
 const GRACE_MIN: Duration = Duration::from_secs(12 * 60 * 60);
-/// Records of test restores are kept for a year and a month, as auditors ask for a year; and those that a snapshot was abandoned, as no worker stands
-/// still for longer.
+/// Records of test restores and of changes are kept for a year and a month, as auditors ask for a year; and those that a snapshot was abandoned, as no
+/// worker stands still for longer.
 const RECORD_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// How many objects are deleted at a time: as many as S3 takes by one request.
-const DELETED_AT_A_TIME: usize = 1000;
 
 /// How a repository is swept.
 #[derive(Clone, Debug)]
@@ -113,7 +110,9 @@ impl Sweeper {
     }
 
     /// Deletes what `plan` lists, which must have been made just now, with all protections that are in force; then those packs of
-    /// expired snapshots that no other snapshot uses, what snapshots left behind that were interrupted, and the records of test restores after 400 days.
+    /// expired snapshots that no other snapshot uses, what snapshots left behind that were interrupted, and the records of test restores and of changes after 400 days.
+    ///
+    /// What the server's [configuration](ServerRepository::config) holds is not deleted, whether or not the plan knows of the hold.
     ///
     /// Before anything is deleted, the catalog is read anew, and the plan proved on it ([`RetentionPlan::check`]). An archiver, a
     /// snapshot, or another sweep may go on meanwhile. Interrupted at any moment, it leaves a repository that is as good as
@@ -131,9 +130,11 @@ impl Sweeper {
         plan.check(&catalog).map_err(unfit)?;
         let mut sweep =
             Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new(), left: BTreeSet::new() };
+        sweep.announce(plan).await?;
         sweep.delete_expired(plan).await?;
         sweep.delete_data(&catalog, plan.horizon).await?;
         sweep.delete_proofs(plan.horizon).await?;
+        sweep.delete_changes(plan.horizon).await?;
         sweep.renew(&catalog, plan).await?;
         Ok(sweep.report)
     }
@@ -160,9 +161,6 @@ struct Sweep<'a> {
     left: BTreeSet<ObjectKey>,
 }
 
-/// What became of an object that was to be deleted.
-type Deletion = (StoredObject, Option<Error>);
-
 impl Sweep<'_> {
     /// Deletes the records of old test restores. Others that a clock ahead of ours has made, stay.
     async fn delete_proofs(&mut self, horizon: Option<Timestamp>) -> Result<()> {
@@ -174,6 +172,46 @@ impl Sweep<'_> {
         old.retain(|object| object.key.parts().next_back().is_some_and(|name| *name < *first));
         let old = old.into_iter().map(|object| StoredObject::new(object.key, object.bytes)).collect();
         self.delete(old).await.map(drop)
+    }
+
+    /// Deletes the records of old changes, but for the last of them: it says what the server was until the next.
+    async fn delete_changes(&mut self, horizon: Option<Timestamp>) -> Result<()> {
+        let Some(horizon) = horizon else { return Ok(()) };
+        let (server, first) = (&self.sweeper.server, horizon.saturating_sub(RECORD_AGE_MAX));
+        let entries = server.recorded_changes().await?;
+        let is_old = |entry: &&ChangeEntry| entry.at < first;
+        let kept = entries.iter().rfind(is_old).map(|entry| entry.revision);
+        let old = entries.iter().filter(is_old).filter(|entry| Some(entry.revision) < kept);
+        let old = old.map(|entry| StoredObject::new(server.layout.change(entry), 0)).collect();
+        self.delete(old).await.map(drop)
+    }
+
+    /// Notes of each snapshot that expires that it does: its data are then not taken for those of a snapshot of which the record was lost. A hold
+    /// that was placed on one before that, since the plan was made, is seen here; one that is placed later sees the note.
+    async fn announce(&self, plan: &RetentionPlan) -> Result<()> {
+        let (server, Some(horizon)) = (&self.sweeper.server, plan.horizon) else { return Ok(()) };
+        let ids = plan.expired_snapshots.iter().map(|expired| &expired.snapshot.id);
+        let notes: BTreeMap<_, _> = ids.map(|id| (id, server.layout.data_part(id, DataPart::Expired))).collect();
+        for note in notes.values() {
+            match server.vault.put(note, Bytes::new(), PutMode::Create).await {
+                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                _ => {}
+            }
+        }
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let config = server.config().await?;
+        let active = config.holds.iter().filter(|hold| hold.is_active(horizon, config.long_term.release_grace));
+        let held: Vec<_> = active.filter_map(|hold| notes.get(&hold.snapshot).cloned()).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        server.vault.storage.delete_all(&held).await.context(|| "taking back that snapshots expire that are held")?;
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "nothing was deleted: a hold was placed since the plan was made, plan again",
+        ))
     }
 
     /// In the order of the plan. Log of one branch goes at once, but for its end, which goes last. Of a branch of which something stays,
@@ -225,18 +263,12 @@ impl Sweep<'_> {
         Ok(are_gone)
     }
 
-    /// A note that it expired comes first: its data are then not taken for those of a snapshot of which the record was lost. Then the
-    /// record, with which the snapshot is gone. Its data go later.
+    /// Its record, with which the snapshot is gone. Its data go later.
     async fn delete_snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
         let (server, branch) = (&self.sweeper.server, Branch::new(snapshot.incarnation, snapshot.wal.timeline));
         if self.stuck.contains(&branch) {
             self.left.insert(server.layout.snapshot(snapshot.incarnation, &snapshot.id));
             return Ok(());
-        }
-        let expired = server.layout.data_part(&snapshot.id, DataPart::Expired);
-        match server.vault.put(&expired, Bytes::new(), PutMode::Create).await {
-            Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
-            _ => {}
         }
         let record = server.layout.snapshot(snapshot.incarnation, &snapshot.id);
         self.delete_of(branch, vec![StoredObject::new(record, 0)]).await.map(drop)
@@ -244,9 +276,9 @@ impl Sweep<'_> {
 
     /// Deletes objects, in no order. Whether all are gone.
     async fn delete(&mut self, objects: Vec<StoredObject>) -> Result<bool> {
-        let mut are_gone = true;
+        let (storage, mut are_gone) = (&*self.sweeper.server.vault.storage, true);
         for objects in objects.chunks(DELETED_AT_A_TIME) {
-            for deletion in self.delete_some(objects).await? {
+            for deletion in delete::delete_all(storage, objects).await? {
                 if deletion.1.is_some() {
                     are_gone = false;
                     self.left.insert(deletion.0.key.clone());
@@ -255,28 +287,6 @@ impl Sweep<'_> {
             }
         }
         Ok(are_gone)
-    }
-
-    /// Deletes them at once. If any is refused, each by itself tells which.
-    async fn delete_some(&self, objects: &[StoredObject]) -> Result<Vec<Deletion>> {
-        let storage = &*self.sweeper.server.vault.storage;
-        let keys: Vec<_> = objects.iter().map(|object| object.key.clone()).collect();
-        match storage.delete_all(&keys).await {
-            Ok(()) => Ok(objects.iter().map(|object| (object.clone(), None)).collect()),
-            Err(error) if matches!(error.kind(), PortErrorKind::Denied | PortErrorKind::Invalid) => {
-                let deletions = stream::iter(objects.to_vec()).map(|object| delete_one(storage, object));
-                deletions.buffer_unordered(READS_IN_FLIGHT).try_collect().await
-            }
-            Err(error) => Err(error).context(|| format!("deleting {} objects", objects.len())),
-        }
-    }
-}
-
-async fn delete_one(storage: &dyn Storage, object: StoredObject) -> Result<Deletion> {
-    match storage.delete(&object.key).await {
-        Err(error) if error.kind() == PortErrorKind::Denied => Ok((object, Some(Error::from(error)))),
-        Err(error) => Err(error).context(|| format!("deleting {}", object.key)),
-        Ok(()) => Ok((object, None)),
     }
 }
 

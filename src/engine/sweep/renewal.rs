@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{TryStreamExt, future};
 
 use super::Sweep;
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::inventory::{READS_IN_FLIGHT, blame};
 use crate::engine::manifest;
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::layout::{CatalogEntry, DataPart, Permanence, ServerLayout, permanence_of};
 use crate::format::record::Renewal;
 use crate::model::{
@@ -72,7 +72,7 @@ impl Sweep<'_> {
         let (directory, storage) = (server.layout.root(), &*server.vault.storage);
         let listed = storage.list(Some(directory), None).try_filter_map(|object| {
             let is_due = due.is_time(object.modified) && due.is_in_use(&server.layout, &object);
-            async move { Ok(is_due.then_some(object.key)) }
+            future::ready(Ok(is_due.then_some(object.key)))
         });
         let renewed = listed.map_ok(|key| async move { Ok((storage.renew(&key).await, key)) });
         let mut renewed = std::pin::pin!(renewed.try_buffer_unordered(READS_IN_FLIGHT));

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 
 use crate::engine::error::{Error, Result};
 use crate::engine::inventory::{Inventory, Unreadable, blame};
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::layout::{DataEntry, DataPart, ServerLayout};
 use crate::format::record::LeaseRecord;
 use crate::model::{ObjectKey, Role, SnapshotId};
@@ -45,6 +45,7 @@ impl Contents {
         drop(listing);
         let mut inventory = server.inventory().await?;
         inventory.unreadable.extend(server.proofs().await?.unreadable);
+        inventory.unreadable.extend(unreadable_changes(server).await?);
         inventory.unreadable.extend(unreadable_leases(server).await?);
         Ok(Self { inventory, data, foreign })
     }
@@ -68,6 +69,7 @@ impl Found {
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
             None if [layout.key(), layout.record(), layout.renewal()].contains(key) => Self::Known,
+            None if layout.parse_change(key).is_some() => Self::Known,
             None if Role::ALL.iter().any(|role| *key == layout.lease(*role)) => Self::Known,
             None if known_elsewhere(layout).iter().any(|directory| key.is_below(directory)) => Self::Known,
             None => Self::Foreign,
@@ -78,6 +80,12 @@ impl Found {
 /// Directories that are read otherwise.
 fn known_elsewhere(layout: &ServerLayout) -> [ObjectKey; 3] {
     [layout.catalog(), layout.all_retired_keys(), layout.proofs()]
+}
+
+/// Those of changes. Without the server's record, which is told elsewhere, it is not known what was recorded.
+async fn unreadable_changes(server: &ServerRepository) -> Result<Vec<Unreadable>> {
+    let changes = blame(server.layout.record(), server.changes().await)?;
+    Ok(changes.map_or_else(|_| Vec::new(), |changes| changes.unreadable))
 }
 
 async fn unreadable_leases(server: &ServerRepository) -> Result<Vec<Unreadable>> {

@@ -9,7 +9,7 @@ use super::{Examined, VerifyDepth, VerifyProgress};
 use crate::engine::error::{Context, Error, ErrorKind, Result};
 use crate::engine::inventory::blame;
 use crate::engine::manifest;
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::layout::{CatalogEntry, DataPart};
 use crate::format::manifest::Manifest;
 use crate::model::{

@@ -17,7 +17,8 @@ pub use self::report::{Cost, Fault, FaultKind, VerifyReport};
 use super::error::{Error, ErrorKind, Result};
 use super::inventory::{READS_IN_FLIGHT, blame};
 use super::progress::Observer;
-use super::repository::{Repository, ServerRepository};
+use super::repository::Repository;
+use super::server::ServerRepository;
 use crate::format::layout::{DataEntry, DataPart, ServerLayout};
 use crate::format::manifest::PackId;
 use crate::model::{Branch, LogBackup, Lsn, ObjectKey, ServerName, SnapshotId, StoredObject};
@@ -120,7 +121,10 @@ impl Verifier {
         let Self { repository, name, settings } = self;
         let layout = ServerLayout::new(&name);
         let server = match blame(layout.key(), repository.unlock(&name).await)? {
-            Ok(server) => server,
+            Ok(server) => match repository.deletion_of(&server).await? {
+                Some(deletion) => return Err(Error::deleted(&name, deletion)),
+                None => server,
+            },
             Err((_, error)) if error.kind() == ErrorKind::NotFound && !repository.knows(&name).await? => {
                 return Err(error);
             }

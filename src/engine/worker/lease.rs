@@ -8,7 +8,7 @@ use futures::future::{self, Shared};
 
 use super::fence::{FencedStorage, Hold};
 use crate::engine::error::{ErrorKind, Result};
-use crate::engine::repository::ServerRepository;
+use crate::engine::server::ServerRepository;
 use crate::format::record::LeaseRecord;
 use crate::model::ObjectKey;
 use crate::port::{PutMode, Version};

@@ -1,9 +1,8 @@
 use super::*;
 use crate::model::{
-    Artifact, Branch, LogBackup, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredObject, TimelineId,
-    WalRange,
+    Artifact, Branch, LogBackup, Lsn, ScheduleSettings, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredObject,
+    TimelineId, WalRange,
 };
-use crate::plan::schedule::ScheduleSettings;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

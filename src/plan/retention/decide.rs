@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::extent::{Extent, Witness, horizon};
 use super::retention_plan::{KeepReason, RetentionPlan};
 use super::wanted::Wanted;
-use super::{Lease, Protections, RetentionPolicy, RunningSnapshot, SparseTier};
+use super::{Lease, Protections, RetentionPolicy, RunningSnapshot};
 use crate::model::{
-    Branch, Catalog, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, TimelineId, Timestamp, Tips, WalRange,
+    Branch, Catalog, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, SparseTier, TimelineId, Timestamp, Tips,
+    WalRange,
 };
 use crate::plan::past::{Candidate, Path, Position, Span};
 use crate::plan::window::{RestorableInterval, covers, merged};
@@ -56,10 +57,11 @@ impl<'a> Decision<'a> {
             self.want_witness(branch, &extent);
         }
         self.want_minimum();
-        for tier in &self.policy.sparse {
+        for tier in &self.policy.long_term.sparse {
             self.want_sparse(*tier, horizon);
         }
-        for hold in protections.holds.iter().filter(|hold| hold.is_active(horizon, self.policy.release_grace)) {
+        for hold in protections.holds.iter().filter(|hold| hold.is_active(horizon, self.policy.long_term.release_grace))
+        {
             self.want_snapshot(&hold.snapshot, KeepReason::Held(hold.name.clone()));
         }
         for lease in protections.leases.iter().filter(|lease| horizon < lease.until) {
@@ -152,7 +154,7 @@ impl<'a> Decision<'a> {
     }
 
     fn want_minimum(&mut self) {
-        let count = usize::try_from(self.policy.minimum_snapshots.max(1)).unwrap_or(usize::MAX);
+        let count = usize::try_from(self.policy.long_term.minimum_snapshots.max(1)).unwrap_or(usize::MAX);
         for path in self.pasts(self.current) {
             for candidate in path.candidates().take(count) {
                 self.want_candidate(&path, &candidate, KeepReason::Minimum);

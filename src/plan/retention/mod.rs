@@ -44,8 +44,8 @@ mod wanted;
 pub use change::{RetentionChange, retention_change};
 pub use decide::plan_retention;
 pub use invariants::RetentionFault;
-pub use policy::{Period, RetentionPolicy, SparseTier};
-pub use protections::{Hold, Lease, Protections, RunningSnapshot};
+pub use policy::RetentionPolicy;
+pub use protections::{Lease, Protections, RunningSnapshot};
 pub use retention_plan::{
     ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
     RetentionPlan,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::RetentionPolicy;
 use crate::model::{
-    Artifact, Branch, LogBackup, Lsn, SharedPacks, Snapshot, SnapshotId, StoredHistory, StoredObject, Timestamp,
+    Artifact, Branch, LogBackup, Lsn, Period, SharedPacks, Snapshot, SnapshotId, StoredHistory, StoredObject, Timestamp,
 };
 use crate::plan::sharing::{Stored, occupied_bytes};
 
@@ -24,7 +24,7 @@ pub enum KeepReason {
     /// It is one of the newest usable snapshots.
     Minimum,
     /// It stands for this period, of a sparse tier.
-    Sparse(super::Period),
+    Sparse(Period),
     /// It is held, under this name.
     Held(String),
     /// It is being read, by this one.

@@ -11,7 +11,7 @@ pub enum ScheduleError {
     /// A duration that is too short or too long.
     #[error("{setting} cannot be {}: it must be {} to {}", Span(*value), Span(*min), Span(*max))]
     OutOfRange {
-        /// The field of [`ScheduleSettings`](super::ScheduleSettings).
+        /// The field of [`ScheduleSettings`](crate::model::ScheduleSettings).
         setting: &'static str,
         /// Its value.
         value: Duration,
@@ -23,7 +23,7 @@ pub enum ScheduleError {
     /// A duration with parts of a second.
     #[error("{setting} cannot be {}: it must be whole seconds", Span(*value))]
     Fraction {
-        /// The field of [`ScheduleSettings`](super::ScheduleSettings).
+        /// The field of [`ScheduleSettings`](crate::model::ScheduleSettings).
         setting: &'static str,
         /// Its value.
         value: Duration,
@@ -31,7 +31,7 @@ pub enum ScheduleError {
     /// A number that is too small.
     #[error("{setting} cannot be {value}: it must be at least {min}")]
     TooSmall {
-        /// The field of [`ScheduleSettings`](super::ScheduleSettings).
+        /// The field of [`ScheduleSettings`](crate::model::ScheduleSettings).
         setting: &'static str,
         /// Its value.
         value: u64,

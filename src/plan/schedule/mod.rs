@@ -5,15 +5,14 @@
 
 mod agenda;
 mod backoff;
+mod check;
 mod error;
 mod explain;
 mod facts;
 mod gate;
 mod hold;
 mod observed;
-mod settings;
 mod spread;
-mod time_of_day;
 mod trigger;
 
 #[cfg(test)]
@@ -22,8 +21,6 @@ mod tests;
 pub use agenda::{Agenda, DueReason, DueTask, LaterTask, Wait};
 pub use error::ScheduleError;
 pub use facts::{ScheduleFacts, Task, TaskFacts, TaskRun};
-pub use settings::ScheduleSettings;
-pub use time_of_day::TimeOfDay;
 
 use std::time::Duration;
 
@@ -31,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use self::spread::{Purpose, spread};
 use self::trigger::View;
-use crate::model::{ServerName, Timestamp};
+use crate::model::{ScheduleSettings, ServerName, Timestamp};
 
 /// When a server is to be backed up: settings that have been checked.
 ///

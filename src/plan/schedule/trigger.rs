@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::check::DAY;
 use super::hold::Hold;
-use super::settings::DAY;
 use super::spread::{Purpose, spread};
 use super::{DueReason, Schedule, ScheduleFacts, ScheduleSettings, Task, TaskRun};
 use crate::model::{ServerName, Timestamp};

@@ -1,9 +1,9 @@
 use super::*;
 use crate::model::{
-    LogBackup, Lsn, RetentionDays, SegmentSize, Snapshot, StoredObject, TimelineId, Timestamp, WalRange,
+    Hold, LogBackup, Lsn, RetentionDays, SegmentSize, Snapshot, StoredObject, TimelineId, Timestamp, WalRange,
 };
 use crate::plan::retention::{
-    ExpireReason, ExpiredLogs, ExpiredSnapshot, Hold, Protections, RetentionPolicy, plan_retention,
+    ExpireReason, ExpiredLogs, ExpiredSnapshot, Protections, RetentionPolicy, plan_retention,
 };
 
 fn at(day: u64) -> Timestamp {

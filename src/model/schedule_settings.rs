@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Schedule, ScheduleError, TimeOfDay};
+use super::{TimeOfDay, seconds};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a [`Schedule`] is made of, not checked yet.
+/// What a [`Schedule`](https://docs.rs/pitr/latest/pitr/plan/schedule/struct.Schedule.html) is made of, not checked yet.
 ///
 /// In serde a duration is a number of whole seconds, a missing setting has its default, and an unknown one is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct ScheduleSettings {
     pub skip_idle_snapshots: bool,
     /// How long replaying the log may take: at least 1 minute. A snapshot is due as soon as it would take longer. Only
     /// replay counts, not what precedes it: fetching the snapshot. Default: no objective.
-    #[serde(with = "optional_seconds")]
+    #[serde(with = "seconds::optional")]
     pub recovery_time_objective: Option<Duration>,
     /// Bytes of log a second that one recovery process replays: at least 1. Default: 50 MB/s; 30 to 130 are usual.
     pub replay_bytes_per_second: u64,
@@ -87,96 +87,5 @@ impl Default for ScheduleSettings {
             run_timeout: DAY,
             log_backup_timeout: 10 * MINUTE,
         }
-    }
-}
-
-impl ScheduleSettings {
-    pub(super) fn check(&self) -> Result<(), ScheduleError> {
-        self.durations().into_iter().try_for_each(in_range)?;
-        self.numbers().into_iter().try_for_each(large_enough)?;
-        let even = DAY.as_secs().is_multiple_of(self.snapshot_every.as_secs());
-        if even { Ok(()) } else { Err(ScheduleError::UnevenPeriod { value: self.snapshot_every }) }
-    }
-
-    /// Name, value, least and greatest.
-    fn durations(&self) -> [(&'static str, Duration, Duration, Duration); 11] {
-        const SECOND: Duration = Duration::from_secs(1);
-        let objective = self.recovery_time_objective.unwrap_or(MINUTE);
-        [
-            ("snapshot_every", self.snapshot_every, HOUR, DAY),
-            ("snapshot_jitter", self.snapshot_jitter, Duration::ZERO, self.snapshot_every),
-            ("recovery_time_objective", objective, MINUTE, 365 * DAY),
-            ("log_backup_every", self.log_backup_every, SECOND, HOUR),
-            ("verification_every", self.verification_every, HOUR, 35 * DAY),
-            ("compaction_every", self.compaction_every, MINUTE, 35 * DAY),
-            ("retry_min", self.retry_min, SECOND, DAY),
-            ("retry_max", self.retry_max, self.retry_min, DAY),
-            ("log_backup_retry_max", self.log_backup_retry_max, SECOND, HOUR),
-            ("run_timeout", self.run_timeout, MINUTE, 7 * DAY),
-            ("log_backup_timeout", self.log_backup_timeout, 10 * SECOND, DAY),
-        ]
-    }
-
-    /// Name, value and least.
-    fn numbers(&self) -> [(&'static str, u64, u64); 3] {
-        [
-            ("replay_bytes_per_second", self.replay_bytes_per_second, 1),
-            ("log_backup_bytes", self.log_backup_bytes, 1 << 20),
-            ("compaction_log_backups", self.compaction_log_backups, 2),
-        ]
-    }
-}
-
-fn in_range((setting, value, min, max): (&'static str, Duration, Duration, Duration)) -> Result<(), ScheduleError> {
-    if !(min..=max).contains(&value) {
-        Err(ScheduleError::OutOfRange { setting, value, min, max })
-    } else if value.subsec_nanos() > 0 {
-        Err(ScheduleError::Fraction { setting, value })
-    } else {
-        Ok(())
-    }
-}
-
-fn large_enough((setting, value, min): (&'static str, u64, u64)) -> Result<(), ScheduleError> {
-    if value >= min { Ok(()) } else { Err(ScheduleError::TooSmall { setting, value, min }) }
-}
-
-impl TryFrom<ScheduleSettings> for Schedule {
-    type Error = ScheduleError;
-
-    fn try_from(settings: ScheduleSettings) -> Result<Self, ScheduleError> {
-        Self::new(settings)
-    }
-}
-
-impl From<Schedule> for ScheduleSettings {
-    fn from(schedule: Schedule) -> Self {
-        schedule.settings
-    }
-}
-
-/// Durations as numbers of whole seconds.
-mod seconds {
-    use super::*;
-
-    pub(super) fn serialize<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        value.as_secs().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_secs)
-    }
-}
-
-/// The same for what may not be set.
-mod optional_seconds {
-    use super::*;
-
-    pub(super) fn serialize<S: serde::Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.map(|value| value.as_secs()).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        Option::<u64>::deserialize(deserializer).map(|value| value.map(Duration::from_secs))
     }
 }

@@ -3,10 +3,13 @@
 //! The name of a log backup carries all that planning needs of it, so a catalog is read from a listing. Sealing binds the name
 //! to the content: an object under a name that lies does not open.
 
+mod purpose;
+
+pub use self::purpose::{ObjectKind, Permanence, kind_of, permanence_of};
 use super::seal::KeyId;
 use crate::model::{
-    Incarnation, LogBackup, ObjectKey, ParseError, Role, ServerName, SnapshotId, StoredObject, TimelineId, WorkerId,
-    hex_u64,
+    ConfigChange, Incarnation, LogBackup, ObjectKey, ParseError, RequestId, Role, ServerName, SnapshotId, StoredObject,
+    TimelineId, Timestamp, WorkerId, hex_u64,
 };
 
 /// The directory of all servers.
@@ -16,6 +19,8 @@ const WORKERS: &str = "workers";
 const MANIFEST: &str = "manifest";
 const EXPIRED: &str = "expired";
 const RUNNING: &str = "running";
+const CHANGES: &str = "changes";
+const DELETIONS: &str = "deletions";
 /// Where a zone of several keeps a record of each object, beside the contents of those that are long.
 pub(crate) const ZONE_RECORDS: &str = "zone-records";
 pub(crate) const ZONE_CONTENTS: &str = "zone-contents";
@@ -60,6 +65,24 @@ pub struct DataEntry {
     pub part: DataPart,
 }
 
+/// What the name of the record of a change says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct ChangeEntry {
+    /// How many changes there were by then.
+    pub revision: u64,
+    /// When it was made.
+    pub at: Timestamp,
+    /// In which request.
+    pub request: RequestId,
+}
+
+impl From<&ConfigChange> for ChangeEntry {
+    fn from(change: &ConfigChange) -> Self {
+        Self { revision: change.revision, at: change.at, request: change.caller.request.clone() }
+    }
+}
+
 /// A part of a snapshot's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -83,61 +106,6 @@ impl DataPart {
             Self::Manifest | Self::Running | Self::Expired => None,
         }
     }
-}
-
-/// What an object is for, as far as its name tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum ObjectKind {
-    /// Log, which is read when a server is restored to a moment, and when it is compacted.
-    Log,
-    /// A pack of a snapshot: most of what is stored, and read when a server is restored, or verified.
-    Pack,
-    /// All else, which is small, and read often.
-    Record,
-}
-
-/// What the object `key` is for.
-#[must_use]
-pub fn kind_of(key: &ObjectKey) -> ObjectKind {
-    let is_zone_record = key.parts().zip(key.parts().skip(1)).any(|pair| pair == (ZONE_RECORDS, SERVERS));
-    let mut parts = key.parts().skip_while(|part| *part != SERVERS).skip(2);
-    match [parts.next(), parts.next(), parts.next()] {
-        [Some("catalog"), _, Some("logs")] => ObjectKind::Log,
-        [Some("data"), _, Some(part)] if part.starts_with("pack-") && !is_zone_record => ObjectKind::Pack,
-        _ => ObjectKind::Record,
-    }
-}
-
-/// Whether an object stays as it is, as far as its name tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Permanence {
-    /// Created once, and needed as it is until it is deleted: log, packs, manifests, and what the catalog and the proofs consist of.
-    Fact,
-    /// Always needed, and replaced now and then: a server's key and its record.
-    State,
-    /// In passing: leases, heartbeats, notes of work under way; and all that is none of ours.
-    Note,
-}
-
-/// Whether the object `key` stays as it is. What several zones hold of it, they change among themselves.
-#[must_use]
-pub fn permanence_of(key: &ObjectKey) -> Permanence {
-    let mut directories = key.parts();
-    let is_of_zone = directories.by_ref().take_while(|part| *part != SERVERS).any(is_of_zones);
-    let mut parts = directories.skip(1);
-    match [parts.next(), parts.next(), parts.next()] {
-        _ if is_of_zone => Permanence::Note,
-        [Some("catalog" | "keys" | "proofs"), Some(_), _] => Permanence::Fact,
-        [Some("data"), Some(_), Some(part)] if ![RUNNING, EXPIRED].contains(&part) => Permanence::Fact,
-        [Some("key" | "server"), None, _] => Permanence::State,
-        _ => Permanence::Note,
-    }
-}
-
-fn is_of_zones(directory: &str) -> bool {
-    [ZONE_RECORDS, ZONE_CONTENTS].contains(&directory)
 }
 
 /// The directory below which every server has one of its own.
@@ -200,6 +168,41 @@ impl ServerLayout {
     #[must_use]
     pub fn renewal(&self) -> ObjectKey {
         below(&self.root, "renewal")
+    }
+
+    /// The directory of the records of changes.
+    #[must_use]
+    pub fn changes(&self) -> ObjectKey {
+        below(&self.root, CHANGES)
+    }
+
+    /// The record of a change.
+    #[must_use]
+    pub fn change(&self, entry: &ChangeEntry) -> ObjectKey {
+        let ChangeEntry { revision, at, request } = entry;
+        below(&self.changes(), format!("{revision:016X}-{:016X}-{request}", at.as_unix_micros()))
+    }
+
+    /// What the name of an object below [`changes`](Self::changes) says; `None` if it is no name that this version writes.
+    #[must_use]
+    pub fn parse_change(&self, key: &ObjectKey) -> Option<ChangeEntry> {
+        let mut parts = key.name().splitn(3, '-');
+        let revision = upper_hex(parts.next()?, 16)?;
+        let at = Timestamp::from_unix_micros(upper_hex(parts.next()?, 16)?.cast_signed())?;
+        let entry = ChangeEntry { revision, at, request: parts.next()?.parse().ok()? };
+        (self.change(&entry) == *key).then_some(entry)
+    }
+
+    /// Who deleted the server, when its key was destroyed, and `key` took its place, by which nothing else is sealed.
+    #[must_use]
+    pub fn deletion(&self, key: KeyId) -> ObjectKey {
+        below(&self.deletions(), key)
+    }
+
+    /// The directory of what says that the server was deleted.
+    #[must_use]
+    pub fn deletions(&self) -> ObjectKey {
+        below(&self.root, DELETIONS)
     }
 
     /// Who works as `role` for the server.
@@ -397,51 +400,24 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_what_an_object_is_for() {
-        let incarnation = "7301234567890123456-15".parse().unwrap();
-        let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
-        let log = layout().logs(incarnation, TimelineId::FIRST).join("begin-end").unwrap();
-        for (key, kind) in [
-            (log.clone(), ObjectKind::Log),
-            (format!("container/directory/{log}").parse().unwrap(), ObjectKind::Log),
-            (layout().pack(&id, 7), ObjectKind::Pack),
-            (format!("a/{ZONE_CONTENTS}/{}/0a1b", layout().pack(&id, 7)).parse().unwrap(), ObjectKind::Pack),
-            (format!("a/{ZONE_RECORDS}/{}", layout().pack(&id, 7)).parse().unwrap(), ObjectKind::Record),
-            (layout().manifest(&id), ObjectKind::Record),
-            (layout().snapshot(incarnation, &id), ObjectKind::Record),
-            (layout().key(), ObjectKind::Record),
-            ("elsewhere".parse().unwrap(), ObjectKind::Record),
+    fn names_of_changes_parse_back_and_sort_by_revision() {
+        let change = |revision, micros, request: &str| {
+            let at = Timestamp::from_unix_micros(micros).unwrap();
+            ChangeEntry { revision, at, request: request.parse().unwrap() }
+        };
+        let changes = [change(1, 5, "f47ac10b-58cc"), change(2, -5, "a"), change(0xAB, 7, "Z")];
+        let names = changes.clone().map(|change| layout().change(&change));
+        assert!(names.is_sorted());
+        assert_eq!(names.clone().map(|name| layout().parse_change(&name)), changes.map(Some));
+        assert_eq!(names[2].as_str(), "servers/prod/changes/00000000000000AB-0000000000000007-Z");
+        for foreign in [
+            "changes/00000000000000ab-0000000000000007-Z",
+            "changes/00000000000000AB-0000000000000007",
+            "changes/00000000000000AB-0000000000000007--Z",
+            "changes/AB-0000000000000007-Z",
+            "proofs/00000000000000AB-0000000000000007-Z",
         ] {
-            assert_eq!(kind_of(&key), kind, "{key}");
-        }
-    }
-
-    #[test]
-    fn what_stays_is_told_by_its_name() {
-        let incarnation = "7301234567890123456-15".parse().unwrap();
-        let id: SnapshotId = "20261123T210908Z-0a1b2c3d".parse().unwrap();
-        let log = layout().logs(incarnation, TimelineId::FIRST).join("begin-end").unwrap();
-        for (key, permanence) in [
-            (log.clone(), Permanence::Fact),
-            (format!("bucket/directory/{log}").parse().unwrap(), Permanence::Fact),
-            (format!("bucket/{ZONE_RECORDS}/{log}").parse().unwrap(), Permanence::Note),
-            (format!("bucket/{ZONE_CONTENTS}/{log}/0a1b").parse().unwrap(), Permanence::Note),
-            (layout().snapshot(incarnation, &id), Permanence::Fact),
-            (layout().history(incarnation, TimelineId::FIRST), Permanence::Fact),
-            (layout().manifest(&id), Permanence::Fact),
-            (layout().pack(&id, 7), Permanence::Fact),
-            (layout().proof("20261123T210908Z-0a1b2c3d"), Permanence::Fact),
-            (format!("{}/0a1b", layout().all_retired_keys()).parse().unwrap(), Permanence::Fact),
-            (layout().key(), Permanence::State),
-            (layout().record(), Permanence::State),
-            (layout().data_part(&id, DataPart::Running), Permanence::Note),
-            (layout().data_part(&id, DataPart::Expired), Permanence::Note),
-            (layout().lease(Role::Sweeper), Permanence::Note),
-            (layout().renewal(), Permanence::Note),
-            (servers(), Permanence::Note),
-            ("elsewhere/catalog/x".parse().unwrap(), Permanence::Note),
-        ] {
-            assert_eq!(permanence_of(&key), permanence, "{key}");
+            assert_eq!(layout().parse_change(&below(&layout().root, foreign)), None, "{foreign}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ParseError, text_serde};
+use super::{ParseError, text_serde};
 
 const MINUTE: u32 = 60;
 const HOUR: u32 = 60 * MINUTE;
