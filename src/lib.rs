@@ -8,6 +8,7 @@
 //! - [`port`] says what pitr needs of the world; [`adapter`] brings it, or you do.
 //! - [`engine`] is where a plan meets a port: a [`Repository`](engine::Repository) of servers, an
 //!   [`Archiver`](engine::Archiver) of log, a [`Snapshotter`](engine::Snapshotter), a [`Restore`](engine::Restore).
+//! - [`service`] does all of it for a fleet of servers: a [`BackupService`](service::BackupService).
 //!
 //! More to read: [operations](_docs::operations), [architecture](_docs::architecture), [design](_docs::design), [format](_docs::format).
 //!
@@ -65,6 +66,7 @@ pub mod format;
 pub mod model;
 pub mod plan;
 pub mod port;
+pub mod service;
 #[cfg(feature = "testing")]
 pub mod testing;
 

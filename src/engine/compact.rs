@@ -126,8 +126,9 @@ impl Compactor {
         let seen = catalog.current().and_then(|branch| catalog.last_seen(branch));
         let horizon = seen.map_or(now, |seen| seen.min(now));
         let (made, report) = (BTreeMap::new(), CompactReport::default());
-        let mut run = Run { compactor: self, catalog: &catalog, horizon, made, report };
-        run.delete(plan.redundant).await?;
+        let mut run = Run { compactor: self, catalog, horizon, made, report };
+        let deleted = run.delete(plan.redundant).await?;
+        run.forget(&deleted)?;
         for merge in plan.merges {
             run.merge(merge).await?;
         }
@@ -151,7 +152,8 @@ impl Compactor {
 /// A compaction that is going on.
 struct Run<'a> {
     compactor: &'a Compactor,
-    catalog: &'a Catalog,
+    /// What is there.
+    catalog: Catalog,
     /// Now, or when the server was last seen.
     horizon: Timestamp,
     /// What was made, by where it ends.
@@ -160,9 +162,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Deletes what is redundant, if what holds it has been there for long enough, and is whole.
-    async fn delete(&mut self, redundant: Vec<Redundant>) -> Result<()> {
-        let (mut sound, mut unfit) = (BTreeSet::new(), BTreeSet::new());
+    /// Deletes what is redundant, if what holds it has been there for long enough, and is whole; gives what is gone.
+    async fn delete(&mut self, redundant: Vec<Redundant>) -> Result<BTreeSet<ObjectKey>> {
+        let (mut sound, mut unfit, mut deleted) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for Redundant { log, within } in redundant {
             let key = within.key();
             if !sound.contains(&key) && !unfit.contains(&key) {
@@ -174,9 +176,18 @@ impl Run<'_> {
                 };
             }
             if sound.contains(&key) {
+                deleted.insert(log.key());
                 self.delete_log(log).await?;
             }
         }
+        Ok(deleted)
+    }
+
+    /// Nothing is read any more of what was deleted.
+    fn forget(&mut self, deleted: &BTreeSet<ObjectKey>) -> Result<()> {
+        let left = self.catalog.artifacts().filter(|artifact| !deleted.contains(&artifact.object().key));
+        let unfit = |error| Error::new(ErrorKind::Conflict, "what is left contradicts itself").caused_by(error);
+        self.catalog = Catalog::new(left).map_err(unfit)?;
         Ok(())
     }
 
@@ -215,7 +226,7 @@ impl Run<'_> {
     async fn merge(&mut self, merge: Merge) -> Result<()> {
         let (key, count) = (merge.into.key(), merge.logs.len() as u64);
         let merged = self.store(merge).await;
-        if let Some(log) = self.good(blame(key, merged)?) {
+        if let Some(log) = self.good(blame(key, merged)?).flatten() {
             self.report.merged += count;
             self.report.made += 1;
             self.made.insert((Branch::new(log.incarnation, log.wal.timeline), log.wal.end), log.key());
@@ -224,15 +235,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Archives the log anew, as one log backup.
-    async fn store(&self, Merge { logs, into }: Merge) -> Result<LogBackup> {
+    /// Archives the log anew, as one log backup; `None` if it begins in a record of which the beginning has expired.
+    async fn store(&self, Merge { logs, into }: Merge) -> Result<Option<LogBackup>> {
         let server = &self.compactor.server;
         let unknown = || Error::new(ErrorKind::NotFound, "the history of its timeline is missing");
-        let (history, first) = decoding::history(self.catalog, &into).zip(logs.first()).ok_or_else(unknown)?;
+        let (history, first) = decoding::history(&self.catalog, &into).zip(logs.first()).ok_or_else(unknown)?;
         let footer = log_stream::read_footer(server, first).await?;
         let whose = WalIdentity::new(into.incarnation, footer.segment_size, history);
-        let Decoding { mut decoder, is_primed } = decoding::begin(server, &whose, self.catalog, into.wal.start).await?;
+        let Decoding { mut decoder, is_primed } =
+            decoding::begin(server, &whose, &self.catalog, into.wal.start).await?;
         if footer.previous.is_some() && !is_primed {
+            if !self.has_log_before(&into) {
+                return Ok(None);
+            }
             let context = format!("the log before {} cannot be read, in which a record may begin", first.key());
             return Err(Error::new(ErrorKind::Corrupt, context));
         }
@@ -253,7 +268,12 @@ impl Run<'_> {
         if found != into.key() {
             return Err(Error::new(ErrorKind::Corrupt, format!("merging gave {found} instead of {}", into.key())));
         }
-        builder.store(Knowledge::of(&decoder, into.complete_through), previous).await
+        builder.store(Knowledge::of(&decoder, into.complete_through), previous).await.map(Some)
+    }
+
+    fn has_log_before(&self, log: &LogBackup) -> bool {
+        let (branch, start) = (Branch::new(log.incarnation, log.wal.timeline), log.wal.start);
+        self.catalog.logs(branch).any(|log| log.start() < start && start <= log.end())
     }
 
     /// The log backup that ends where `log` begins, and that will stay: the longest.

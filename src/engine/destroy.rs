@@ -63,7 +63,7 @@ impl Repository {
     /// [`ErrorKind::NotFound`] if there never was such a server; [`ErrorKind::InvalidInput`] if it is not deleted, and [`ErrorKind::Conflict`] if that can
     /// still be undone: nothing was destroyed then. Else if the storage fails.
     pub async fn destroy_server(&self, name: &ServerName) -> Result<DestroyReport> {
-        let deletion = self.shred(name).await?;
+        let deletion = self.destroy_key(name).await?;
         let mut report = DestroyReport { deletion, objects: 0, bytes: 0, refused: 0, first_refused: None };
         self.purge(name, &mut report).await?;
         Ok(report)
@@ -88,7 +88,7 @@ impl Repository {
     }
 
     /// Makes sure that the key of the deleted server `name` is destroyed.
-    async fn shred(&self, name: &ServerName) -> Result<Deletion> {
+    pub(crate) async fn destroy_key(&self, name: &ServerName) -> Result<Deletion> {
         loop {
             let (wrapped, version) = self.wrapped(name).await?;
             let key = unwrap(&*self.keys, name, &wrapped).await?;

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::format::seal::{OpenError, SealError};
 use crate::model::{Deletion, ServerName};
 use crate::plan::ChangeRefusal;
+use crate::plan::schedule::ScheduleError;
 use crate::port::{PortError, PortErrorKind};
 
 /// The engine's result.
@@ -82,6 +83,12 @@ impl Error {
             | ChangeRefusal::Schedule(_) => ErrorKind::InvalidInput,
         };
         Self::new(kind, context).caused_by(refusal)
+    }
+
+    /// The settings of a server make no schedule.
+    pub(crate) fn unscheduled(error: ScheduleError) -> Self {
+        Self::new(ErrorKind::InvalidInput, "the server's schedule cannot be obeyed: configure it otherwise")
+            .caused_by(error)
     }
 
     /// The server `name` was deleted: nothing can be done with it.

@@ -25,6 +25,7 @@ mod planning;
 mod progress;
 mod repository;
 mod restore;
+mod run_log;
 mod server;
 mod snapshot;
 mod sweep;

@@ -15,7 +15,7 @@ use crate::format::record::ServerRecord;
 use crate::format::seal::KeyRing;
 use crate::model::{Caller, ConfigChange, ObjectKey, ServerConfig, ServerName};
 use crate::plan::check_config;
-use crate::port::{Environment, KeyProvider, PutMode, Storage, StorageExt};
+use crate::port::{Clock, Environment, KeyProvider, PutMode, Storage, StorageExt};
 
 /// The servers that are protected in one storage.
 ///
@@ -74,6 +74,10 @@ impl Repository {
         }
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.environment.clock
+    }
+
     /// Who asks for what nobody asks for.
     pub(super) fn house(&self) -> Result<Caller> {
         let name = names::draw(&*self.environment.entropy, self.environment.clock.now())?;
@@ -129,7 +133,7 @@ impl Repository {
     }
 
     /// What may be servers: what has a directory.
-    pub(super) async fn listed_servers(&self) -> Result<BTreeSet<ServerName>> {
+    pub(crate) async fn listed_servers(&self) -> Result<BTreeSet<ServerName>> {
         let servers = layout::servers();
         let directories = self.storage.list_directories(Some(&servers));
         let names = directories.try_filter_map(|directory| future::ok(directory.name().parse::<ServerName>().ok()));

@@ -13,6 +13,7 @@ use crate::format::layout::{CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::model::{
     Catalog, Incarnation, ObjectKey, ServerConfig, ServerName, ServerSpec, Snapshot, SnapshotId, StoredObject,
+    Timestamp,
 };
 use crate::port::{Clock, PutMode, Storage, Version};
 
@@ -52,6 +53,14 @@ impl ServerRepository {
     /// If its record cannot be read.
     pub async fn config(&self) -> Result<ServerConfig> {
         Ok(self.record().await?.latest.config)
+    }
+
+    /// Since when the server is protected.
+    ///
+    /// # Errors
+    /// If its record cannot be read.
+    pub async fn created_at(&self) -> Result<Timestamp> {
+        Ok(self.record().await?.created_at)
     }
 
     /// What the server is.
@@ -172,7 +181,7 @@ impl ServerRepository {
         Ok(self.versioned_record().await?.0)
     }
 
-    pub(super) async fn versioned_record(&self) -> Result<(ServerRecord, PutMode)> {
+    pub(crate) async fn versioned_record(&self) -> Result<(ServerRecord, PutMode)> {
         let name = self.layout.record();
         let missing = || {
             let context = format!("{name} is missing: create server {} again, if nobody deleted it", self.name);

@@ -1,12 +1,14 @@
 //! Records: small facts as versioned JSON, to be sealed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ConfigChange, Deletion, Incarnation, RestoreProof, ServerConfig, Snapshot, SnapshotId, Timestamp, WorkerId,
+    ConfigChange, Deletion, Incarnation, RestoreProof, ServerConfig, Snapshot, SnapshotId, Task, TaskFacts, Timestamp,
+    WorkerId,
 };
 
 /// The version of every kind of record that this pitr writes.
@@ -38,6 +40,8 @@ impl Record for Deletion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ServerRecord {
+    /// Since when it is protected.
+    pub created_at: Timestamp,
     /// Its last change, and with it what the server is. All changes before are records of their own.
     pub latest: ConfigChange,
     /// Its lives, oldest first. Backups of any other are refused.
@@ -48,7 +52,7 @@ impl ServerRecord {
     /// A server that has no backups yet.
     #[must_use]
     pub const fn new(creation: ConfigChange) -> Self {
-        Self { latest: creation, incarnations: Vec::new() }
+        Self { created_at: creation.at, latest: creation, incarnations: Vec::new() }
     }
 
     /// What the server is.
@@ -85,6 +89,23 @@ impl RunningSnapshot {
 
 impl Record for RunningSnapshot {
     const KIND: &'static str = "running snapshot";
+}
+
+/// What became of the work for a server, for whoever goes on with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunLog {
+    /// What is known of the runs of each task that ever ran.
+    pub tasks: BTreeMap<Task, TaskFacts>,
+    /// How many faults the last verification found.
+    pub faults: u64,
+    /// When that snapshot was asked for that was taken on demand last.
+    #[serde(default)]
+    pub answered: Option<Timestamp>,
+}
+
+impl Record for RunLog {
+    const KIND: &'static str = "run log";
 }
 
 /// Who works for a server.
@@ -234,8 +255,8 @@ fn malformed<R: Record>(error: serde_json::Error) -> RecordError {
 mod tests {
     use super::*;
     use crate::model::{
-        Caller, Change, ConfigUpdate, LockKind, PostgresMajor, RestoreRoute, RetentionDays, ServerSpec, TimelineId,
-        Trial,
+        Caller, Change, ConfigUpdate, LockKind, PostgresMajor, RestoreRoute, RetentionDays, ServerSpec, TaskRun,
+        TimelineId, Trial,
     };
 
     fn record() -> ServerRecord {
@@ -282,7 +303,7 @@ mod tests {
     #[test]
     fn the_record_of_a_server_is_the_one_that_is_documented() {
         let text = concat!(
-            r#"{"kind":"server","version":1,"record":{"latest":{"revision":1,"at":"2026-11-24T03:00:00.000000Z","#,
+            r#"{"kind":"server","version":1,"record":{"created_at":"2026-11-24T03:00:00.000000Z","latest":{"revision":1,"at":"2026-11-24T03:00:00.000000Z","#,
             r#""caller":{"by":"ops","request":"request-1"},"change":"create","config":{"#,
             r#""spec":{"name":"prod","postgres":15,"pricing_tier":"","compute_generation":"","v_cores":0,"storage_bytes":0,"region":"","#,
             r#""zone":null,"high_availability":false,"retention":7,"redundancy":"local","tags":{}},"#,
@@ -290,7 +311,7 @@ mod tests {
             r#""recovery_time_objective":null,"replay_bytes_per_second":50000000,"log_backup_every":300,"log_backup_bytes":16777216,"#,
             r#""verification_every":604800,"compaction_every":86400,"compaction_log_backups":256,"retry_min":10,"retry_max":3600,"#,
             r#""log_backup_retry_max":60,"run_timeout":86400,"log_backup_timeout":600},"#,
-            r#""long_term":{"minimum_snapshots":1,"sparse":[],"release_grace":86400},"delete_grace":0,"holds":[],"locks":[],"#,
+            r#""long_term":{"minimum_snapshots":1,"sparse":[],"release_grace":86400},"delete_grace":0,"kept_from":null,"holds":[],"locks":[],"#,
             r#""paused_at":null,"resumed_at":null,"snapshot_requested_at":null,"deletion":null}},"incarnations":[]}}"#
         );
         assert_eq!(String::from_utf8(encode(&record()).unwrap()).unwrap(), text);
@@ -347,6 +368,8 @@ mod tests {
         running.builds_on.push("20261122T210907Z-1b2c3d4e".parse().unwrap());
         let lease = LeaseRecord::new(3, Some(worker));
         let renewal = Renewal::new("2026-11-24T03:00:00Z".parse().unwrap());
+        let facts = TaskFacts::default().succeeded(TaskRun::new(renewal.at, renewal.at)).failed(renewal.at);
+        let runs = RunLog { tasks: BTreeMap::from([(Task::Snapshot, facts)]), faults: 2, answered: Some(renewal.at) };
         let heartbeat = Heartbeat { beats: 17, ..Heartbeat::first(Duration::from_secs(60)) };
         for (bytes, kind, record) in [
             (
@@ -355,6 +378,14 @@ mod tests {
                 r#"{"incarnation":"7301234567890123456-18","builds_on":["20261122T210907Z-1b2c3d4e"],"token":3}"#,
             ),
             (encode(&lease), "lease", r#"{"token":3,"worker":"20261124T081500Z-5e6f7081"}"#),
+            (
+                encode(&runs),
+                "run log",
+                concat!(
+                    r#"{"tasks":{"snapshot":{"last_success":{"started":"2026-11-24T03:00:00.000000Z","ended":"2026-11-24T03:00:00.000000Z"},"#,
+                    r#""failures":1,"last_failure":"2026-11-24T03:00:00.000000Z","running_since":null}},"faults":2,"answered":"2026-11-24T03:00:00.000000Z"}"#
+                ),
+            ),
             (encode(&renewal), "renewal", r#"{"at":"2026-11-24T03:00:00.000000Z"}"#),
             (encode(&heartbeat), "heartbeat", r#"{"beats":17,"lease_millis":60000,"ended":false}"#),
         ] {

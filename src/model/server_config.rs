@@ -22,6 +22,9 @@ pub struct ServerConfig {
     /// For how long a deletion can be undone, in whole seconds. Default: not at all, as the reference has it.
     #[serde(default, with = "seconds")]
     pub delete_grace: Duration,
+    /// Before this instant nothing is promised, as a shorter retention was in force; `None` if the retention was never changed.
+    #[serde(default)]
+    pub kept_from: Option<Timestamp>,
     /// Snapshots that somebody wants to be kept.
     #[serde(default)]
     pub holds: Vec<Hold>,
@@ -51,6 +54,7 @@ impl ServerConfig {
             schedule: ScheduleSettings::default(),
             long_term: LongTermRetention::default(),
             delete_grace: Duration::ZERO,
+            kept_from: None,
             holds: Vec::new(),
             locks: Vec::new(),
             paused_at: None,

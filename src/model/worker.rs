@@ -16,11 +16,14 @@ pub enum Role {
     Compactor,
     /// Verifies what is stored.
     Verifier,
+    /// Does all of this.
+    Service,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Archiver, Self::Snapshotter, Self::Sweeper, Self::Compactor, Self::Verifier];
+    pub const ALL: [Self; 6] =
+        [Self::Archiver, Self::Snapshotter, Self::Sweeper, Self::Compactor, Self::Verifier, Self::Service];
 
     /// The role's name.
     #[must_use]
@@ -31,6 +34,7 @@ impl Role {
             Self::Sweeper => "sweeper",
             Self::Compactor => "compactor",
             Self::Verifier => "verifier",
+            Self::Service => "service",
         }
     }
 }

@@ -129,6 +129,10 @@ fn change_living(
         Change::Configure(update) => {
             next = update.as_ref().clone().applied_to(&next);
             check_config(&next)?;
+            if next.spec.retention != config.spec.retention {
+                // What is older may be gone already.
+                next.kept_from = config.kept_from.max(Some(at.saturating_sub(config.spec.retention.duration())));
+            }
         }
         Change::Pause => next.paused_at = next.paused_at.or(Some(at)),
         Change::Resume if next.paused_at.is_some() => (next.paused_at, next.resumed_at) = (None, Some(at)),

@@ -13,6 +13,7 @@ mod key_provider;
 mod restore_target;
 mod scratch;
 mod snapshot_source;
+mod source_provider;
 mod storage;
 mod wal_source;
 
@@ -27,6 +28,7 @@ pub use key_provider::KeyProvider;
 pub use restore_target::{RecoverySettings, RestoreOutline, RestoreTarget};
 pub use scratch::{Scratch, ScratchPlace};
 pub use snapshot_source::{SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream};
+pub use source_provider::{SourceProvider, Sources};
 #[cfg(any(feature = "cloud", feature = "testing"))]
 pub(crate) use storage::delete_each;
 pub use storage::{ObjectMeta, ObjectRead, Operation, PutMode, Storage, StorageExt, Upload, Version};

@@ -60,6 +60,26 @@ fn compact(world: &World) -> CompactReport {
     report
 }
 
+/// What a run merges may follow what it has just deleted: day after day, nothing fails.
+#[test]
+fn what_is_merged_is_not_read_from_what_was_deleted() {
+    let mut world = World::new(23);
+    world.bytes_max = 4 << 10;
+    world.source.hold_files(3, 2_000);
+    world.take().unwrap();
+    let (mut deleted, mut merged) = (0, 0);
+    for _ in 0..6 {
+        world.source.write(700_000);
+        world.archive(|| u64::MAX);
+        go_on(&world, 25 * HOUR);
+        let report = compact(&world);
+        deleted += report.deleted;
+        merged += u64::from(report.deleted > 0) * report.merged;
+        assert_sound(&world);
+    }
+    assert!(deleted > 100 && merged > 100, "runs that deleted {deleted} also merged {merged}");
+}
+
 fn logs(catalog: &Catalog) -> Vec<LogBackup> {
     catalog.branches().flat_map(|branch| catalog.logs(branch)).map(LogRef::to_backup).collect()
 }

@@ -26,7 +26,7 @@ use super::progress::{Observer, Progress};
 use super::server::ServerRepository;
 use crate::format::block::Compression;
 use crate::format::manifest::ManifestError;
-use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId};
+use crate::model::{Incarnation, ObjectKey, Snapshot, SnapshotId, SnapshotTrigger};
 use crate::port::{PutMode, SnapshotSource, SnapshotStart};
 
 /// How snapshots are taken.
@@ -36,6 +36,7 @@ pub struct SnapshotSettings {
     mistrusted: BTreeSet<ObjectKey>,
     reads_all: bool,
     refuses_damaged_pages: bool,
+    trigger: SnapshotTrigger,
     observer: Observer<Progress>,
 }
 
@@ -65,6 +66,12 @@ impl SnapshotSettings {
     #[must_use]
     pub fn refuse_damaged_pages(self) -> Self {
         Self { refuses_damaged_pages: true, ..self }
+    }
+
+    /// Why snapshots are taken: as the schedule says, unless told otherwise.
+    #[must_use]
+    pub fn trigger(self, trigger: SnapshotTrigger) -> Self {
+        Self { trigger, ..self }
     }
 
     /// Who is told of progress.
@@ -173,7 +180,8 @@ impl Snapshotter {
         let mut snapshot = Snapshot::full(id, incarnation, wal, segment_size, end.at, manifest);
         let shared_bytes: u64 = shares.iter().map(|shared| shared.used_bytes).sum();
         snapshot.stored_bytes += pack_bytes + shared_bytes;
-        (snapshot.role, snapshot.logical_bytes, snapshot.shares) = (role, logical_bytes, shares);
+        (snapshot.role, snapshot.trigger) = (role, self.settings.trigger);
+        (snapshot.logical_bytes, snapshot.shares) = (logical_bytes, shares);
         let Noticed { checksum_failures, damaged_pages, contradicted } = noticed;
         snapshot.checksum_failures = checksum_failures;
         let name = self.server.layout.snapshot(incarnation, &snapshot.id);

@@ -68,7 +68,7 @@ impl Found {
         let (layout, key) = (&server.layout, &object.key);
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
-            None if [layout.key(), layout.record(), layout.renewal()].contains(key) => Self::Known,
+            None if [layout.key(), layout.record(), layout.renewal(), layout.runs()].contains(key) => Self::Known,
             None if layout.parse_change(key).is_some() => Self::Known,
             None if Role::ALL.iter().any(|role| *key == layout.lease(*role)) => Self::Known,
             None if known_elsewhere(layout).iter().any(|directory| key.is_below(directory)) => Self::Known,

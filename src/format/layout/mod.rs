@@ -205,6 +205,12 @@ impl ServerLayout {
         below(&self.root, DELETIONS)
     }
 
+    /// What became of the work for the server.
+    #[must_use]
+    pub fn runs(&self) -> ObjectKey {
+        below(&self.root, "runs")
+    }
+
     /// Who works as `role` for the server.
     #[must_use]
     pub fn lease(&self, role: Role) -> ObjectKey {

@@ -112,6 +112,7 @@ mod tests {
             (layout().data_part(&id, DataPart::Expired), Permanence::Note),
             (layout().lease(Role::Sweeper), Permanence::Note),
             (layout().renewal(), Permanence::Note),
+            (layout().runs(), Permanence::Note),
             (servers(), Permanence::Note),
             ("elsewhere/catalog/x".parse().unwrap(), Permanence::Note),
         ] {

@@ -121,12 +121,27 @@ fn an_update_changes_what_it_names_and_nothing_else() {
     let after = apply(&before, &configure(update), 2).unwrap();
     let mut expected = before.clone();
     (expected.spec.retention, expected.spec.storage_bytes) = (RetentionDays::MAX, 1 << 40);
+    expected.kept_from = Some(at(-5));
     assert_eq!(after, expected);
     assert_eq!(apply(&before, &configure(ConfigUpdate::new()), 2), Ok(before.clone()));
     let uneven = ScheduleSettings { snapshot_every: 5 * DAY / 24, ..ScheduleSettings::default() };
     let refused = apply(&before, &configure(ConfigUpdate::new().schedule(uneven.clone())), 2);
     assert!(matches!(refused, Err(ChangeRefusal::Schedule(_))), "{refused:?}");
     assert!(check_config(&ServerConfig { schedule: uneven, ..config() }).is_err());
+}
+
+#[test]
+fn what_was_not_kept_is_not_promised() {
+    let days = |config: &ServerConfig, days, at| {
+        let update = ConfigUpdate::new().retention(RetentionDays::new(days).unwrap());
+        apply(config, &configure(update), at).unwrap()
+    };
+    let longer = days(&config(), 35, 20);
+    assert_eq!(longer.kept_from, Some(at(13)));
+    let shorter = days(&longer, 10, 30);
+    assert_eq!(shorter.kept_from, Some(at(13)), "35 days ago, less was kept");
+    assert_eq!(days(&shorter, 35, 40).kept_from, Some(at(30)));
+    assert_eq!(days(&shorter, 10, 40).kept_from, Some(at(13)), "nothing was changed");
 }
 
 #[test]

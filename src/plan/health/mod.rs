@@ -45,7 +45,7 @@ impl<'a> HealthCheck<'a> {
         Self { schedule, retention, protected_since: None, proofs: &[], faults: 0 }
     }
 
-    /// When its protection began: before that, nothing is missed.
+    /// When its protection began, or a longer retention could begin to fill: before that, nothing is missed.
     pub const fn protected_since(self, since: Timestamp) -> Self {
         Self { protected_since: Some(since), ..self }
     }
@@ -124,13 +124,15 @@ impl<'a> HealthCheck<'a> {
         is_late.then_some(Finding::SnapshotOld { taken, age, is_red: age > every.saturating_mul(3) })
     }
 
-    fn window_start(&self, now: Timestamp) -> Timestamp {
-        now.saturating_sub(self.retention.duration())
+    /// From when on instants are promised.
+    fn promised_from(&self, now: Timestamp) -> Timestamp {
+        let start = now.saturating_sub(self.retention.duration());
+        self.protected_since.map_or(start, |since| since.max(start))
     }
 
     /// What of the window cannot be restored, between instants that can.
     fn holes(&self, intervals: &[RestorableInterval], now: Timestamp) -> Option<Finding> {
-        let start = self.window_start(now);
+        let start = self.promised_from(now);
         let pairs = intervals.iter().zip(intervals.iter().skip(1));
         let holes = pairs.map(|(before, after)| RestorableInterval::from((before.until.max(start), after.from)));
         let holes: Vec<RestorableInterval> = holes.filter(|hole| hole.from < hole.until).collect();
@@ -141,8 +143,8 @@ impl<'a> HealthCheck<'a> {
     }
 
     fn short_window(&self, intervals: &[RestorableInterval], now: Timestamp) -> Option<Finding> {
-        let (start, earliest) = (self.window_start(now), intervals.first()?.from);
-        let due = self.protected_since?.max(start).saturating_add(self.schedule.settings().snapshot_every);
+        let (start, earliest) = (self.promised_from(now), intervals.first()?.from);
+        let due = self.protected_since.map(|_| start)?.saturating_add(self.schedule.settings().snapshot_every);
         (earliest > due).then_some(Finding::WindowShort { earliest, missing: earliest.duration_since(start) })
     }
 

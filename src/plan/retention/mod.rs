@@ -35,6 +35,7 @@ mod ends;
 mod explain;
 mod extent;
 mod invariants;
+mod next;
 mod policy;
 mod protections;
 mod retention_plan;
@@ -44,6 +45,7 @@ mod wanted;
 pub use change::{RetentionChange, retention_change};
 pub use decide::plan_retention;
 pub use invariants::RetentionFault;
+pub use next::next_expiry;
 pub use policy::RetentionPolicy;
 pub use protections::{Lease, Protections, RunningSnapshot};
 pub use retention_plan::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{LongTermRetention, Period, RetentionDays, SparseTier, Timestamp};
+use crate::model::{LongTermRetention, Period, RetentionDays, ServerConfig, SparseTier, Timestamp};
 
 /// How long backups are kept: every instant for some days, and beyond them, if wanted, sparse points.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,12 @@ impl RetentionPolicy {
     #[must_use]
     pub fn new(window: RetentionDays) -> Self {
         Self { window, long_term: LongTermRetention::default() }
+    }
+
+    /// As a server is configured.
+    #[must_use]
+    pub fn of(config: &ServerConfig) -> Self {
+        Self { window: config.spec.retention, long_term: config.long_term.clone() }
     }
 
     /// At least so many snapshots, however old.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Branch, Hold, Incarnation, Lsn, SnapshotId, Timestamp, WalRange};
+use crate::model::{Branch, Hold, Incarnation, Lsn, ServerConfig, SnapshotId, Timestamp, WalRange};
 use crate::plan::RestorePlan;
 
 /// Everything that is to be kept beside what the policy says.
@@ -25,6 +25,12 @@ impl Protections {
     #[must_use]
     pub const fn none() -> Self {
         Self { holds: Vec::new(), leases: Vec::new(), running: Vec::new() }
+    }
+
+    /// The holds of a server, as it is configured.
+    #[must_use]
+    pub fn of(config: &ServerConfig) -> Self {
+        Self { holds: config.holds.clone(), ..Self::none() }
     }
 
     /// And this hold.

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Task;
-use crate::model::Timestamp;
+use crate::model::{Task, Timestamp};
 
 /// Why a task is due. Where several things make it due, the one that did so first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +55,8 @@ pub enum DueReason {
     Resumed,
     /// A snapshot succeeded, so that others may have expired.
     AfterSnapshot,
+    /// Something has become too old.
+    Expiry,
     /// The last one is recorded for a time that is yet to come: the clock was set back, and when it really was is unknown.
     #[non_exhaustive]
     ClockSetBack {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::spread::{Purpose, spread};
-use super::{ScheduleSettings, Task};
-use crate::model::ServerName;
+
+use crate::model::{ScheduleSettings, ServerName, Task};
 
 /// The delay after the last of `failures` in a row: doubled by each, up to the greatest one, and of that three quarters or
 /// more, so that servers that failed together do not try again together.

@@ -22,6 +22,7 @@ impl fmt::Display for DueReason {
             Self::Count { log_backups } => write!(f, "there are {log_backups} small log backups"),
             Self::Resumed => f.write_str("the server was paused"),
             Self::AfterSnapshot => f.write_str("a snapshot was taken"),
+            Self::Expiry => f.write_str("something has become too old"),
             Self::ClockSetBack { recorded } => {
                 write!(f, "the last is recorded for {recorded}, yet to come: the clock was set back")
             }

@@ -3,8 +3,8 @@
 use super::backoff::retry_delay;
 use super::hold::{Hold, first_free, free_since};
 use super::trigger::{Trigger, View};
-use super::{Agenda, DueReason, DueTask, LaterTask, Task, Wait};
-use crate::model::Timestamp;
+use super::{Agenda, DueReason, DueTask, LaterTask, Wait};
+use crate::model::{Task, Timestamp};
 
 /// When a task is due next, and why.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ mod tests;
 
 pub use agenda::{Agenda, DueReason, DueTask, LaterTask, Wait};
 pub use error::ScheduleError;
-pub use facts::{ScheduleFacts, Task, TaskFacts, TaskRun};
+pub use facts::ScheduleFacts;
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use self::spread::{Purpose, spread};
 use self::trigger::View;
-use crate::model::{ScheduleSettings, ServerName, Timestamp};
+use crate::model::{ScheduleSettings, ServerName, Task, Timestamp};
 
 /// When a server is to be backed up: settings that have been checked.
 ///
@@ -49,7 +49,7 @@ use crate::model::{ScheduleSettings, ServerName, Timestamp};
 /// # Everything else
 ///
 /// Log backups are due by time since the last one began, by size, and when a paused server is resumed. Retention is due when
-/// a snapshot has succeeded since it began, and at least daily. Verification and compaction are due by time, and compaction
+/// a snapshot has succeeded since it began, when something expires, and at least daily. Verification and compaction are due by time, and compaction
 /// also by the number of small log backups.
 ///
 /// A task that failed is not due until its delay has passed, which doubles with each failure; a snapshot that was asked for
@@ -69,8 +69,8 @@ use crate::model::{ScheduleSettings, ServerName, Timestamp};
 ///
 /// ```
 /// use std::time::Duration;
-/// use pitr::model::Timestamp;
-/// use pitr::plan::schedule::{Schedule, ScheduleFacts, Task, TaskRun};
+/// use pitr::model::{Task, TaskRun, Timestamp};
+/// use pitr::plan::schedule::{Schedule, ScheduleFacts};
 ///
 /// let (schedule, server) = (Schedule::default(), "prod".parse()?);
 /// let mut now: Timestamp = "2026-11-23T10:00:00Z".parse()?;
@@ -132,6 +132,12 @@ impl Schedule {
         agenda.later.sort_by_key(|later| (later.at, later.task));
         agenda.next = agenda.later.first().map(|later| later.at);
         agenda
+    }
+
+    /// How long `task` waits after the last of so many failures in a row: longer after each, and never as long as another server.
+    #[must_use]
+    pub fn retry_delay(&self, server: &ServerName, task: Task, failures: u32) -> Duration {
+        backoff::retry_delay(&self.settings, server, task, failures)
     }
 
     /// The first slot of a snapshot of `server` at or after `from`.

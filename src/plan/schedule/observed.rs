@@ -1,7 +1,7 @@
 //! What a catalog says to a worker that remembers nothing.
 
-use super::facts::{ScheduleFacts, TaskRun};
-use crate::model::{Catalog, Lsn, Timestamp};
+use super::ScheduleFacts;
+use crate::model::{Catalog, Lsn, TaskRun, Timestamp};
 use crate::plan::past::Path;
 
 impl ScheduleFacts {
@@ -40,8 +40,8 @@ fn later(known: Option<TaskRun>, at: Option<Timestamp>) -> Option<TaskRun> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LogBackup, SegmentSize, Snapshot, StoredObject, TimelineId, WalRange};
-    use crate::plan::schedule::{DueReason, Schedule, ScheduleSettings, Task};
+    use crate::model::{LogBackup, ScheduleSettings, SegmentSize, Snapshot, StoredObject, Task, TimelineId, WalRange};
+    use crate::plan::schedule::{DueReason, Schedule};
 
     #[test]
     fn a_worker_that_remembers_nothing_begins_where_the_catalog_ends() {

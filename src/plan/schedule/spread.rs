@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Task;
-use crate::model::ServerName;
+use crate::model::{ServerName, Task};
 
 /// What a delay is for, so that one server's delays differ from each other.
 #[derive(Clone, Copy, Debug)]

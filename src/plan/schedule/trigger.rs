@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::check::DAY;
 use super::hold::Hold;
 use super::spread::{Purpose, spread};
-use super::{DueReason, Schedule, ScheduleFacts, ScheduleSettings, Task, TaskRun};
-use crate::model::{ServerName, Timestamp};
+use super::{DueReason, Schedule, ScheduleFacts};
+use crate::model::{ScheduleSettings, ServerName, Task, TaskRun, Timestamp};
 
 /// One cause for which a task is due.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl View<'_> {
                 let asked = [self.first_snapshot(), self.requested(), self.requested_anew()];
                 asked.into_iter().chain([self.recovery_time(), self.slot()]).collect()
             }
-            Task::Retention => vec![self.after_snapshot(), self.daily_retention()],
+            Task::Retention => vec![self.after_snapshot(), self.expiry(), self.daily_retention()],
             Task::Compaction => vec![self.small_log_backups(), self.compaction()],
             Task::Verification => vec![self.verification()],
         };
@@ -137,17 +137,24 @@ impl View<'_> {
         }
     }
 
+    /// Not again for a while if the last one left it: the server was not seen since.
+    fn expiry(&self) -> Option<Trigger> {
+        let (at, last) = (self.facts.expires_at?, self.facts.retention.last_success);
+        let rest = last.map(|run| Hold::lasting(run.started, self.settings().retry_max));
+        Some(Trigger { rest, ..Trigger::new(at, DueReason::Expiry) })
+    }
+
     fn daily_retention(&self) -> Option<Trigger> {
         self.facts.snapshot.last_success?;
         Some(periodic(self.facts.retention.last_success?, DAY))
     }
 
-    /// Not again at once if the last one left as many: it could not merge them.
+    /// Not again for a while if the last one left as many: it could not merge them.
     fn small_log_backups(&self) -> Option<Trigger> {
         let log_backups = self.facts.small_log_backups;
         let enough = log_backups >= self.settings().compaction_log_backups;
         let last = self.facts.compaction.last_success;
-        let rest = last.map(|run| Hold::lasting(run.started, self.settings().retry_min));
+        let rest = last.map(|run| Hold::lasting(run.started, self.settings().retry_max));
         enough.then(|| Trigger { rest, ..Trigger::new(self.now, DueReason::Count { log_backups }) })
     }
 

@@ -269,6 +269,7 @@ impl SnapshotStream for SimulatedBackup {
         let mut state = self.server.state();
         state.connection()?;
         let lsn = state.log.backup_end();
+        state.wake();
         state.pass(Duration::from_millis(1));
         Ok(SnapshotEnd::new(lsn, state.log.current(), state.now()))
     }

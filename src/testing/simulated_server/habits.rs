@@ -75,6 +75,7 @@ impl State {
         while self.log.flush_lsn() < end {
             self.transaction();
         }
+        self.wake();
     }
 
     pub(super) fn promote(&mut self, lag: u64) {
@@ -84,6 +85,7 @@ impl State {
         self.slot = self.slot.map(|slot| slot.min(begin));
         self.kept = self.kept.min(begin);
         self.observe_clock();
+        self.wake();
     }
 
     pub(super) fn lose_log(&mut self) {

@@ -8,6 +8,7 @@ mod stream;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use self::log::ServerLog;
@@ -43,6 +44,10 @@ struct State {
     read: Arc<AtomicU64>,
     habits: Habits,
     deeds_left: u32,
+    /// Whether whoever waits for its log sleeps, and time does not pass by that.
+    is_patient: bool,
+    /// Who waits for more log.
+    waiters: Vec<Waker>,
     /// Everything before this was thrown away.
     kept: Lsn,
     /// What the replication slot keeps; `None` if there is no slot.
@@ -77,6 +82,8 @@ impl SimulatedServer {
             read: Arc::default(),
             habits: Habits::default(),
             deeds_left: 0,
+            is_patient: false,
+            waiters: Vec::new(),
             kept,
             slot: None,
             acknowledged: Vec::new(),
@@ -92,6 +99,11 @@ impl SimulatedServer {
         (state.habits, state.deeds_left) = (habits, habits.deeds);
     }
 
+    /// From now on, whoever waits for its log sleeps until there is some, or for as long as is waited for, and lets nobody's time pass by that: whoever has the clock does.
+    pub fn be_patient(&self) {
+        self.state().is_patient = true;
+    }
+
     /// Writes `bytes` of log and more, in transactions that commit.
     pub fn write(&self, bytes: u64) {
         self.state().write(bytes);
@@ -99,13 +111,16 @@ impl SimulatedServer {
 
     /// Commits a transaction at `time`, whatever the clock shows; returns the end of its record.
     pub fn commit_at(&self, time: Timestamp) -> Lsn {
-        self.state().log.commit(time)
+        let mut state = self.state();
+        state.wake();
+        state.log.commit(time)
     }
 
     /// Makes a restore point of this name, of at most 63 bytes; returns the end of its record.
     pub fn restore_point(&self, name: &str) -> Lsn {
         let mut state = self.state();
         let now = state.now();
+        state.wake();
         state.log.restore_point(name, now)
     }
 
@@ -242,6 +257,11 @@ impl State {
     fn now(&self) -> Timestamp {
         let micros = self.time.now().as_unix_micros().saturating_add(self.ahead);
         Timestamp::from_unix_micros(micros).expect("simulations do not run for millennia")
+    }
+
+    /// There is more log.
+    fn wake(&mut self) {
+        self.waiters.drain(..).for_each(Waker::wake);
     }
 
     fn pass(&mut self, duration: Duration) {

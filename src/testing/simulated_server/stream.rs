@@ -1,14 +1,18 @@
 //! Following the log of a simulated server.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{self, BoxFuture};
 
 use super::{SimulatedServer, State, pause};
 use crate::format::history;
 use crate::model::{Lsn, TimelineId};
-use crate::port::{PortError, PortErrorKind, SourceIdentity, WalEvent, WalSource, WalStream};
+use crate::port::{Clock, PortError, PortErrorKind, SourceIdentity, WalEvent, WalSource, WalStream};
 
 /// The longest message.
 const MESSAGE_BYTES_MAX: u64 = 48 << 10;
@@ -94,6 +98,24 @@ impl State {
     }
 }
 
+impl SimulatedServer {
+    /// How whoever waits for its log waits, if it is patient.
+    fn patience(&self, wait: Duration) -> Option<BoxFuture<'static, ()>> {
+        let state = self.state();
+        let (server, known) = (self.clone(), (state.log.current(), state.log.flush_lsn()));
+        let more = poll_fn(move |context| {
+            let mut state = server.state();
+            if (state.log.current(), state.log.flush_lsn()) != known {
+                return Poll::Ready(());
+            }
+            state.waiters.push(context.waker().clone());
+            Poll::Pending
+        });
+        let waited = || future::select(state.time.sleep(wait), more).map(drop).boxed();
+        state.is_patient.then(waited)
+    }
+}
+
 #[derive(Debug)]
 struct SimulatedStream {
     server: SimulatedServer,
@@ -120,9 +142,21 @@ impl SimulatedStream {
         if let Some(next) = end.next {
             return Ok(WalEvent::timeline_end(next, end.lsn));
         }
-        let waited = state.below(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX).saturating_add(1));
-        state.pass(Duration::from_micros(waited));
+        if !state.is_patient {
+            let waited = state.below(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX).saturating_add(1));
+            state.pass(Duration::from_micros(waited));
+        }
         Ok(WalEvent::Idle)
+    }
+
+    /// Where the server is, if it is on the timeline still.
+    fn look(&self) -> WalEvent {
+        let mut state = self.server.state();
+        if self.timeline != state.log.current() {
+            return WalEvent::Idle;
+        }
+        state.observe_clock();
+        WalEvent::observed(state.log.flush_lsn(), state.now())
     }
 
     fn data(&mut self, state: &mut State, end: Lsn) -> WalEvent {
@@ -143,7 +177,13 @@ impl WalStream for SimulatedStream {
         }
         let read = self.read(wait);
         self.broken = read.is_err();
-        read
+        match (&read, self.server.patience(wait)) {
+            (Ok(WalEvent::Idle), Some(sleep)) => {
+                sleep.await;
+                Ok(self.look())
+            }
+            _ => read,
+        }
     }
 
     async fn acknowledge(&mut self, durable: Lsn) -> Result<(), PortError> {

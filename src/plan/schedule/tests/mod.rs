@@ -11,6 +11,7 @@ mod snapshots;
 mod upkeep;
 
 use super::*;
+use crate::model::{TaskFacts, TaskRun};
 
 fn server() -> ServerName {
     "prod".parse().unwrap()

@@ -26,6 +26,18 @@ fn retention_runs_daily_without_snapshots() {
 }
 
 #[test]
+fn retention_is_due_when_something_expires_but_not_again_at_once() {
+    let mut facts = facts(at("06-01T10:00"));
+    let began = facts.retention.last_success.unwrap().started;
+    facts.expires_at = Some(at("06-01T15:00"));
+    let expected = Some((at("06-01T15:00"), DueReason::Expiry));
+    assert_eq!(prospect(&sharp(), &facts, at("06-01T11:00"), Task::Retention), expected);
+    facts.expires_at = Some(began);
+    let later = Some((began.saturating_add(hours(1)), DueReason::Expiry));
+    assert_eq!(prospect(&sharp(), &facts, began, Task::Retention), later);
+}
+
+#[test]
 fn compaction_is_due_by_number_or_by_time() {
     let mut facts = facts(at("06-01T10:00"));
     let now = at("06-05T10:00");
@@ -36,7 +48,7 @@ fn compaction_is_due_by_number_or_by_time() {
     facts.small_log_backups = 2;
     let reason = |facts: &ScheduleFacts, now| due(&sharp(), facts, now, Task::Compaction).map(|due| due.reason);
     assert_eq!(reason(&facts, now), Some(DueReason::Cadence { every: days(1) }));
-    let soon = at("06-01T10:30");
+    let soon = at("06-01T11:30");
     facts.small_log_backups = 255;
     assert_eq!(reason(&facts, soon), None);
     facts.small_log_backups = 256;
@@ -44,13 +56,13 @@ fn compaction_is_due_by_number_or_by_time() {
 }
 
 #[test]
-fn compaction_that_changed_nothing_is_not_repeated_at_once() {
+fn compaction_that_changed_nothing_is_not_repeated_for_an_hour() {
     let mut facts = facts(at("06-01T10:00"));
     facts.small_log_backups = 300;
     let began = at("06-01T11:00");
     facts.compaction = facts.compaction.succeeded(TaskRun::new(began, began));
     let reason = DueReason::Count { log_backups: 300 };
-    let again = began.saturating_add(seconds(10));
+    let again = began.saturating_add(hours(1));
     assert_eq!(prospect(&sharp(), &facts, began, Task::Compaction), Some((again, reason)));
 }
 

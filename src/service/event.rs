@@ -1,0 +1,140 @@
+//! What happens to servers, for whoever wants to know.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::channel::mpsc::{self, Receiver, Sender};
+use futures::{Stream, StreamExt};
+
+use crate::engine::{CompactReport, DestroyReport, Error, SnapshotReport, SweepReport, VerifyReport};
+use crate::model::{ConfigChange, LogBackup, ServerName, Task, WalRange};
+use crate::plan::schedule::DueReason;
+
+/// Something that happened to a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServiceEvent {
+    /// The server.
+    pub server: ServerName,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Happening {
+    /// This process tends it from now on, under a lease with this token.
+    Taken(u64),
+    /// This process tends it no longer.
+    Left,
+    /// It was changed by this process.
+    Changed(Arc<ConfigChange>),
+    /// Log was stored.
+    Archived(Arc<LogBackup>),
+    /// The server no longer has this log, and it is not archived: nothing in it can be restored.
+    Gap(WalRange),
+    /// A task has begun, since it was due.
+    Began(Task, DueReason),
+    /// A task is done.
+    Done(Arc<Outcome>),
+    /// A task failed, and is tried again later.
+    Failed(Task, Arc<Error>),
+    /// It cannot be worked for, and that is tried again later.
+    Unreachable(Arc<Error>),
+    /// It was deleted, and is destroyed.
+    Destroyed(Arc<DestroyReport>),
+}
+
+/// What a task has brought.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A snapshot was taken.
+    Snapshot(SnapshotReport),
+    /// What expired was deleted.
+    Retention(SweepReport),
+    /// Log backups were merged.
+    Compaction(CompactReport),
+    /// What is stored was read.
+    Verification(VerifyReport),
+}
+
+impl Outcome {
+    /// Of which task.
+    #[must_use]
+    pub const fn task(&self) -> Task {
+        match self {
+            Self::Snapshot(_) => Task::Snapshot,
+            Self::Retention(_) => Task::Retention,
+            Self::Compaction(_) => Task::Compaction,
+            Self::Verification(_) => Task::Verification,
+        }
+    }
+}
+
+/// The events since it was asked for, in order. One who does not keep up is told how many were missed.
+#[derive(Debug)]
+pub struct Events {
+    receiver: Receiver<ServiceEvent>,
+    missed: Arc<Mutex<u64>>,
+}
+
+impl Events {
+    /// How many events were missed since this was asked last, as nobody took them.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Stream for Events {
+    type Item = ServiceEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<ServiceEvent>> {
+        self.receiver.poll_next_unpin(context)
+    }
+}
+
+/// How many events wait for a subscriber at most.
+const WAITING_MAX: usize = 1024;
+
+/// Tells whoever subscribed. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Announcer(Arc<Mutex<Vec<Subscriber>>>);
+
+/// Where events go, and how many could not.
+type Subscriber = (Sender<ServiceEvent>, Arc<Mutex<u64>>);
+
+impl Announcer {
+    pub(super) fn subscribe(&self) -> Events {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let missed = Arc::default();
+        self.subscribers().push((sender, Arc::clone(&missed)));
+        Events { receiver, missed }
+    }
+
+    pub(super) fn tell(&self, server: &ServerName, what: Happening) {
+        let event = ServiceEvent { server: server.clone(), what };
+        self.subscribers().retain_mut(|(sender, missed)| match sender.try_send(event.clone()) {
+            Err(error) if error.is_disconnected() => false,
+            Err(_) => {
+                *missed.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                true
+            }
+            Ok(()) => true,
+        });
+    }
+
+    fn subscribers(&self) -> MutexGuard<'_, Vec<Subscriber>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,144 @@
+//! The managed server: what a control plane embeds.
+//!
+//! A [`BackupService`] protects a fleet of servers. Its calls create, configure, lock, hold and delete them, each once for each request, and say
+//! what can be restored. [`BackupService::tend`] does the work: it archives the log of each server all the time, and takes snapshots, deletes what expired,
+//! compacts and verifies as the server's [schedule](crate::plan::schedule) says. Several processes that tend share the servers.
+
+mod event;
+mod gate;
+mod manage;
+mod server;
+mod tend;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use self::event::Announcer;
+pub use self::event::{Events, Happening, Outcome, ServiceEvent};
+use self::gate::Gate;
+pub use self::view::{RestorePoints, ServerStatus};
+use crate::engine::{Repository, VerifyDepth};
+use crate::format::block::Compression;
+use crate::model::ServerName;
+
+/// How a service works.
+#[derive(Clone, Debug)]
+pub struct ServiceSettings {
+    lease: Duration,
+    look_every: Duration,
+    work_at_once: usize,
+    log_bytes_max: u64,
+    verify_depth: VerifyDepth,
+    compression: Option<Compression>,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            look_every: Duration::from_secs(60),
+            work_at_once: 2,
+            log_bytes_max: 16 << 20,
+            verify_depth: VerifyDepth::default(),
+            compression: None,
+        }
+    }
+}
+
+impl ServiceSettings {
+    /// Within which time other processes take over from this one when it is dead: [`WorkerSettings::lease`](crate::engine::WorkerSettings::lease).
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// How often each server's configuration is looked at, for what other processes changed. A minute by default; a second at least. What this
+    /// service is asked to change, it obeys at once.
+    #[must_use]
+    pub fn look_every(self, look_every: Duration) -> Self {
+        Self { look_every: look_every.max(Duration::from_secs(1)), ..self }
+    }
+
+    /// For how many servers at once more is done than to archive: snapshots, retention, compaction and verification. 2 by default. What waits goes by
+    /// urgency: all snapshots before all retention, and so on; of the same kind, what was due first.
+    #[must_use]
+    pub fn work_at_once(self, work_at_once: usize) -> Self {
+        Self { work_at_once: work_at_once.max(1), ..self }
+    }
+
+    /// How many bytes of log are gathered for each server at most, whatever its schedule says; 16 MiB by default. While a server writes, up to three
+    /// times as much memory is used for it.
+    #[must_use]
+    pub fn log_bytes_max(self, log_bytes_max: u64) -> Self {
+        Self { log_bytes_max: log_bytes_max.max(1), ..self }
+    }
+
+    /// How thoroughly servers are verified; fully by default.
+    #[must_use]
+    pub fn verify_depth(self, verify_depth: VerifyDepth) -> Self {
+        Self { verify_depth, ..self }
+    }
+
+    /// How log and snapshots are compressed: by default each as suits it.
+    #[must_use]
+    pub fn compression(self, compression: Compression) -> Self {
+        Self { compression: Some(compression), ..self }
+    }
+}
+
+/// Protects a fleet of servers in one repository. Cheap to clone; clones are the same service.
+///
+/// Calls can be made whether or not this process [tends](Self::tend), and by any number of processes: those that change a server come one after the other.
+#[derive(Clone, Debug)]
+pub struct BackupService(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    repository: Repository,
+    settings: ServiceSettings,
+    announcer: Announcer,
+    gate: Gate,
+    /// Whom to tell that a server was changed, of those that are tended here.
+    bells: Mutex<BTreeMap<ServerName, UnboundedSender<()>>>,
+}
+
+impl BackupService {
+    /// A service for the servers of `repository`.
+    #[must_use]
+    pub fn new(repository: Repository, settings: ServiceSettings) -> Self {
+        let gate = Gate::new(settings.work_at_once);
+        Self(Arc::new(Shared { repository, settings, announcer: Announcer::default(), gate, bells: Mutex::default() }))
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.0.repository
+    }
+
+    /// What happens from now on, in this process.
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        self.0.announcer.subscribe()
+    }
+
+    /// Tells whoever tends the server that it was changed.
+    fn ring(&self, server: &ServerName) {
+        let bells = self.0.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bell) = bells.get(server) {
+            // Nobody listens any more: then it is tended no longer.
+            drop(bell.unbounded_send(()));
+        }
+    }
+
+    /// Rings whenever the server was changed by this service.
+    fn bell(&self, server: &ServerName) -> UnboundedReceiver<()> {
+        let (bell, rings) = mpsc::unbounded();
+        self.0.bells.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), bell);
+        rings
+    }
+}

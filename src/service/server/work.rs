@@ -1,0 +1,92 @@
+//! The work for one server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedSender;
+
+use crate::engine::{
+    ArchiveEvent, ArchiveSettings, Archiver, Compactor, Error, ErrorKind, Observer, Result, ServerRepository,
+    SnapshotSettings, Snapshotter, Sweeper, Verifier, VerifySettings,
+};
+use crate::model::{ServerConfig, SnapshotTrigger, Task};
+use crate::plan::retention::{Protections, RetentionPolicy, plan_retention};
+use crate::port::{SourceProvider, Sources};
+use crate::service::gate::Urgency;
+use crate::service::{BackupService, Outcome};
+
+/// What work takes. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Workplace {
+    pub(super) service: BackupService,
+    /// The server, as it is under the lease.
+    pub(super) server: ServerRepository,
+    pub(super) provider: Arc<dyn SourceProvider>,
+    pub(super) config: Arc<ServerConfig>,
+}
+
+impl Workplace {
+    /// Does `task`, when its turn comes.
+    pub(super) async fn work(self, task: Task, urgency: Urgency, trigger: SnapshotTrigger) -> Result<Outcome> {
+        let _permit = self.service.0.gate.enter(urgency).await;
+        match task {
+            Task::Snapshot => self.snapshot(trigger).await,
+            Task::Retention => self.retention().await,
+            Task::Compaction => {
+                let compactor = Compactor::new(&self.server);
+                compactor.run(&Protections::of(&self.config)).await.map(Outcome::Compaction)
+            }
+            Task::Verification => {
+                let settings = VerifySettings::default().depth(self.service.0.settings.verify_depth);
+                let verifier = Verifier::new(self.service.repository(), self.server.name());
+                verifier.settings(settings).run().await.map(Outcome::Verification)
+            }
+            Task::LogBackup => Err(Error::new(ErrorKind::InvalidInput, "log is archived all the time")),
+        }
+    }
+
+    async fn snapshot(&self, trigger: SnapshotTrigger) -> Result<Outcome> {
+        let mut settings = SnapshotSettings::default().trigger(trigger);
+        if let Some(compression) = self.service.0.settings.compression {
+            settings = settings.compression(compression);
+        }
+        let snapshotter = Snapshotter::new(&self.server, self.sources().await?.files).settings(settings);
+        snapshotter.take().await.map(Outcome::Snapshot)
+    }
+
+    async fn retention(&self) -> Result<Outcome> {
+        let (catalog, now) = (self.server.inventory().await?.catalog, self.service.now());
+        let plan = plan_retention(&catalog, &RetentionPolicy::of(&self.config), &Protections::of(&self.config), now);
+        Sweeper::new(&self.server).run(&plan).await.map(Outcome::Retention)
+    }
+
+    /// Archives the server's log after `pause`, until `stop` is ready.
+    pub(super) async fn archive(
+        self,
+        pause: Duration,
+        events: UnboundedSender<ArchiveEvent>,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
+        let mut stop = std::pin::pin!(stop);
+        let pausing = self.service.clock().sleep(pause);
+        if let futures::future::Either::Left(_) = futures::future::select(stop.as_mut(), pausing).await {
+            return Ok(());
+        }
+        // Nobody listens any more: then it is ended soon.
+        let observer = Observer::new(move |event: &ArchiveEvent| drop(events.unbounded_send(event.clone())));
+        let settings = ArchiveSettings::default().cadence(self.config.schedule.log_backup_every).observer(observer);
+        let bytes_max = self.config.schedule.log_backup_bytes.min(self.service.0.settings.log_bytes_max);
+        let mut settings = settings.bytes_max(bytes_max);
+        if let Some(compression) = self.service.0.settings.compression {
+            settings = settings.compression(compression);
+        }
+        Archiver::new(&self.server, self.sources().await?.log).settings(settings).run(stop).await
+    }
+
+    async fn sources(&self) -> Result<Sources> {
+        let sources = self.provider.sources(&self.config).await;
+        sources.map_err(|error| {
+            Error::new(error.kind().into(), format!("finding server {}", self.server.name())).caused_by(error)
+        })
+    }
+}
