@@ -10,7 +10,7 @@
 //!   [`Archiver`](engine::Archiver) of log, a [`Snapshotter`](engine::Snapshotter), a [`Restore`](engine::Restore).
 //! - [`service`] does all of it for a fleet of servers: a [`BackupService`](service::BackupService).
 //!
-//! More to read: [operations](_docs::operations), [architecture](_docs::architecture), [design](_docs::design), [format](_docs::format).
+//! More to read: [operations](_docs::operations), [the reference](_docs::reference), [architecture](_docs::architecture), [design](_docs::design), [format](_docs::format).
 //!
 //! # Example: what a restore takes
 //!
@@ -80,6 +80,8 @@ pub mod _docs {
     pub mod format {}
     #[doc = include_str!("../docs/OPERATIONS.md")]
     pub mod operations {}
+    #[doc = include_str!("../docs/REFERENCE.md")]
+    pub mod reference {}
 }
 
 // The code of the README compiles.

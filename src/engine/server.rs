@@ -42,6 +42,11 @@ impl ServerRepository {
         &self.name
     }
 
+    /// Whether the server's key was rotated since it was opened: what is stored should be sealed by the new one.
+    pub(crate) async fn is_rotated(&self) -> Result<bool> {
+        self.vault.is_rotated().await
+    }
+
     /// The same server, changed by way of `storage`, under the lease with this token.
     pub(super) fn under(self, storage: Arc<dyn Storage>, token: u64) -> Self {
         Self { vault: Vault { storage, ..self.vault }, token: Some(token), ..self }

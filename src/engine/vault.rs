@@ -97,7 +97,7 @@ impl Vault {
         Ok(Error::open(name, error))
     }
 
-    async fn is_rotated(&self) -> Result<bool> {
+    pub(super) async fn is_rotated(&self) -> Result<bool> {
         let found = self.storage.find(&self.wrapped, WRAPPED_BYTES_MAX).await;
         let found = found.context(|| format!("reading {}", self.wrapped))?;
         let wrapped = found.and_then(|(bytes, _)| WrappedKey::parse(&bytes).ok());

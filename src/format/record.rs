@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ConfigChange, Deletion, Incarnation, RestoreProof, ServerConfig, Snapshot, SnapshotId, Task, TaskFacts, Timestamp,
-    WorkerId,
+    ConfigChange, Deletion, Incarnation, ObjectKey, RestoreProof, ServerConfig, Snapshot, SnapshotId, Task, TaskFacts,
+    Timestamp, WorkerId,
 };
 
 /// The version of every kind of record that this pitr writes.
@@ -99,6 +99,9 @@ pub struct RunLog {
     pub tasks: BTreeMap<Task, TaskFacts>,
     /// How many faults the last verification found.
     pub faults: u64,
+    /// Which packs it found damaged, the first 1000: snapshots do not build on them.
+    #[serde(default)]
+    pub damaged: Vec<ObjectKey>,
     /// When that snapshot was asked for that was taken on demand last.
     #[serde(default)]
     pub answered: Option<Timestamp>,
@@ -368,8 +371,10 @@ mod tests {
         running.builds_on.push("20261122T210907Z-1b2c3d4e".parse().unwrap());
         let lease = LeaseRecord::new(3, Some(worker));
         let renewal = Renewal::new("2026-11-24T03:00:00Z".parse().unwrap());
+        let damaged = vec!["servers/prod/data/daily/pack-00000007".parse().unwrap()];
         let facts = TaskFacts::default().succeeded(TaskRun::new(renewal.at, renewal.at)).failed(renewal.at);
-        let runs = RunLog { tasks: BTreeMap::from([(Task::Snapshot, facts)]), faults: 2, answered: Some(renewal.at) };
+        let runs =
+            RunLog { tasks: BTreeMap::from([(Task::Snapshot, facts)]), faults: 2, damaged, answered: Some(renewal.at) };
         let heartbeat = Heartbeat { beats: 17, ..Heartbeat::first(Duration::from_secs(60)) };
         for (bytes, kind, record) in [
             (
@@ -383,7 +388,7 @@ mod tests {
                 "run log",
                 concat!(
                     r#"{"tasks":{"snapshot":{"last_success":{"started":"2026-11-24T03:00:00.000000Z","ended":"2026-11-24T03:00:00.000000Z"},"#,
-                    r#""failures":1,"last_failure":"2026-11-24T03:00:00.000000Z","running_since":null}},"faults":2,"answered":"2026-11-24T03:00:00.000000Z"}"#
+                    r#""failures":1,"last_failure":"2026-11-24T03:00:00.000000Z","running_since":null}},"faults":2,"damaged":["servers/prod/data/daily/pack-00000007"],"answered":"2026-11-24T03:00:00.000000Z"}"#
                 ),
             ),
             (encode(&renewal), "renewal", r#"{"at":"2026-11-24T03:00:00.000000Z"}"#),

@@ -135,6 +135,11 @@ impl BackupService {
         }
     }
 
+    /// It is not tended here any more.
+    fn unhang(&self, server: &ServerName) {
+        self.0.bells.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
+    }
+
     /// Rings whenever the server was changed by this service.
     fn bell(&self, server: &ServerName) -> UnboundedReceiver<()> {
         let (bell, rings) = mpsc::unbounded();

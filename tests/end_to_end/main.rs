@@ -17,6 +17,7 @@ mod pace;
 mod random;
 mod reality;
 mod refusals;
+mod service;
 mod sharing;
 mod stand;
 #[path = "../support/stores.rs"]

@@ -6,9 +6,11 @@ use pitr::engine::{
     Archiver, Compactor, Repository, Restore, ServerRepository, Snapshotter, Sweeper, TestRestore, Verifier, Worker,
     WorkerSettings,
 };
-use pitr::model::{Caller, Change, PostgresMajor, Role, ServerSpec, Timestamp};
+use pitr::model::{Caller, Change, ConfigUpdate, PostgresMajor, Role, ServerConfig, ServerSpec, Timestamp};
 use pitr::plan::retention::{Protections, RetentionPlan};
 use pitr::plan::{RestorePlan, RestoreRequest, Target};
+use pitr::port::{PortError, PortErrorKind, SourceProvider, Sources};
+use pitr::service::{BackupService, ServiceSettings};
 use pitr::testing::{MemoryScratch, MemoryTarget, SimulatedServer};
 
 use crate::sweep;
@@ -41,6 +43,29 @@ fn work(server: ServerRepository, source: SimulatedServer, restore: RestorePlan,
     });
 }
 
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait::async_trait]
+impl SourceProvider for Nobody {
+    async fn sources(&self, _: &ServerConfig) -> Result<Sources, PortError> {
+        Err(PortError::new(PortErrorKind::Unavailable, "nobody is there"))
+    }
+}
+
+fn serve(service: BackupService, caller: Caller) {
+    let (tending, server) = (service.clone(), "prod".parse().unwrap());
+    spawned(async move { tending.tend(Arc::new(Nobody), std::future::pending()).await });
+    spawned(async move {
+        drop(service.create(&caller, ServerSpec::new("prod".parse().unwrap(), PostgresMajor::MIN)).await?);
+        drop(service.change(&server, &caller, Change::Pause).await?);
+        drop((service.servers().await?, service.changes(&server).await?, service.status(&server).await?));
+        drop(service.estimate(&server, &RestoreRequest::new(Target::Latest)).await?);
+        drop(service.preview(&server, &ConfigUpdate::new()).await?);
+        service.restore_points(&server).await
+    });
+}
+
 fn manage(repository: Repository) {
     let verifier = Verifier::new(&repository, &"prod".parse().unwrap());
     spawned(async move { verifier.run().await });
@@ -60,5 +85,7 @@ fn manage(repository: Repository) {
 fn all_work_can_be_spawned() {
     let world = World::protected(1);
     work(world.server.clone(), world.source.clone(), world.plan(Target::Latest), sweep::plan(&world));
+    let caller = Caller::new("ops", "one".parse().unwrap());
+    serve(BackupService::new(world.repository.clone(), ServiceSettings::default()), caller);
     manage(world.repository);
 }

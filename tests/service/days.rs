@@ -383,6 +383,31 @@ fn a_server_that_cannot_be_reached_is_tried_again_and_loses_nothing() {
     assert_eq!(stand.status("prod").health.status, Status::Green, "{}", stand.status("prod").health);
 }
 
+#[test]
+fn what_is_damaged_is_found_within_a_week_and_stored_anew_by_the_next_snapshot() {
+    let mut stand = Stand::protected();
+    stand.days(1);
+    let damaged = stand.damage_a_pack("prod");
+    let newest = |stand: &Stand| stand.restore_points("prod").snapshots.pop().unwrap().id;
+    assert!(!stand.can_restore("prod", Target::Snapshot(newest(&stand))));
+    stand.days(8);
+    let seen = stand.seen();
+    let found = seen.iter().filter_map(|(.., what)| match what {
+        Happening::Done(outcome) => match &**outcome {
+            Outcome::Verification(report) => Some(report.faults.iter().map(|fault| fault.object.clone())),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert!(found.flatten().any(|object| object == damaged));
+    assert!(stand.can_restore("prod", Target::Snapshot(newest(&stand))));
+    assert_ne!(stand.status("prod").health.status, Status::Green, "until it is verified again");
+    stand.days(14);
+    let health = stand.status("prod").health;
+    assert_eq!(health.status, Status::Green, "{health}");
+    stand.assert_sound("prod");
+}
+
 /// Sixty days, in which a lot happens, and none of it costs an instant of the window.
 #[test]
 fn sixty_days() {

@@ -3,4 +3,6 @@
 #![allow(clippy::print_stdout, reason = "what happens is for people to judge: run with --nocapture")]
 
 mod days;
+mod fleet;
+mod reference;
 mod stand;

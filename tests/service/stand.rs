@@ -1,6 +1,6 @@
 //! A service, the servers that it protects, and the time that passes: all of it in memory, on one thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,17 +8,19 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 use pitr::adapter::{MemoryKey, MemoryStorage};
 use pitr::engine::{Error, Repository, Restore, Verifier};
 use pitr::format::block::Compression;
+use pitr::format::layout::{ObjectKind, ServerLayout, kind_of};
 use pitr::format::seal::WrappingKey;
 use pitr::model::{
-    Caller, Catalog, Change, ConfigChange, PostgresMajor, ServerConfig, ServerName, ServerSpec, Timestamp,
+    Caller, Catalog, Change, ConfigChange, ObjectKey, PostgresMajor, ServerConfig, ServerName, ServerSpec, Timestamp,
 };
 use pitr::plan::{PlanError, RestorePlan, Target};
-use pitr::port::{Clock, Environment, PortError, PortErrorKind, SourceProvider, Sources};
+use pitr::port::{Clock, Environment, PortError, PortErrorKind, PutMode, SourceProvider, Sources, Storage, StorageExt};
 use pitr::service::{BackupService, Events, Happening, RestorePoints, ServerStatus, ServiceEvent, ServiceSettings};
 use pitr::testing::{FaultyStorage, ManualClock, ManualExecutor, MemoryTarget, SeededEntropy, SimulatedServer};
 
@@ -57,7 +59,8 @@ pub(crate) struct Stand {
     environment: Environment,
     keys: MemoryKey,
     processes: Vec<Process>,
-    events: Events,
+    /// Of all services.
+    events: Vec<Events>,
     seen: Vec<(Timestamp, ServiceEvent)>,
     requests: u32,
 }
@@ -97,7 +100,7 @@ impl Stand {
         let environment = Environment::new(Arc::new(clock.clone()), Arc::new(entropy), Arc::new(executor.clone()));
         let repository = Repository::new(Arc::new(storage.clone()), Arc::new(keys.clone()), environment.clone());
         let service = BackupService::new(repository, settings);
-        let (events, servers) = (service.subscribe(), Servers::default());
+        let (events, servers) = (vec![service.subscribe()], Servers::default());
         let (processes, seen) = (Vec::new(), Vec::new());
         Self { clock, storage, service, servers, executor, environment, keys, processes, events, seen, requests: 0 }
     }
@@ -113,10 +116,15 @@ impl Stand {
     /// Another process that tends, by `service`.
     pub(crate) fn begin(&mut self) {
         let service = self.service.clone();
-        self.begin_by(service);
+        self.tend(service);
     }
 
     pub(crate) fn begin_by(&mut self, service: BackupService) {
+        self.events.push(service.subscribe());
+        self.tend(service);
+    }
+
+    fn tend(&mut self, service: BackupService) {
         let (stop, stopped) = oneshot::channel::<()>();
         let servers = Arc::new(self.servers.clone());
         let life = async move { service.tend(servers, stopped.map(drop)).await };
@@ -194,18 +202,36 @@ impl Stand {
 
     /// Lets so much time pass, while all processes work.
     pub(crate) fn live(&mut self, duration: Duration) {
+        self.pass(duration, |over| panic!("a process ended: {over:?}"));
+    }
+
+    /// The same, where a process that ends, as it could not keep itself alive, is begun anew.
+    pub(crate) fn live_or_die(&mut self, duration: Duration) {
+        self.pass(duration, drop);
+    }
+
+    fn pass(&mut self, duration: Duration, over: impl Fn(Result<(), Error>)) {
         let mut alarm = self.clock.sleep(duration);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         loop {
             if woken.0.swap(false, Ordering::Relaxed) {
-                for Process { life, .. } in &mut self.processes {
-                    let over = life.poll_unpin(&mut Context::from_waker(&waker));
-                    assert!(over.is_pending(), "a process ended: {over:?}");
+                let mut ended = 0;
+                self.processes.retain_mut(|Process { life, .. }| {
+                    let Poll::Ready(end) = life.poll_unpin(&mut Context::from_waker(&waker)) else { return true };
+                    over(end);
+                    ended += 1;
+                    false
+                });
+                for _ in 0..ended {
+                    self.begin();
+                    woken.0.store(true, Ordering::Relaxed);
                 }
             }
-            while let Some(Some(event)) = self.events.next().now_or_never() {
-                self.seen.push((self.clock.now(), event));
+            for events in &mut self.events {
+                while let Some(Some(event)) = events.next().now_or_never() {
+                    self.seen.push((self.clock.now(), event));
+                }
             }
             if self.executor.run_one() || woken.0.load(Ordering::Relaxed) {
                 continue;
@@ -256,6 +282,34 @@ impl Stand {
         assert!(report.is_sound(), "{:?}", report.faults);
     }
 
+    pub(crate) fn can_restore(&self, server: &str, target: Target) -> bool {
+        let plan = self.estimate(server, target).unwrap();
+        let restored = async {
+            let server = self.service.repository().server(&name(server)).await?;
+            Restore::new(&server, plan, Arc::new(MemoryTarget::new())).run().await
+        };
+        self.finish(restored).is_ok()
+    }
+
+    pub(crate) fn objects(&self, server: &str) -> BTreeSet<ObjectKey> {
+        let root = ServerLayout::new(&name(server)).root().clone();
+        self.finish(self.storage.list_all(Some(&root))).unwrap().into_iter().map(|object| object.key).collect()
+    }
+
+    pub(crate) fn content(&self, object: &ObjectKey) -> Bytes {
+        self.finish(self.storage.find(object, usize::MAX)).unwrap().unwrap().0
+    }
+
+    /// Flips bits all over a pack of the first snapshot, of which later ones use a part.
+    pub(crate) fn damage_a_pack(&self, server: &str) -> ObjectKey {
+        let pack = self.objects(server).into_iter().find(|object| kind_of(object) == ObjectKind::Pack).unwrap();
+        let mut bytes = self.content(&pack).to_vec();
+        let (from, to) = (bytes.len() / 8, bytes.len() * 7 / 8);
+        bytes[from..to].iter_mut().step_by(64).for_each(|byte| *byte ^= 1);
+        self.finish(self.storage.put(&pack, bytes.into(), PutMode::Overwrite)).unwrap();
+        pack
+    }
+
     /// What `future` gives, while nobody else works and no time passes.
     pub(crate) fn finish<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
@@ -272,7 +326,7 @@ impl Stand {
 
     /// What has happened since it was asked last, and when.
     pub(crate) fn seen(&mut self) -> Vec<(Timestamp, ServerName, Happening)> {
-        assert_eq!(self.events.missed(), 0);
+        assert!(self.events.iter().all(|events| events.missed() == 0));
         std::mem::take(&mut self.seen).into_iter().map(|(at, event)| (at, event.server, event.what)).collect()
     }
 }

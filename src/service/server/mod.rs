@@ -17,13 +17,16 @@ pub(super) use self::facts::facts_of;
 use self::facts::{Lane, archived, configure, last_snapshot};
 use self::work::Workplace;
 use super::{BackupService, Happening, Outcome};
-use crate::engine::{ArchiveEvent, Error, Result, ServerLease, ServerRepository};
+use crate::engine::{ArchiveEvent, Error, ErrorKind, Result, ServerLease, ServerRepository, VerifyReport};
+use crate::format::layout::{ObjectKind, kind_of};
 use crate::format::record::RunLog;
 use crate::model::{Lsn, ServerConfig, SnapshotTrigger, Task, TaskRun, Timestamp};
 use crate::plan::retention::RetentionPolicy;
 use crate::plan::schedule::{DueReason, DueTask, Schedule, ScheduleFacts};
 use crate::port::SourceProvider;
 
+/// How many packs are remembered that are damaged.
+const DAMAGED_MAX: usize = 1000;
 /// How long to wait before a server is opened again that could not be.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -40,14 +43,16 @@ pub(super) async fn tend(service: &BackupService, lease: ServerLease, provider: 
             }
             Err(error) => Err(error),
         };
-        match tended {
-            Ok(()) => break,
-            // Another process destroyed it.
-            Err(_) if service.is_gone(&name).await => break,
-            Err(error) => service.0.announcer.tell(&name, Happening::Unreachable(Arc::new(error))),
+        let Err(error) = tended else { break };
+        // Another process may have destroyed it. With another key, it takes another lease.
+        let is_over = error.kind() == ErrorKind::Conflict || service.is_gone(&name).await;
+        service.0.announcer.tell(&name, Happening::Unreachable(Arc::new(error)));
+        if is_over {
+            break;
         }
         future::select(&mut ended, service.clock().sleep(RETRY)).await;
     }
+    service.unhang(&name);
     service.0.announcer.tell(&name, Happening::Left);
 }
 
@@ -79,6 +84,8 @@ struct Tender {
     bell: UnboundedReceiver<()>,
     /// When to look whether the server was changed.
     look_at: Duration,
+    /// Whether the catalog has changed since it was read.
+    is_stale: bool,
 }
 
 impl Tender {
@@ -91,11 +98,13 @@ impl Tender {
         let bell = service.bell(server.name());
         let record = server.versioned_record().await?.0;
         let (created_at, config) = (record.created_at, Arc::new(record.latest.config));
-        let place = Workplace { service: service.clone(), server: server.clone(), provider, config };
+        let runs = server.run_log().await?;
+        let damaged = runs.damaged.clone().into();
+        let place = Workplace { service: service.clone(), server: server.clone(), provider, config, damaged };
         let mut tender = Self {
             created_at,
             schedule: schedule_of(&place.config)?,
-            runs: server.run_log().await?,
+            runs,
             facts: ScheduleFacts::new(created_at),
             snapshot: None,
             stop: None,
@@ -105,6 +114,7 @@ impl Tender {
             events: mpsc::unbounded(),
             bell,
             look_at: Duration::ZERO,
+            is_stale: false,
             place,
         };
         tender.survey().await?;
@@ -130,7 +140,12 @@ impl Tender {
                 () = pause => looked = self.place.service.clock().elapsed() >= self.look_at,
             }
             if looked {
-                self.look().await?;
+                let seen = self.look().await;
+                self.pardon(seen)?;
+            }
+            if self.is_stale && looked {
+                let surveyed = self.survey().await;
+                self.pardon(surveyed)?;
             }
         }
     }
@@ -212,21 +227,38 @@ impl Tender {
         *self.facts.task_mut(task) = known;
         self.runs.tasks.insert(task, known);
         match &result {
-            Ok(Outcome::Verification(report)) => self.runs.faults = report.faults.len() as u64,
+            Ok(Outcome::Verification(report)) => self.note_faults(report),
             Ok(Outcome::Snapshot(_)) => self.runs.answered = asked.or(self.runs.answered),
             _ => {}
         }
-        self.place.server.note_runs(&self.runs).await?;
-        match result {
-            Ok(outcome) => {
-                let changes_catalog = !matches!(outcome, Outcome::Verification(_));
-                self.tell(Happening::Done(Arc::new(outcome)));
-                if changes_catalog { self.survey().await } else { Ok(()) }
-            }
-            Err(error) => {
-                self.tell(Happening::Failed(task, Arc::new(error)));
+        // What cannot be noted now is noted with the next one.
+        let noted = self.place.server.note_runs(&self.runs).await;
+        self.is_stale |= result.is_ok() && task != Task::Verification;
+        self.tell(match result {
+            Ok(outcome) => Happening::Done(Arc::new(outcome)),
+            Err(error) => Happening::Failed(task, Arc::new(error)),
+        });
+        self.pardon(noted)?;
+        let surveyed = if self.is_stale { self.survey().await } else { Ok(()) };
+        self.pardon(surveyed)
+    }
+
+    fn note_faults(&mut self, report: &VerifyReport) {
+        let packs =
+            report.faults.iter().map(|fault| &fault.object).filter(|object| kind_of(object) == ObjectKind::Pack);
+        self.runs.damaged = packs.take(DAMAGED_MAX).cloned().collect();
+        self.runs.faults = report.faults.len() as u64;
+        self.place.damaged = self.runs.damaged.clone().into();
+    }
+
+    /// Goes on in spite of what may be over by the next look.
+    fn pardon(&self, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::NoSpace) => {
+                self.tell(Happening::Unreachable(Arc::new(error)));
                 Ok(())
             }
+            done => done,
         }
     }
 
@@ -262,6 +294,7 @@ impl Tender {
             self.facts.log_backup = log_backup;
         }
         self.snapshot = last_snapshot(&catalog).map(|snapshot| snapshot.wal.start);
+        self.is_stale = false;
         Ok(())
     }
 
@@ -269,6 +302,10 @@ impl Tender {
     async fn look(&mut self) -> Result<()> {
         self.look_at = self.place.service.clock().elapsed().saturating_add(self.place.service.0.settings.look_every);
         let config = self.place.server.config().await?;
+        // Of a deleted server, the key is another one.
+        if config.deletion.is_none() && self.place.server.is_rotated().await? {
+            return Err(Error::new(ErrorKind::Conflict, "the server's key was rotated: it is opened anew"));
+        }
         if config == *self.place.config {
             return Ok(());
         }
@@ -277,9 +314,7 @@ impl Tender {
         let keeps_otherwise = RetentionPolicy::of(&config) != RetentionPolicy::of(&self.place.config);
         configure(&mut self.facts, &config, &self.runs);
         self.place.config = Arc::new(config);
-        if keeps_otherwise {
-            self.survey().await?;
-        }
+        self.is_stale |= keeps_otherwise;
         if archives_otherwise {
             // It is begun anew once it has ended.
             self.stop = None;

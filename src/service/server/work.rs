@@ -9,7 +9,7 @@ use crate::engine::{
     ArchiveEvent, ArchiveSettings, Archiver, Compactor, Error, ErrorKind, Observer, Result, ServerRepository,
     SnapshotSettings, Snapshotter, Sweeper, Verifier, VerifySettings,
 };
-use crate::model::{ServerConfig, SnapshotTrigger, Task};
+use crate::model::{ObjectKey, ServerConfig, SnapshotTrigger, Task};
 use crate::plan::retention::{Protections, RetentionPolicy, plan_retention};
 use crate::port::{SourceProvider, Sources};
 use crate::service::gate::Urgency;
@@ -23,6 +23,8 @@ pub(super) struct Workplace {
     pub(super) server: ServerRepository,
     pub(super) provider: Arc<dyn SourceProvider>,
     pub(super) config: Arc<ServerConfig>,
+    /// The packs that the last verification found damaged.
+    pub(super) damaged: Arc<[ObjectKey]>,
 }
 
 impl Workplace {
@@ -46,7 +48,7 @@ impl Workplace {
     }
 
     async fn snapshot(&self, trigger: SnapshotTrigger) -> Result<Outcome> {
-        let mut settings = SnapshotSettings::default().trigger(trigger);
+        let mut settings = SnapshotSettings::default().trigger(trigger).mistrust(self.damaged.iter().cloned());
         if let Some(compression) = self.service.0.settings.compression {
             settings = settings.compression(compression);
         }
