@@ -36,7 +36,8 @@ impl ServerRepository {
         loop {
             let (record, version) = self.versioned_record().await?;
             if let Some(made) = self.made_in(&caller.request, &record.latest).await? {
-                return self.repeated(made, &change);
+                let made = self.repeated(made, &change)?;
+                return self.ensure_in_time(&change).await.map(|()| made);
             }
             self.ensure_there(&change).await?;
             let at = self.clock.now();

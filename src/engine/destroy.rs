@@ -16,7 +16,7 @@ use crate::model::{Change, Deletion, ObjectKey, ServerName, StoredObject};
 use crate::plan::ChangeRefusal;
 use crate::port::{PutMode, StorageExt};
 
-/// For how long a name is not used again. It must be longer than a deletion by a process takes that stood still: what it deletes last, it listed before.
+/// For how long a name is not used again: a request to delete something of the one before is not under way for so long.
 const NAME_REST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What became of a deleted server.
@@ -50,6 +50,28 @@ impl DestroyReport {
     }
 }
 
+/// What stays of a server whose key is destroyed: the key that took its place, and who deleted it.
+#[derive(Debug)]
+pub(crate) struct Grave {
+    name: ServerName,
+    layout: ServerLayout,
+    id: KeyId,
+    key: ObjectKey,
+    note: ObjectKey,
+}
+
+impl Grave {
+    /// That of the server `name`, in the place of whose key the key `id` is.
+    fn new(name: &ServerName, id: KeyId) -> Self {
+        let layout = ServerLayout::new(name);
+        Self { name: name.clone(), id, key: layout.key(), note: layout.deletion(id), layout }
+    }
+
+    fn keeps(&self, object: &ObjectKey) -> bool {
+        [&self.key, &self.note].contains(&object)
+    }
+}
+
 impl Repository {
     /// Destroys the server `name`, which is [deleted](Change::Delete), and whose deletion cannot be undone any more: first its key, in the place of
     /// which another one comes that opens nothing but the note of who deleted it; then all else. From the moment at which the key was replaced, nobody can
@@ -63,9 +85,9 @@ impl Repository {
     /// [`ErrorKind::NotFound`] if there never was such a server; [`ErrorKind::InvalidInput`] if it is not deleted, and [`ErrorKind::Conflict`] if that can
     /// still be undone: nothing was destroyed then. Else if the storage fails.
     pub async fn destroy_server(&self, name: &ServerName) -> Result<DestroyReport> {
-        let deletion = self.destroy_key(name).await?;
+        let (deletion, grave) = self.destroy_key(name).await?;
         let mut report = DestroyReport { deletion, objects: 0, bytes: 0, refused: 0, first_refused: None };
-        self.purge(name, &mut report).await?;
+        self.purge(&grave, &mut report).await?;
         Ok(report)
     }
 
@@ -87,14 +109,14 @@ impl Repository {
         Ok(server.find_record(&note).await?.map(|(deletion, _)| deletion))
     }
 
-    /// Makes sure that the key of the deleted server `name` is destroyed.
-    pub(crate) async fn destroy_key(&self, name: &ServerName) -> Result<Deletion> {
+    /// Makes sure that the key of the deleted server `name` is destroyed, and says what stays of it.
+    pub(crate) async fn destroy_key(&self, name: &ServerName) -> Result<(Deletion, Grave)> {
         loop {
             let (wrapped, version) = self.wrapped(name).await?;
             let key = unwrap(&*self.keys, name, &wrapped).await?;
             let server = self.open(name.clone(), self.vault(name, self.ring_of(name, key).await?));
             if let Some(deletion) = self.deletion_of(&server).await? {
-                return Ok(deletion);
+                return Ok((deletion, Grave::new(name, wrapped.server_key_id())));
             }
             let deletion = match self.finished(&server).await {
                 // Somebody else destroyed it meanwhile, or rotated its key.
@@ -102,13 +124,15 @@ impl Repository {
                 finished => finished?,
             };
             let key = self.draw_key()?;
-            let grave = self.open(name.clone(), self.vault(name, (&key).into()));
+            let (grave, buried) =
+                (Grave::new(name, key.id()), self.open(name.clone(), self.vault(name, (&key).into())));
             // Before the key: so whoever finds that key finds this too.
-            grave.write_record(&grave.layout.deletion(key.id()), &deletion, PutMode::Create).await?;
-            // If not, somebody else destroyed it, or rotated it.
+            buried.write_record(&grave.note, &deletion, PutMode::Create).await?;
             if self.replace_key(name, &wrap(&*self.keys, name, &key).await?, version).await? {
-                return Ok(deletion);
+                return Ok((deletion, grave));
             }
+            // Somebody else destroyed the key, or rotated it. What cannot be deleted of ours is of no use, and no harm.
+            drop(self.storage.delete(&grave.note).await);
         }
     }
 
@@ -125,41 +149,42 @@ impl Repository {
     }
 
     /// Deletes all that a server has whose key is destroyed, but for that which says so.
-    async fn purge(&self, name: &ServerName, report: &mut DestroyReport) -> Result<()> {
-        let layout = ServerLayout::new(name);
-        let kept = self.grave(&layout).await?;
-        let mut gathered = Vec::new();
+    async fn purge(&self, grave: &Grave, report: &mut DestroyReport) -> Result<()> {
+        let (layout, mut gathered) = (&grave.layout, Vec::new());
         // Keys that were retired first: they open what the one opened that is destroyed.
         for directory in [layout.all_retired_keys(), layout.root().clone()] {
             let mut listing = self.storage.list(Some(&directory), None);
             while let Some(object) = listing.try_next().await.context(|| format!("listing {directory}"))? {
-                if !kept.contains(&object.key) {
+                if !grave.keeps(&object.key) {
                     gathered.push(StoredObject::new(object.key, object.bytes));
                 }
                 if gathered.len() == DELETED_AT_A_TIME {
-                    self.delete_of(&mut gathered, report).await?;
+                    self.delete_of(grave, &mut gathered, report).await?;
                 }
             }
             drop(listing);
-            self.delete_of(&mut gathered, report).await?;
+            self.delete_of(grave, &mut gathered, report).await?;
         }
         Ok(())
     }
 
-    async fn delete_of(&self, gathered: &mut Vec<StoredObject>, report: &mut DestroyReport) -> Result<()> {
+    /// Deletes what was gathered of the server in `grave`. Whoever stood still for so long that its name is used again by now deletes nothing.
+    async fn delete_of(
+        &self,
+        grave: &Grave,
+        gathered: &mut Vec<StoredObject>,
+        report: &mut DestroyReport,
+    ) -> Result<()> {
+        let key = &grave.key;
+        let found = self.storage.find(key, WRAPPED_BYTES_MAX).await.context(|| format!("reading {key}"))?;
+        let id = found.and_then(|(bytes, _)| Some(WrappedKey::parse(&bytes).ok()?.server_key_id()));
+        if id != Some(grave.id) {
+            return Err(Error::new(ErrorKind::Conflict, format!("{key} is of another server by now")));
+        }
         for deletion in delete::delete_all(&*self.storage, &std::mem::take(gathered)).await? {
             report.note(deletion);
         }
         Ok(())
-    }
-
-    /// What stays of a server whose key is destroyed: the key that took its place, and who deleted it.
-    async fn grave(&self, layout: &ServerLayout) -> Result<[ObjectKey; 2]> {
-        let key = layout.key();
-        let found = self.storage.find(&key, WRAPPED_BYTES_MAX).await;
-        let id = found.context(|| format!("reading {key}"))?.and_then(|(bytes, _)| wrapped_id(&bytes));
-        let gone = || Error::new(ErrorKind::NotFound, format!("{key} is missing"));
-        Ok([layout.deletion(id.ok_or_else(gone)?), key])
     }
 
     /// Makes sure that no deleted server has the name `name`, or stands in its way.
@@ -171,9 +196,9 @@ impl Repository {
         }
         let server = self.unlock(name).await?;
         let Some(deletion) = self.deletion_of(&server).await? else { return Ok(()) };
-        self.ensure_rested(name, deletion).await?;
+        self.ensure_rested(&Grave::new(name, wrapped.server_key_id()), deletion).await?;
+        let notes = self.storage.list_all(Some(&layout.deletions())).await.context(|| "listing deletions")?;
         if self.replace_key(name, &wrap(&*self.keys, name, &self.draw_key()?).await?, version).await? {
-            let notes = self.storage.list_all(Some(&layout.deletions())).await.context(|| "listing deletions")?;
             let notes: Vec<_> = notes.into_iter().map(|note| note.key).collect();
             self.storage
                 .delete_all(&notes)
@@ -183,28 +208,23 @@ impl Repository {
         Ok(())
     }
 
-    /// Whether the name of a deleted server can be used again.
-    async fn ensure_rested(&self, name: &ServerName, deletion: Deletion) -> Result<()> {
+    /// Whether the name of the server in `grave` can be used again.
+    async fn ensure_rested(&self, grave: &Grave, deletion: Deletion) -> Result<()> {
         let free_at = deletion.at.saturating_add(NAME_REST);
         let taken = |why: String| {
-            let context = format!("server {name} was {deletion}: {why}");
+            let context = format!("server {} was {deletion}: {why}", grave.name);
             Err(Error::new(ErrorKind::Conflict, context).caused_by(ChangeRefusal::Deleted(deletion.clone())))
         };
         if self.environment.clock.now() < free_at {
             return taken(format!("its name can be used again from {free_at} on"));
         }
-        let layout = ServerLayout::new(name);
-        let kept = self.grave(&layout).await?;
-        let mut listing = self.storage.list(Some(layout.root()), None);
-        while let Some(object) = listing.try_next().await.context(|| format!("listing {}", layout.root()))? {
-            if !kept.contains(&object.key) {
+        let root = grave.layout.root();
+        let mut listing = self.storage.list(Some(root), None);
+        while let Some(object) = listing.try_next().await.context(|| format!("listing {root}"))? {
+            if !grave.keeps(&object.key) {
                 return taken("its name can be used again once all that it had is gone".to_owned());
             }
         }
         Ok(())
     }
-}
-
-fn wrapped_id(bytes: &[u8]) -> Option<KeyId> {
-    Some(WrappedKey::parse(bytes).ok()?.server_key_id())
 }

@@ -111,7 +111,7 @@ pub fn apply_change(
 /// What is wrong with it.
 pub fn check_config(config: &ServerConfig) -> Result<(), ChangeRefusal> {
     Schedule::new(config.schedule.clone())?;
-    Ok(())
+    config.deletion.clone().map_or(Ok(()), |deletion| Err(ChangeRefusal::Deleted(deletion)))
 }
 
 fn change_living(

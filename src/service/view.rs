@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::BackupService;
 use super::server::facts_of;
-use crate::engine::Result;
+use crate::engine::{Error, Result};
 use crate::model::{ConfigUpdate, ServerConfig, ServerName, Snapshot, Timestamp};
 use crate::plan::health::{Health, HealthCheck};
 use crate::plan::retention::{Protections, RetentionChange, RetentionPolicy, retention_change};
 use crate::plan::schedule::{Agenda, Schedule};
 use crate::plan::usage::{StoredBytes, Usage, UsageHistory};
-use crate::plan::{PlanError, RecoveryWindow, RestorePlan, RestoreRequest, recovery_windows};
+use crate::plan::{PlanError, RecoveryWindow, RestorePlan, RestoreRequest, recovery_window, recovery_windows};
 use crate::port::Clock;
 
 /// A server at a glance.
@@ -53,13 +53,15 @@ impl BackupService {
         let (record, runs) = (server.versioned_record().await?.0, server.run_log().await?);
         let (catalog, proofs) = (server.inventory().await?.catalog, server.proofs().await?.proofs);
         let (config, created_at, now) = (record.latest.config, record.created_at, self.now());
-        let schedule = Schedule::new(config.schedule.clone()).map_err(crate::engine::Error::unscheduled)?;
+        let schedule = Schedule::new(config.schedule.clone()).map_err(Error::unscheduled)?;
         let promised = config.kept_from.map_or(created_at, |kept_from| kept_from.max(created_at));
         let check = HealthCheck::new(&schedule, config.spec.retention).protected_since(promised);
-        let health = check.proofs(&proofs).faults(runs.faults).of(&catalog, now);
+        // A server that is stopped is as well as it was when it was.
+        let at = config.paused_at.unwrap_or(now);
+        let health = check.proofs(&proofs).faults(runs.faults).of(&catalog, at);
         let facts = facts_of(&config, created_at, &runs, &catalog, now);
         let agenda = schedule.agenda(server.name(), &facts, now);
-        let window = catalog.current().map(|branch| crate::plan::recovery_window(&catalog, branch));
+        let window = catalog.current().map(|branch| recovery_window(&catalog, branch));
         let usage = UsageHistory::new(StoredBytes::of(&catalog)).at(now);
         let (earliest, latest) = window.map_or((None, None), |window| (window.earliest(), window.latest()));
         Ok(ServerStatus { config, created_at, health, earliest, latest, agenda, usage })

@@ -203,6 +203,35 @@ fn a_destruction_can_be_interrupted_anywhere() {
     }
 }
 
+/// Whoever stands still in the middle of it, and goes on when the name is used again, takes nothing from the new server.
+#[test]
+fn who_goes_on_too_late_deletes_nothing() {
+    let (mut polls, mut too_late) = (0, 0);
+    loop {
+        let mut world = World::protected(9);
+        delete(&world);
+        let (repository, name) = (world.repository.clone(), world.server.name().clone());
+        let mut late = Box::pin(repository.destroy_server(&name));
+        if let Outcome::Finished(_) = run(&world.executor, late.as_mut(), polls) {
+            break;
+        }
+        destroy(&world).unwrap();
+        world.clock.advance(DAY);
+        world.server =
+            world.finish(repository.create_server(ServerSpec::new(name.clone(), PostgresMajor::MIN))).unwrap();
+        world.source = pitr::testing::SimulatedServer::new(78, &world.clock);
+        world.source.write(50_000);
+        world.archive(|| u64::MAX);
+        world.take().unwrap();
+        let before = objects(&world);
+        too_late += u32::from(world.finish(late).is_err());
+        assert!(objects(&world).is_superset(&before), "after {polls} polls");
+        assert_sound(&world);
+        polls += 1;
+    }
+    assert!(polls > 2 && too_late > 0, "{too_late} of {polls}");
+}
+
 /// Two who destroy it, and one who rotates its key, at once.
 #[test]
 fn whoever_rotates_the_key_meanwhile_saves_nothing() {

@@ -302,6 +302,7 @@ fn while_a_server_is_stopped_nothing_is_taken_and_nothing_expires() {
     assert_eq!(stand.catalog("prod").artifacts().count(), paused.artifacts().count());
     assert!(paused.snapshots().eq(catalog.snapshots()));
     stand.restore("prod", Target::time(ago(&stand, 36 * DAY)));
+    assert_eq!(stand.status("prod").health.status, Status::Green, "{}", stand.status("prod").health);
     stand.seen();
     stand.change("prod", Change::Resume).unwrap();
     stand.live(10 * MINUTE);

@@ -78,8 +78,8 @@ impl Found {
 }
 
 /// Directories that are read otherwise.
-fn known_elsewhere(layout: &ServerLayout) -> [ObjectKey; 3] {
-    [layout.catalog(), layout.all_retired_keys(), layout.proofs()]
+fn known_elsewhere(layout: &ServerLayout) -> [ObjectKey; 4] {
+    [layout.catalog(), layout.all_retired_keys(), layout.proofs(), layout.deletions()]
 }
 
 /// Those of changes. Without the server's record, which is told elsewhere, it is not known what was recorded.

@@ -128,6 +128,8 @@ fn an_update_changes_what_it_names_and_nothing_else() {
     let refused = apply(&before, &configure(ConfigUpdate::new().schedule(uneven.clone())), 2);
     assert!(matches!(refused, Err(ChangeRefusal::Schedule(_))), "{refused:?}");
     assert!(check_config(&ServerConfig { schedule: uneven, ..config() }).is_err());
+    assert!(check_config(&ServerConfig { deletion: Some(Deletion::new(at(1), "ops")), ..config() }).is_err());
+    assert_eq!(check_config(&config()), Ok(()));
 }
 
 #[test]

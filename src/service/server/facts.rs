@@ -1,7 +1,7 @@
 //! What is known of a server when it is asked what is due.
 
 use crate::format::record::RunLog;
-use crate::model::{Catalog, LogBackup, Lsn, ServerConfig, Snapshot, Task, TaskRun, Timestamp};
+use crate::model::{Catalog, LogBackup, Lsn, ServerConfig, Snapshot, Task, TaskFacts, TaskRun, Timestamp};
 use crate::plan::compaction::{CompactionPolicy, plan_compaction};
 use crate::plan::retention::{Protections, RetentionPolicy, next_expiry};
 use crate::plan::schedule::ScheduleFacts;
@@ -17,7 +17,7 @@ pub(in crate::service) fn facts_of(
     let mut facts = ScheduleFacts::new(created_at);
     for (task, known) in &runs.tasks {
         // Whoever ran it then is not at it any more.
-        *facts.task_mut(*task) = crate::model::TaskFacts { running_since: None, ..*known };
+        *facts.task_mut(*task) = TaskFacts { running_since: None, ..*known };
     }
     let mut facts = facts.observed(catalog, 0);
     let plan = plan_compaction(catalog, &CompactionPolicy::default(), &Protections::none(), now);
