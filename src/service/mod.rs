@@ -93,6 +93,36 @@ impl ServiceSettings {
 /// Protects a fleet of servers in one repository. Cheap to clone; clones are the same service.
 ///
 /// Calls can be made whether or not this process [tends](Self::tend), and by any number of processes: those that change a server come one after the other.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pitr::engine::{Error, Repository};
+/// use pitr::model::{Caller, Change, ServerSpec};
+/// use pitr::plan::{RestoreRequest, Target};
+/// use pitr::port::SourceProvider;
+/// use pitr::service::{BackupService, ServiceSettings};
+/// # use pitr::model::RequestId;
+/// # fn draw() -> RequestId { unimplemented!() }
+///
+/// /// Protects a server, and does the work for it and all others, until `stop` is ready.
+/// async fn serve(
+///     repository: Repository,
+///     provider: Arc<dyn SourceProvider>,
+///     spec: ServerSpec,
+///     stop: impl Future<Output = ()> + Send,
+/// ) -> Result<(), Error> {
+///     let service = BackupService::new(repository, ServiceSettings::default());
+///     let server = spec.name.clone();
+///     service.create(&Caller::new("ops", draw()), spec).await?;
+///     service.tend(provider, stop).await?;
+///     println!("{}", service.status(&server).await?.health);
+///     match service.estimate(&server, &RestoreRequest::new(Target::Latest)).await? {
+///         Ok(plan) => println!("{plan}"),
+///         Err(refusal) => println!("{refusal}"),
+///     }
+///     service.change(&server, &Caller::new("ops", draw()), Change::Pause).await.map(drop)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct BackupService(Arc<Shared>);
 

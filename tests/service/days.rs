@@ -329,6 +329,28 @@ fn a_snapshot_on_demand_is_taken_at_once_and_counted_as_such() {
 }
 
 #[test]
+fn an_idle_server_may_wait_for_its_snapshot_until_it_is_written_to() {
+    let mut stand = Stand::protected();
+    let mut schedule = ScheduleSettings::default();
+    schedule.skip_idle_snapshots = true;
+    stand.change("prod", Change::Configure(Box::new(ConfigUpdate::new().schedule(schedule)))).unwrap();
+    stand.live(5 * DAY);
+    assert_eq!(stand.restore_points("prod").snapshots.len(), 1, "nothing was written");
+    assert_eq!(stand.status("prod").health.status, Status::Green, "{}", stand.status("prod").health);
+    assert_restorable_from(&stand, ago(&stand, 4 * DAY));
+    stand.source("prod").write(1_000);
+    stand.live(10 * MINUTE);
+    assert_eq!(stand.restore_points("prod").snapshots.len(), 2, "at the first write");
+    // Just after a snapshot, in the same log backup.
+    stand.source("prod").write(1_000);
+    stand.live(DAY);
+    assert_eq!(stand.restore_points("prod").snapshots.len(), 3);
+    stand.live(3 * DAY);
+    assert_eq!(stand.restore_points("prod").snapshots.len(), 3);
+    assert_smooth(&stand.seen());
+}
+
+#[test]
 fn a_held_snapshot_outlives_the_window() {
     let mut stand = Stand::protected();
     stand.days(2);

@@ -21,6 +21,7 @@ mod tests;
 pub use agenda::{Agenda, DueReason, DueTask, LaterTask, Wait};
 pub use error::ScheduleError;
 pub use facts::ScheduleFacts;
+pub use observed::written_after;
 
 use std::time::Duration;
 

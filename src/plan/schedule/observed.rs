@@ -1,7 +1,7 @@
 //! What a catalog says to a worker that remembers nothing.
 
 use super::ScheduleFacts;
-use crate::model::{Catalog, Lsn, TaskRun, Timestamp};
+use crate::model::{Catalog, Lsn, Snapshot, TaskRun, Timestamp};
 use crate::plan::past::Path;
 
 impl ScheduleFacts {
@@ -24,11 +24,19 @@ impl ScheduleFacts {
             let snapshot = candidate.snapshot;
             self.snapshot.last_success = later(self.snapshot.last_success, Some(snapshot.consistent_at));
             self.replay_bytes = self.replay_bytes.max(end.bytes_since(snapshot.wal.start));
-            let after = catalog.logs(branch).filter(|log| log.start() >= snapshot.wal.end);
-            self.first_write = self.first_write.or_else(|| after.filter_map(|log| log.max_commit_time()).next());
+            let mut after = catalog.logs(branch).filter(|log| log.end() > snapshot.wal.end);
+            let first = || after.find_map(|log| written_after(log.max_commit_time(), log.start(), snapshot));
+            self.first_write = self.first_write.or_else(first);
         }
         self
     }
+}
+
+/// When something was written after `snapshot`, if log says so that begins at `start` and holds a commit at `commit` as its latest. Of log that the snapshot ends in, only
+/// a later time does.
+#[must_use]
+pub fn written_after(commit: Option<Timestamp>, start: Lsn, snapshot: &Snapshot) -> Option<Timestamp> {
+    commit.filter(|commit| start >= snapshot.wal.end || *commit > snapshot.consistent_at)
 }
 
 /// The later of a run that is known and one that was complete at `at`.

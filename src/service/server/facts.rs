@@ -4,7 +4,7 @@ use crate::format::record::RunLog;
 use crate::model::{Catalog, LogBackup, Lsn, ServerConfig, Snapshot, Task, TaskFacts, TaskRun, Timestamp};
 use crate::plan::compaction::{CompactionPolicy, plan_compaction};
 use crate::plan::retention::{Protections, RetentionPolicy, next_expiry};
-use crate::plan::schedule::ScheduleFacts;
+use crate::plan::schedule::{ScheduleFacts, written_after};
 
 /// What is known of the server `config`, protected since `created_at`, from what became of the work for it and from its catalog.
 pub(in crate::service) fn facts_of(
@@ -48,14 +48,13 @@ pub(super) fn configure(facts: &mut ScheduleFacts, config: &ServerConfig, runs: 
     facts.snapshot_requested = config.snapshot_requested_at.filter(|asked| Some(*asked) != runs.answered);
 }
 
-/// What follows from `log`, which was stored just now. Where the last snapshot began is `snapshot`.
-pub(super) fn archived(facts: &mut ScheduleFacts, log: &LogBackup, snapshot: Option<Lsn>, now: Timestamp) {
+/// What follows from `log`, which was stored just now, after the last snapshot.
+pub(super) fn archived(facts: &mut ScheduleFacts, log: &LogBackup, snapshot: Option<&Snapshot>, now: Timestamp) {
     facts.log_backup = facts.log_backup.succeeded(TaskRun::new(now, now));
     facts.small_log_backups += 1;
     let Some(snapshot) = snapshot else { return };
-    facts.replay_bytes = log.wal.end.bytes_since(snapshot.min(log.wal.end));
-    let is_after = log.wal.start > snapshot;
-    facts.first_write = facts.first_write.or_else(|| log.max_commit_time.filter(|_| is_after));
+    facts.replay_bytes = log.wal.end.bytes_since(snapshot.wal.start.min(log.wal.end));
+    facts.first_write = facts.first_write.or_else(|| written_after(log.max_commit_time, log.wal.start, snapshot));
 }
 
 /// Which tasks exclude each other: of each kind one at a time.

@@ -20,7 +20,7 @@ use super::{BackupService, Happening, Outcome};
 use crate::engine::{ArchiveEvent, Error, ErrorKind, Result, ServerLease, ServerRepository, VerifyReport};
 use crate::format::layout::{ObjectKind, kind_of};
 use crate::format::record::RunLog;
-use crate::model::{Lsn, ServerConfig, SnapshotTrigger, Task, TaskRun, Timestamp};
+use crate::model::{ServerConfig, Snapshot, SnapshotTrigger, Task, TaskRun, Timestamp};
 use crate::plan::retention::RetentionPolicy;
 use crate::plan::schedule::{DueReason, DueTask, Schedule, ScheduleFacts};
 use crate::port::SourceProvider;
@@ -72,8 +72,8 @@ struct Tender {
     schedule: Schedule,
     runs: RunLog,
     facts: ScheduleFacts,
-    /// Where the log begins that the last snapshot needs.
-    snapshot: Option<Lsn>,
+    /// The last one that can be restored, or will be.
+    snapshot: Option<Snapshot>,
     /// Ends the archiver when it is dropped.
     stop: Option<oneshot::Sender<()>>,
     archiver: Fuse<BoxFuture<'static, Result<()>>>,
@@ -273,7 +273,7 @@ impl Tender {
     fn note_log(&mut self, event: ArchiveEvent) {
         match event {
             ArchiveEvent::Stored(log) => {
-                archived(&mut self.facts, &log, self.snapshot, self.place.service.now());
+                archived(&mut self.facts, &log, self.snapshot.as_ref(), self.place.service.now());
                 self.tell(Happening::Archived(Arc::new(log)));
             }
             ArchiveEvent::Gap(gap) => self.tell(Happening::Gap(gap)),
@@ -293,7 +293,7 @@ impl Tender {
         if log_backup.last_success.is_some() || log_backup.failures > 0 {
             self.facts.log_backup = log_backup;
         }
-        self.snapshot = last_snapshot(&catalog).map(|snapshot| snapshot.wal.start);
+        self.snapshot = last_snapshot(&catalog).cloned();
         self.is_stale = false;
         Ok(())
     }
