@@ -4,6 +4,7 @@
 
 mod fleet;
 mod hesitant;
+mod leaving;
 mod machine;
 mod paused;
 mod sharing;

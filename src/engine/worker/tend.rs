@@ -58,10 +58,17 @@ impl Worker {
         self.round().await.context(|| format!("looking for other workers than {}", self.id))?;
         let (working, releasing) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut tending = Tending { worker: self, work, wanted: BTreeMap::new(), working, releasing };
-        let keep = pin!(self.clock().sleep(self.times.beat).then(|()| self.keep()));
-        match future::select(pin!(tending.run(stop)), keep).await {
-            Either::Left(((), _)) => self.leave().await,
-            Either::Right((lost, _)) => lost.map(|never| match never {}),
+        let lost = {
+            let keep = pin!(self.clock().sleep(self.times.beat).then(|()| self.keep()));
+            match future::select(pin!(tending.run(stop)), keep).await {
+                Either::Left(((), _)) => None,
+                Either::Right((lost, _)) => Some(lost),
+            }
+        };
+        // By now no beat is under way, which would keep this worker from leaving.
+        match lost {
+            None => self.leave().await,
+            Some(lost) => lost.map(|never| match never {}),
         }
     }
 
