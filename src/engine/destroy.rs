@@ -9,9 +9,8 @@ use super::error::{Context, Error, ErrorKind, Result};
 use super::keys::{unwrap, wrap};
 use super::repository::Repository;
 use super::server::ServerRepository;
-use super::vault::WRAPPED_BYTES_MAX;
 use crate::format::layout::ServerLayout;
-use crate::format::seal::{KeyId, WrappedKey};
+use crate::format::seal::KeyId;
 use crate::model::{Change, Deletion, ObjectKey, ServerName, StoredObject};
 use crate::plan::ChangeRefusal;
 use crate::port::{PutMode, StorageExt};
@@ -175,11 +174,12 @@ impl Repository {
         gathered: &mut Vec<StoredObject>,
         report: &mut DestroyReport,
     ) -> Result<()> {
-        let key = &grave.key;
-        let found = self.storage.find(key, WRAPPED_BYTES_MAX).await.context(|| format!("reading {key}"))?;
-        let id = found.and_then(|(bytes, _)| Some(WrappedKey::parse(&bytes).ok()?.server_key_id()));
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let id = self.find_wrapped(&grave.name).await?.map(|(wrapped, _)| wrapped.server_key_id());
         if id != Some(grave.id) {
-            return Err(Error::new(ErrorKind::Conflict, format!("{key} is of another server by now")));
+            return Err(Error::new(ErrorKind::Conflict, format!("{} is of another server by now", grave.key)));
         }
         for deletion in delete::delete_all(&*self.storage, &std::mem::take(gathered)).await? {
             report.note(deletion);

@@ -13,7 +13,6 @@ use crate::format::layout::{CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
 use crate::model::{
     Catalog, Incarnation, ObjectKey, ServerConfig, ServerName, ServerSpec, Snapshot, SnapshotId, StoredObject,
-    Timestamp,
 };
 use crate::port::{Clock, PutMode, Storage, Version};
 
@@ -58,14 +57,6 @@ impl ServerRepository {
     /// If its record cannot be read.
     pub async fn config(&self) -> Result<ServerConfig> {
         Ok(self.record().await?.latest.config)
-    }
-
-    /// Since when the server is protected.
-    ///
-    /// # Errors
-    /// If its record cannot be read.
-    pub async fn created_at(&self) -> Result<Timestamp> {
-        Ok(self.record().await?.created_at)
     }
 
     /// What the server is.

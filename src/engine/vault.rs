@@ -15,7 +15,7 @@ use crate::model::{ObjectKey, StoredObject};
 use crate::port::{Entropy, Executor, ExecutorExt, ObjectMeta, PutMode, Storage, StorageExt, Upload, Version};
 
 /// No wrapped key is longer.
-pub(super) const WRAPPED_BYTES_MAX: usize = 64 << 10;
+const WRAPPED_BYTES_MAX: usize = 64 << 10;
 
 /// Seals what is written and opens what is read, off the caller's thread.
 #[derive(Clone, Debug)]

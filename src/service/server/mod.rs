@@ -150,19 +150,22 @@ impl Tender {
         }
     }
 
-    /// Ends the archiver in good order, which stores what it has; all else is dropped.
     async fn finish(mut self) {
-        self.working.clear();
-        self.stop = None;
-        if !self.archiver.is_terminated() {
-            let ended = (&mut self.archiver).await;
+        if let Some(ended) = self.halt().await {
             self.note_archiver(ended);
         }
     }
 
+    /// Ends the archiver in good order, which stores what it has, and says how that ended; all else is dropped.
+    async fn halt(&mut self) -> Option<Result<()>> {
+        self.working.clear();
+        self.stop = None;
+        if self.archiver.is_terminated() { None } else { Some((&mut self.archiver).await) }
+    }
+
     /// Archives, if that is wanted and not done.
     fn begin_archiver(&mut self) {
-        if self.is_at_rest() {
+        if self.facts.paused {
             self.stop = None;
             return;
         }
@@ -328,19 +331,11 @@ impl Tender {
         if undo_until.is_some_and(|until| self.place.service.now() < until) {
             return Ok(false);
         }
-        self.working.clear();
-        self.stop = None;
-        if !self.archiver.is_terminated() {
-            // What it still stores goes with the rest.
-            drop((&mut self.archiver).await);
-        }
+        // What the archiver still stores goes with the rest.
+        drop(self.halt().await);
         let report = self.place.service.repository().destroy_server(self.place.server.name()).await?;
         self.tell(Happening::Destroyed(Arc::new(report)));
         Ok(true)
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.place.config.paused_at.is_some() || self.place.config.deletion.is_some()
     }
 
     fn tell(&self, what: Happening) {
