@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pitr::adapter::{LocalStorage, MemoryKey, Zone, ZoneSettings, ZoneStorage, system};
+use pitr::adapter::{
+    CloudStorage, LocalStorage, MemoryKey, RetryPolicy, RetryStorage, Zone, ZoneSettings, ZoneStorage, system,
+};
 use pitr::engine::{Repository, ServerLease, Worker, WorkerSettings};
 use pitr::format::seal::WrappingKey;
 use pitr::model::{PostgresMajor, Role, ServerName, ServerSpec, WorkerId};
@@ -67,16 +69,21 @@ async fn share_and_take_over(storage: Arc<dyn Storage>) {
     other.abort();
 }
 
+/// Stores may be unable to answer while an object is overwritten, as each heartbeat does.
+fn retried(storage: CloudStorage) -> Arc<dyn Storage> {
+    Arc::new(RetryStorage::new(Arc::new(storage), RetryPolicy::default(), system()))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_meet_in_s3() {
     let s3 = Store::start(Kind::S3);
-    share_and_take_over(Arc::new(s3.storage("/repository"))).await;
+    share_and_take_over(retried(s3.storage("/repository"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_meet_in_azure() {
     let azure = Store::start(Kind::Azure);
-    share_and_take_over(Arc::new(azure.storage("/repository"))).await;
+    share_and_take_over(retried(azure.storage("/repository"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
