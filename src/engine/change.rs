@@ -5,10 +5,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::error::{Context, Error, ErrorKind, Result};
 use super::inventory::{READS_IN_FLIGHT, blame};
 use super::server::ServerRepository;
-use crate::format::layout::{ChangeEntry, DataPart};
+use crate::format::layout::{ChangeEntry, ServerLayout};
 use crate::format::record::ServerRecord;
-use crate::model::{Caller, Change, ConfigChange, ObjectKey, RequestId, Timestamp};
-use crate::plan::apply_change;
+use crate::model::{Caller, Change, ConfigChange, ObjectKey, RequestId, ServerName, Timestamp};
+use crate::plan::{ChangeRefusal, apply_change};
 use crate::port::{PutMode, StorageExt};
 
 /// What was changed of a server, and what of that could not be read.
@@ -39,7 +39,7 @@ impl ServerRepository {
                 let made = self.repeated(made, &change)?;
                 return self.ensure_in_time(&change).await.map(|()| made);
             }
-            self.ensure_there(&change).await?;
+            self.ensure_possible(&change).await?;
             let at = self.clock.now();
             let refused =
                 |refusal| Error::refused(format!("server {} cannot be changed: {change}", self.name()), refusal);
@@ -98,6 +98,14 @@ impl ServerRepository {
         }
     }
 
+    /// The change that was made in `request`, if one was.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn change_of(&self, request: &RequestId) -> Result<Option<ConfigChange>> {
+        self.made_in(request, &self.versioned_record().await?.0.latest).await
+    }
+
     /// Whether the server was created by the request that `creation` was to be made by.
     pub(super) async fn was_made_by(&self, creation: &ConfigChange) -> Result<bool> {
         let latest = self.versioned_record().await?.0.latest;
@@ -136,20 +144,31 @@ impl ServerRepository {
         Error::new(ErrorKind::InvalidInput, context)
     }
 
-    /// Whether what is to be held is there.
-    async fn ensure_there(&self, change: &Change) -> Result<()> {
-        let Change::PlaceHold { snapshot, .. } = change else { return Ok(()) };
-        if self.recorded_snapshots().await?.contains_key(snapshot) {
+    /// Whether what is to be held is there, and what is to be made is not.
+    async fn ensure_possible(&self, change: &Change) -> Result<()> {
+        match change {
+            Change::PlaceHold { snapshot, .. } if !self.recorded_snapshots().await?.contains_key(snapshot) => {
+                Err(Error::new(ErrorKind::NotFound, format!("server {} has no snapshot {snapshot}", self.name())))
+            }
+            Change::Restore(spec) => self.ensure_new(&spec.name).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether no server `name` is protected beside this one.
+    async fn ensure_new(&self, name: &ServerName) -> Result<()> {
+        let record = ServerLayout::new(name).record();
+        if !self.vault.storage.exists(&record).await.context(|| format!("looking for {record}"))? {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::NotFound, format!("server {} has no snapshot {snapshot}", self.name())))
+        let context = format!("server {} cannot be restored as {name}", self.name());
+        Err(Error::refused(context, ChangeRefusal::NameTaken(name.clone())))
     }
 
     /// Whether what was held was not about to expire. A sweep that noted so before may have seen the hold, or not.
     async fn ensure_in_time(&self, change: &Change) -> Result<()> {
         let Change::PlaceHold { snapshot, .. } = change else { return Ok(()) };
-        let note = self.layout.data_part(snapshot, DataPart::Expired);
-        if !self.vault.storage.exists(&note).await.context(|| format!("looking for {note}"))? {
+        if !self.is_expiring(snapshot).await? {
             return Ok(());
         }
         let context = format!(

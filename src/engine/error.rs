@@ -70,12 +70,17 @@ impl Error {
     pub(crate) fn refused(context: impl Into<String>, refusal: ChangeRefusal) -> Self {
         let kind = match refusal {
             ChangeRefusal::Locked(_) => ErrorKind::Denied,
-            ChangeRefusal::Deleted(_) | ChangeRefusal::NoSuchLock(_) | ChangeRefusal::NoSuchHold { .. } => {
-                ErrorKind::NotFound
-            }
+            ChangeRefusal::Deleted(_)
+            | ChangeRefusal::NoSuchLock(_)
+            | ChangeRefusal::NoSuchHold { .. }
+            | ChangeRefusal::NoSuchRestore(_) => ErrorKind::NotFound,
             ChangeRefusal::Exists
             | ChangeRefusal::NotYet { .. }
             | ChangeRefusal::LockExists(_)
+            | ChangeRefusal::NameTaken(_)
+            | ChangeRefusal::RestoreCancelled(_)
+            | ChangeRefusal::RestoreMade(_)
+            | ChangeRefusal::BeingRestored { .. }
             | ChangeRefusal::HoldExists { .. } => ErrorKind::Conflict,
             ChangeRefusal::NotDeleted
             | ChangeRefusal::TooMany { .. }

@@ -78,8 +78,17 @@ impl Repository {
         &*self.environment.clock
     }
 
+    /// Whether a server can be created that is called `name`.
+    pub(crate) async fn ensure_new(&self, name: &ServerName) -> Result<()> {
+        self.clear_name(name).await?;
+        if !self.knows(name).await? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("a server {name} is protected in {} already", self.storage)))
+    }
+
     /// Who asks for what nobody asks for.
-    pub(super) fn house(&self) -> Result<Caller> {
+    pub(crate) fn house(&self) -> Result<Caller> {
         let name = names::draw(&*self.environment.entropy, self.environment.clock.now())?;
         Ok(Caller::new("pitr", name.parse().expect("digits and letters joined by a dash are a request ID")))
     }

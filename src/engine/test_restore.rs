@@ -10,7 +10,7 @@ use super::names;
 use super::progress::{Observer, Progress};
 use super::restore::{FeedError, Restore, RestoreSettings};
 use super::server::ServerRepository;
-use crate::model::{Catalog, ObjectKey, RestoreProof, RestoreRoute, Timestamp, Trial};
+use crate::model::{Catalog, ObjectKey, RestoreProof, Timestamp, Trial};
 use crate::plan::{RestorePlan, RestoreRequest, Target, recovery_window};
 use crate::port::{PutMode, Scratch, ScratchPlace, StorageExt, explain};
 
@@ -121,7 +121,7 @@ impl TestRestore {
     /// Tries it out, records what was found, and clears up.
     async fn carry_out(&self, plan: &RestorePlan, mut proof: RestoreProof) -> Result<RestoreProof> {
         let place = self.scratch.prepare().await.context(|| "preparing the scratch place")?;
-        proof.route = Some(route(plan));
+        proof.route = Some(plan.route());
         let tried = self.try_out(plan, &*place, &mut proof).await;
         let failure = match &tried {
             Ok(()) => proof.trial.as_ref().and_then(|trial| fault(proof.instant, plan, trial)),
@@ -168,13 +168,6 @@ impl TestRestore {
         self.server.write_record(&name, &proof, PutMode::Create).await?;
         Ok(proof)
     }
-}
-
-fn route(plan: &RestorePlan) -> RestoreRoute {
-    let mut route = RestoreRoute::new(plan.incarnation(), plan.snapshot().id.clone(), plan.timeline());
-    route.file_bytes = plan.snapshot().logical_bytes;
-    route.log_bytes = plan.log_bytes();
-    route
 }
 
 /// What is wrong with a server that came up, if anything is: it did not recover to where `plan` says, or not all of it can be read.

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ConfigChange, Deletion, Incarnation, ObjectKey, RestoreProof, ServerConfig, Snapshot, SnapshotId, Task, TaskFacts,
-    Timestamp, WorkerId,
+    ConfigChange, Deletion, Incarnation, ObjectKey, RestoreProof, RestoreRun, ServerConfig, Snapshot, SnapshotId, Task,
+    TaskFacts, Timestamp, WorkerId,
 };
 
 /// The version of every kind of record that this pitr writes.
@@ -26,6 +26,10 @@ impl Record for RestoreProof {
 
 impl Record for Snapshot {
     const KIND: &'static str = "snapshot";
+}
+
+impl Record for RestoreRun {
+    const KIND: &'static str = "restore";
 }
 
 impl Record for ConfigChange {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LockKind, LockName, LongTermRetention, Redundancy, RequestId, RetentionDays, ScheduleSettings, ServerConfig,
-    SnapshotId, Timestamp, seconds,
+    LockKind, LockName, LongTermRetention, Redundancy, RequestId, RestoreSpec, RetentionDays, ScheduleSettings,
+    ServerConfig, SnapshotId, Timestamp, seconds,
 };
 
 /// Who asks for a change, and in which request: made again, the same request changes nothing more.
@@ -74,6 +74,23 @@ pub enum Change {
         /// What it is called.
         name: LockName,
     },
+    /// A restore of it is to make a new server. The request that asks for it is the restore's name.
+    Restore(Box<RestoreSpec>),
+    /// A restore is given up, and what it made so far is removed.
+    CancelRestore {
+        /// Which one.
+        restore: RequestId,
+    },
+    /// What a restore was to make is there, and accepts writes: it cannot be cancelled any more.
+    ConfirmRestore {
+        /// Which one.
+        restore: RequestId,
+    },
+    /// A restore is over.
+    EndRestore {
+        /// Which one.
+        restore: RequestId,
+    },
     /// It is not backed up any more, and cannot be restored: at once, or after its [grace](ServerConfig::delete_grace).
     Delete,
     /// The deletion is undone.
@@ -96,6 +113,10 @@ impl Change {
             Self::ReleaseHold { .. } => "release hold",
             Self::PlaceLock { .. } => "place lock",
             Self::RemoveLock { .. } => "remove lock",
+            Self::Restore(_) => "restore",
+            Self::CancelRestore { .. } => "cancel restore",
+            Self::ConfirmRestore { .. } => "confirm restore",
+            Self::EndRestore { .. } => "end restore",
             Self::Delete => "delete",
             Self::Undelete => "undelete",
             Self::FinishDeletion => "finish deletion",
@@ -112,6 +133,10 @@ impl fmt::Display for Change {
             }
             Self::PlaceLock { name, kind, .. } => write!(f, " {name} ({kind})"),
             Self::RemoveLock { name } => write!(f, " {name}"),
+            Self::Restore(spec) => write!(f, " as {}", spec.name),
+            Self::CancelRestore { restore } | Self::ConfirmRestore { restore } | Self::EndRestore { restore } => {
+                write!(f, " {restore}")
+            }
             _ => Ok(()),
         }
     }

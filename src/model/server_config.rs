@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hold, Lock, LongTermRetention, ScheduleSettings, ServerName, ServerSpec, Timestamp, seconds};
+use super::{
+    Hold, Lock, LongTermRetention, RequestId, RestoreOrder, ScheduleSettings, ServerName, ServerSpec, Timestamp,
+    seconds,
+};
 
 /// A server as it is configured, at one moment: what its owner wants, and what was decided about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct ServerConfig {
     /// When somebody last asked for a snapshot.
     #[serde(default)]
     pub snapshot_requested_at: Option<Timestamp>,
+    /// The restores of it that are not over, in the order in which they were ordered.
+    #[serde(default)]
+    pub restores: Vec<RestoreOrder>,
     /// Who deleted it, if it is deleted.
     #[serde(default)]
     pub deletion: Option<Deletion>,
@@ -60,16 +66,23 @@ impl ServerConfig {
             paused_at: None,
             resumed_at: None,
             snapshot_requested_at: None,
+            restores: Vec::new(),
             deletion: None,
         }
     }
 
-    /// The server that a restore of this one creates: the same spec but for its name and a standby, backed up and kept alike. Holds, locks and
-    /// pauses are this one's alone.
+    /// The server that a restore of this one creates: the same spec but for its name and a standby, backed up and kept alike. Holds, locks,
+    /// pauses and restores are this one's alone.
     #[must_use]
     pub fn restored_as(&self, name: ServerName) -> Self {
         let (schedule, long_term) = (self.schedule.clone(), self.long_term.clone());
         Self { schedule, long_term, delete_grace: self.delete_grace, ..Self::new(self.spec.restored_as(name)) }
+    }
+
+    /// The restore `id`, if it is not over.
+    #[must_use]
+    pub fn restore(&self, id: &RequestId) -> Option<&RestoreOrder> {
+        self.restores.iter().find(|order| order.id == *id)
     }
 }
 

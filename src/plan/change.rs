@@ -1,9 +1,14 @@
 //! What a change makes of a server, or why it cannot be made.
 
+mod restores;
+
 use std::time::Duration;
 
 use super::schedule::{Schedule, ScheduleError};
-use crate::model::{Caller, Change, Deletion, Hold, Lock, LockKind, LockName, ServerConfig, SnapshotId, Timestamp};
+use crate::model::{
+    Caller, Change, Deletion, Hold, Lock, LockKind, LockName, RequestId, ServerConfig, ServerName, SnapshotId,
+    Timestamp,
+};
 
 /// As many locks as Azure has on one scope.
 const LOCKS_MAX: usize = 20;
@@ -56,6 +61,26 @@ pub enum ChangeRefusal {
         /// What the hold was to be called.
         name: String,
     },
+    /// A restore makes a server of this name already, or it is the server's own.
+    #[error("the name {0} is taken: choose another")]
+    NameTaken(ServerName),
+    /// No such restore is going on.
+    #[error("no restore {0} is going on")]
+    NoSuchRestore(RequestId),
+    /// The restore was cancelled.
+    #[error("restore {0} was cancelled")]
+    RestoreCancelled(RequestId),
+    /// The restore has made its server already.
+    #[error("server {0} was made already: delete it instead")]
+    RestoreMade(ServerName),
+    /// A restore reads the server's backups.
+    #[error("restore {restore} as {name} is not over: wait for it, or cancel it")]
+    BeingRestored {
+        /// The restore.
+        restore: RequestId,
+        /// What it makes.
+        name: ServerName,
+    },
     /// There are as many as there can be.
     #[error("there are {max} {what} already: remove one first")]
     TooMany {
@@ -83,8 +108,8 @@ pub enum ChangeRefusal {
 /// | | is refused if |
 /// |---|---|
 /// | everything but undoing a deletion | the server is deleted |
-/// | everything but locks | a lock is [`LockKind::ReadOnly`] |
-/// | deleting | there is any lock |
+/// | everything but locks and restores | a lock is [`LockKind::ReadOnly`] |
+/// | deleting | there is any lock, or a restore is not over |
 ///
 /// # Errors
 /// Why it cannot be made. Nothing is changed then.
@@ -145,7 +170,14 @@ fn change_living(
             place_lock(&mut next, lock)?;
         }
         Change::RemoveLock { name } => remove_lock(&mut next, name)?,
-        Change::Delete => next.deletion = Some(deletion(&next, caller, at)),
+        Change::Restore(spec) => restores::order(&mut next, spec, caller, at)?,
+        Change::CancelRestore { restore } => restores::cancel(&mut next, restore, caller, at)?,
+        Change::ConfirmRestore { restore } => restores::confirm(&mut next, restore)?,
+        Change::EndRestore { restore } => restores::end(&mut next, restore)?,
+        Change::Delete => {
+            restores::ensure_none(&next)?;
+            next.deletion = Some(deletion(&next, caller, at));
+        }
         Change::Undelete | Change::FinishDeletion => return Err(ChangeRefusal::NotDeleted),
     }
     Ok(next)
@@ -154,7 +186,12 @@ fn change_living(
 /// Whether no lock forbids it.
 fn unlocked(config: &ServerConfig, change: &Change) -> Result<(), ChangeRefusal> {
     let forbids = |lock: &&Lock| match change {
-        Change::PlaceLock { .. } | Change::RemoveLock { .. } => false,
+        Change::PlaceLock { .. }
+        | Change::RemoveLock { .. }
+        | Change::Restore(_)
+        | Change::CancelRestore { .. }
+        | Change::ConfirmRestore { .. }
+        | Change::EndRestore { .. } => false,
         Change::Delete => true,
         _ => lock.kind == LockKind::ReadOnly,
     };

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::retention::{Lease, Protections};
+use super::retention::Protections;
 use super::window::recovery_windows;
-use crate::model::{Artifact, Branch, Catalog, LogBackup, LogRef, Lsn, ObjectKey, Timestamp, WalRange};
+use crate::model::{Artifact, Branch, Catalog, Lease, LogBackup, LogRef, Lsn, ObjectKey, Timestamp, WalRange};
 
 /// When log backups are merged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

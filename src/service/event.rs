@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use futures::channel::mpsc::{self, Receiver, Sender};
 use futures::{Stream, StreamExt};
 
-use crate::engine::{CompactReport, DestroyReport, Error, SnapshotReport, SweepReport, VerifyReport};
-use crate::model::{ConfigChange, LogBackup, ServerName, Task, WalRange};
+use crate::engine::{CompactReport, DestroyReport, Error, Progress, SnapshotReport, SweepReport, VerifyReport};
+use crate::model::{ConfigChange, LogBackup, RequestId, RestoreRun, ServerName, Task, WalRange};
 use crate::plan::schedule::DueReason;
 
 /// Something that happened to a server.
@@ -44,6 +44,10 @@ pub enum Happening {
     Failed(Task, Arc<Error>),
     /// It cannot be worked for, and that is tried again later.
     Unreachable(Arc<Error>),
+    /// A restore of it that makes a new server goes on: first with its files, then with its log. Told at each hundredth.
+    Restoring(RequestId, Progress),
+    /// Such a restore is over.
+    Restored(Arc<RestoreRun>),
     /// It was deleted, and is destroyed.
     Destroyed(Arc<DestroyReport>),
 }

@@ -5,37 +5,40 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
 
-use crate::model::{Task, Timestamp};
-
-/// Whose work goes first: what comes first in the order of tasks, and then what was due first. So under load nothing is verified
-/// while a snapshot is due anywhere.
-pub(super) type Urgency = (Task, Timestamp);
-
-/// Lets so much work go on at once. Clones are the same gate.
-#[derive(Clone, Debug)]
-pub(super) struct Gate(Arc<Mutex<State>>);
+/// Lets so much work go on at once, the least by its urgency first. Clones are the same gate.
+#[derive(Debug)]
+pub(super) struct Gate<U: Ord>(Arc<Mutex<State<U>>>);
 
 #[derive(Debug)]
-struct State {
+struct State<U: Ord> {
     free: usize,
     /// Those who wait, by urgency, then by when they came.
-    waiting: BTreeMap<(Urgency, u64), oneshot::Sender<Permit>>,
+    waiting: BTreeMap<(U, u64), oneshot::Sender<Permit<U>>>,
     tickets: u64,
 }
 
 /// The right to work, until it is dropped. Without a gate, it is none.
 #[derive(Debug)]
-pub(super) struct Permit(Option<Gate>);
+pub(super) struct Permit<U: Ord>(Option<Gate<U>>);
 
-impl Gate {
+impl<U: Ord> Clone for Gate<U> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<U: Ord> Gate<U> {
     pub(super) fn new(permits: usize) -> Self {
         Self(Arc::new(Mutex::new(State { free: permits, waiting: BTreeMap::new(), tickets: 0 })))
     }
 
     /// Waits for its turn.
-    pub(super) async fn enter(&self, urgency: Urgency) -> Permit {
+    pub(super) async fn enter(&self, urgency: U) -> Permit<U>
+    where
+        U: Clone,
+    {
         loop {
-            let admitted = self.queue(urgency);
+            let admitted = self.queue(urgency.clone());
             self.admit();
             // Nobody else ends the waiting than who admits.
             if let Ok(permit) = admitted.await {
@@ -44,7 +47,7 @@ impl Gate {
         }
     }
 
-    fn queue(&self, urgency: Urgency) -> oneshot::Receiver<Permit> {
+    fn queue(&self, urgency: U) -> oneshot::Receiver<Permit<U>> {
         let (admit, admitted) = oneshot::channel();
         let mut state = self.state();
         state.tickets += 1;
@@ -71,12 +74,12 @@ impl Gate {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<U>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Permit {
+impl<U: Ord> Drop for Permit<U> {
     fn drop(&mut self) {
         if let Some(gate) = self.0.take() {
             gate.state().free += 1;
@@ -90,6 +93,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::model::{Task, Timestamp};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_unix_micros(second * 1_000_000).unwrap()

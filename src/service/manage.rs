@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{BackupService, Happening};
-use crate::engine::{Changes, Result};
-use crate::model::{Caller, Change, ConfigChange, ServerConfig, ServerName};
+use crate::engine::{Changes, Restores, Result};
+use crate::model::{Caller, Change, ConfigChange, RestoreSpec, ServerConfig, ServerName};
+use crate::plan::{PlanError, RestoreRequest};
 
 impl BackupService {
     /// Protects a server from now on: its first snapshot is due at once. Made again, the request changes nothing.
@@ -33,6 +34,41 @@ impl BackupService {
         }
         self.ring(server);
         Ok(changed)
+    }
+
+    /// Restores a server as a new one, as far as that is possible now: orders it, and whoever [tends](Self::tend) the server and has a
+    /// [`Provisioner`](crate::port::Provisioner) does it. Made again, the request orders nothing more.
+    ///
+    /// The new server is what the source is, but for its name, and single: the same tier, compute, storage, retention, redundancy, region and zone. It
+    /// accepts writes when the restore is over, is protected from then on, and its first snapshot is due at once. What the restore reads, stays
+    /// until then. It ends by itself, after whatever crash of whomever; or by [`Change::CancelRestore`], of which nothing is left. How
+    /// far it is: [`restores`](Self::restores), [`Happening::Restoring`].
+    ///
+    /// # Errors
+    /// Those of [`ServerRepository::change`](crate::engine::ServerRepository::change): [`ErrorKind::Conflict`](crate::engine::ErrorKind::Conflict) if the name is taken. Those of
+    /// [`estimate`](Self::estimate); the inner one is the planner's: nothing was ordered then.
+    pub async fn restore(
+        &self,
+        server: &ServerName,
+        caller: &Caller,
+        spec: RestoreSpec,
+    ) -> Result<Result<ConfigChange, PlanError>> {
+        let repository = self.0.repository.server(server).await?;
+        // What was ordered once, may have expired since.
+        if repository.change_of(&caller.request).await?.is_none()
+            && let Err(refusal) = self.estimate(server, &RestoreRequest::from(&spec)).await?
+        {
+            return Ok(Err(refusal));
+        }
+        self.change(server, caller, Change::Restore(Box::new(spec))).await.map(Ok)
+    }
+
+    /// What became of the restores of a server that make new ones.
+    ///
+    /// # Errors
+    /// Those of [`Repository::server`](crate::engine::Repository::server); or if the storage cannot be read.
+    pub async fn restores(&self, server: &ServerName) -> Result<Restores> {
+        self.0.repository.server(server).await?.restores().await
     }
 
     /// The servers, in order of their names. A deleted one is among them until its data are.

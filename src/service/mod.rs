@@ -23,7 +23,12 @@ use self::gate::Gate;
 pub use self::view::{RestorePoints, ServerStatus};
 use crate::engine::{Repository, VerifyDepth};
 use crate::format::block::Compression;
-use crate::model::ServerName;
+use crate::model::{ServerName, Task, Timestamp};
+use crate::port::Provisioner;
+
+/// Whose work goes first: what comes first in the order of tasks, and then what was due first. So under load nothing is verified
+/// while a snapshot is due anywhere.
+type Urgency = (Task, Timestamp);
 
 /// How a service works.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct ServiceSettings {
     log_bytes_max: u64,
     verify_depth: VerifyDepth,
     compression: Option<Compression>,
+    provisioner: Option<Arc<dyn Provisioner>>,
+    restores_at_once: usize,
 }
 
 impl Default for ServiceSettings {
@@ -45,6 +52,8 @@ impl Default for ServiceSettings {
             log_bytes_max: 16 << 20,
             verify_depth: VerifyDepth::default(),
             compression: None,
+            provisioner: None,
+            restores_at_once: 1,
         }
     }
 }
@@ -81,6 +90,18 @@ impl ServiceSettings {
     #[must_use]
     pub fn verify_depth(self, verify_depth: VerifyDepth) -> Self {
         Self { verify_depth, ..self }
+    }
+
+    /// Where new servers come from. Unless it is set, restores that make some wait for a process that knows.
+    #[must_use]
+    pub fn provisioner(self, provisioner: Arc<dyn Provisioner>) -> Self {
+        Self { provisioner: Some(provisioner), ..self }
+    }
+
+    /// How many restores that make new servers go on at once, of all servers; 1 by default. What was ordered first, goes first.
+    #[must_use]
+    pub fn restores_at_once(self, restores_at_once: usize) -> Self {
+        Self { restores_at_once: restores_at_once.max(1), ..self }
     }
 
     /// How log and snapshots are compressed: by default each as suits it.
@@ -131,7 +152,8 @@ struct Shared {
     repository: Repository,
     settings: ServiceSettings,
     announcer: Announcer,
-    gate: Gate,
+    gate: Gate<Urgency>,
+    restores: Gate<Timestamp>,
     /// Whom to tell that a server was changed, of those that are tended here.
     bells: Mutex<BTreeMap<ServerName, UnboundedSender<()>>>,
 }
@@ -140,8 +162,9 @@ impl BackupService {
     /// A service for the servers of `repository`.
     #[must_use]
     pub fn new(repository: Repository, settings: ServiceSettings) -> Self {
-        let gate = Gate::new(settings.work_at_once);
-        Self(Arc::new(Shared { repository, settings, announcer: Announcer::default(), gate, bells: Mutex::default() }))
+        let (gate, restores) = (Gate::new(settings.work_at_once), Gate::new(settings.restores_at_once));
+        let (announcer, bells) = (Announcer::default(), Mutex::default());
+        Self(Arc::new(Shared { repository, settings, announcer, gate, restores, bells }))
     }
 
     /// The repository.

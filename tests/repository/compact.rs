@@ -8,7 +8,7 @@ use pitr::format::block::Compression;
 use pitr::format::layout::ServerLayout;
 use pitr::model::{Branch, Catalog, LogBackup, LogRef, ObjectKey, Timestamp};
 use pitr::plan::compaction::CompactionPolicy;
-use pitr::plan::retention::{Lease, Protections};
+use pitr::plan::retention::Protections;
 use pitr::plan::{RestorableInterval, RestoreRequest, Target, plan_restore, recovery_windows};
 use pitr::port::StorageExt;
 use pitr::testing::MemoryTarget;
@@ -257,7 +257,7 @@ fn a_restore_that_was_planned_before_goes_on_for_the_grace() {
     world.restore(&plan, &MemoryTarget::new()).unwrap();
     go_on(&world, 20 * HOUR);
     let until = last_seen(&world).saturating_add(HOUR);
-    let leased = Protections::none().with_lease(Lease::on(&plan, "restore", until));
+    let leased = Protections::none().with_lease(plan.lease("restore", until));
     let report = world.finish(compactor(&world).run(&leased)).unwrap();
     world.restore(&plan, &MemoryTarget::new()).unwrap();
     let rest = compact(&world).deleted;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pitr::model::{Branch, Catalog, Hold, Lsn, ObjectKey, Period, RetentionDays, SnapshotId, TimelineId};
 use pitr::plan::retention::{
-    Lease, Protections, RetentionPlan, RetentionPolicy, RunningSnapshot, plan_retention, retention_change,
+    Protections, RetentionPlan, RetentionPolicy, RunningSnapshot, plan_retention, retention_change,
 };
 use pitr::plan::{RestoreRequest, Target, plan_restore};
 use serde::Deserialize;
@@ -124,7 +124,7 @@ impl Expected {
         }
         for LeaseRow { holder, time: at, until } in &self.lease {
             let plan = plan_restore(catalog, &Target::time(time(at)).into()).unwrap();
-            protections = protections.with_lease(Lease::on(&plan, holder, time(until)));
+            protections = protections.with_lease(plan.lease(holder, time(until)));
         }
         for RunningRow { timeline, start, parent } in &self.running {
             let branch = Branch::new(life(7), *timeline);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pitr::model::{
-    Artifact, Branch, Catalog, Hold, Incarnation, LogBackup, Lsn, ObjectKey, Period, PostgresMajor, RetentionDays,
-    SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, StoredObject, SystemId, TimelineHistory,
-    TimelineId, TimelineSwitch, Timestamp, WalRange,
+    Artifact, Branch, Catalog, Hold, Incarnation, Lease, LogBackup, Lsn, ObjectKey, Period, PostgresMajor,
+    RetentionDays, SegmentSize, Snapshot, SnapshotId, SnapshotKind, StoredHistory, StoredObject, SystemId,
+    TimelineHistory, TimelineId, TimelineSwitch, Timestamp, WalRange,
 };
-use pitr::plan::retention::{Lease, Protections, RetentionPolicy, RunningSnapshot};
+use pitr::plan::retention::{Protections, RetentionPolicy, RunningSnapshot};
 use pitr::plan::{RestoreRequest, Target, plan_restore};
 
 use crate::random::Random;
@@ -447,7 +447,7 @@ impl World {
         let snapshots = plan.snapshots().iter().map(|snapshot| snapshot.manifest.key.clone());
         let logs = plan.logs().iter().map(|log| log.backup.key());
         let objects = snapshots.chain(logs).chain(plan.histories().iter().map(|object| object.key.clone())).collect();
-        self.readings.push(Reading { lease: Lease::on(&plan, format!("restore {}", self.day), until), objects });
+        self.readings.push(Reading { lease: plan.lease(format!("restore {}", self.day), until), objects });
     }
 
     /// An object is lost in the storage.

@@ -5,4 +5,5 @@
 mod days;
 mod fleet;
 mod reference;
+mod restores;
 mod stand;

@@ -155,13 +155,23 @@ impl Stand {
 
     /// A server that begins to be protected.
     pub(crate) fn create(&mut self, name: &str) -> SimulatedServer {
+        self.create_as(spec(name))
+    }
+
+    pub(crate) fn create_as(&mut self, spec: ServerSpec) -> SimulatedServer {
+        let source = self.run(spec.name.as_str());
+        let caller = self.caller();
+        self.finish(self.service.create(&caller, spec)).unwrap();
+        source
+    }
+
+    /// A server that runs, and is not protected yet.
+    pub(crate) fn run(&self, name: &str) -> SimulatedServer {
         let source = SimulatedServer::new(name.len() as u64, &self.clock);
         source.be_patient();
         source.hold_files(20, 5_000);
         source.write(20_000);
-        self.servers.0.lock().unwrap().insert(name.parse().unwrap(), source.clone());
-        let caller = self.caller();
-        self.finish(self.service.create(&caller, spec(name))).unwrap();
+        self.find(name, source.clone());
         source
     }
 
@@ -202,19 +212,24 @@ impl Stand {
 
     /// Lets so much time pass, while all processes work.
     pub(crate) fn live(&mut self, duration: Duration) {
-        self.pass(duration, |over| panic!("a process ended: {over:?}"));
+        self.pass(duration, u32::MAX, |over| panic!("a process ended: {over:?}"));
+    }
+
+    /// Lets all processes do so much of their work; time passes only if there is none.
+    pub(crate) fn work(&mut self, steps: u32) {
+        self.pass(DAY, steps, |over| panic!("a process ended: {over:?}"));
     }
 
     /// The same, where a process that ends, as it could not keep itself alive, is begun anew.
     pub(crate) fn live_or_die(&mut self, duration: Duration) {
-        self.pass(duration, drop);
+        self.pass(duration, u32::MAX, drop);
     }
 
-    fn pass(&mut self, duration: Duration, over: impl Fn(Result<(), Error>)) {
+    fn pass(&mut self, duration: Duration, steps: u32, over: impl Fn(Result<(), Error>)) {
         let mut alarm = self.clock.sleep(duration);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
-        loop {
+        for _ in 0..steps {
             if woken.0.swap(false, Ordering::Relaxed) {
                 let mut ended = 0;
                 self.processes.retain_mut(|Process { life, .. }| {

@@ -48,7 +48,7 @@ impl WalFeed {
     }
 
     /// The same, but says on which side it failed.
-    pub(in crate::engine) async fn feed(mut self) -> Result<(), FeedError> {
+    pub(crate) async fn feed(mut self) -> Result<(), FeedError> {
         let logs = std::mem::take(&mut self.logs);
         self.stage(logs).await?;
         self.recovery.is_fed = true;
@@ -89,7 +89,7 @@ impl WalFeed {
 
 /// Why a server was not fed.
 #[derive(Debug)]
-pub(in crate::engine) enum FeedError {
+pub(crate) enum FeedError {
     /// The log could not be fetched.
     Log(Error),
     /// It could not be staged: often because the server is there no more.
@@ -97,7 +97,7 @@ pub(in crate::engine) enum FeedError {
 }
 
 impl FeedError {
-    pub(in crate::engine) fn into_inner(self) -> Error {
+    pub(crate) fn into_inner(self) -> Error {
         let (Self::Log(error) | Self::Target(error)) = self;
         error
     }

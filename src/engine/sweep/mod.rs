@@ -16,7 +16,7 @@ use super::progress::Observer;
 use super::server::ServerRepository;
 use crate::format::layout::{ChangeEntry, DataPart};
 use crate::model::{Artifact, Branch, Catalog, LogBackup, ObjectKey, Snapshot, SnapshotId, StoredObject, Timestamp};
-use crate::plan::retention::RetentionPlan;
+use crate::plan::retention::{Protections, RetentionPlan};
 use crate::port::{PutMode, StorageExt};
 
 /// A snapshot that was interrupted is built on for half as long.
@@ -135,6 +135,7 @@ impl Sweeper {
         sweep.delete_data(&catalog, plan.horizon).await?;
         sweep.delete_proofs(plan.horizon).await?;
         sweep.delete_changes(plan.horizon).await?;
+        sweep.delete_restores(plan.horizon).await?;
         sweep.renew(&catalog, plan).await?;
         Ok(sweep.report)
     }
@@ -186,8 +187,26 @@ impl Sweep<'_> {
         self.delete(old).await.map(drop)
     }
 
-    /// Notes of each snapshot that expires that it does: its data are then not taken for those of a snapshot of which the record was lost. A hold
-    /// that was placed on one before that, since the plan was made, is seen here; one that is placed later sees the note.
+    /// Deletes the records of old restores, but for those that are not over.
+    async fn delete_restores(&mut self, horizon: Option<Timestamp>) -> Result<()> {
+        let Some(horizon) = horizon else { return Ok(()) };
+        let (server, first) = (&self.sweeper.server, horizon.saturating_sub(RECORD_AGE_MAX));
+        let directory = server.layout.restores();
+        let listed = server.vault.storage.list_all(Some(&directory)).await;
+        let mut old = listed.context(|| format!("listing {directory}"))?;
+        old.retain(|object| server.layout.parse_restore(&object.key).is_some_and(|(at, _)| at < first));
+        if old.is_empty() {
+            return Ok(());
+        }
+        let config = server.config().await?;
+        let going: Vec<_> = config.restores.iter().map(|order| server.layout.restore(order.at, &order.id)).collect();
+        old.retain(|object| !going.contains(&object.key));
+        let old = old.into_iter().map(|object| StoredObject::new(object.key, object.bytes)).collect();
+        self.delete(old).await.map(drop)
+    }
+
+    /// Notes of each snapshot that expires that it does: its data are then not taken for those of a snapshot of which the record was lost. Whoever
+    /// held one before that, or began to restore it, since the plan was made, is seen here; who does so later sees the note.
     async fn announce(&self, plan: &RetentionPlan) -> Result<()> {
         let (server, Some(horizon)) = (&self.sweeper.server, plan.horizon) else { return Ok(()) };
         let ids = plan.expired_snapshots.iter().map(|expired| &expired.snapshot.id);
@@ -202,15 +221,18 @@ impl Sweep<'_> {
             return Ok(());
         }
         let config = server.config().await?;
-        let active = config.holds.iter().filter(|hold| hold.is_active(horizon, config.long_term.release_grace));
-        let held: Vec<_> = active.filter_map(|hold| notes.get(&hold.snapshot).cloned()).collect();
+        let Protections { holds, leases, .. } = server.protections_of(&config).await?;
+        let active = holds.iter().filter(|hold| hold.is_active(horizon, config.long_term.release_grace));
+        let wanted = active.map(|hold| &hold.snapshot).chain(leases.iter().flat_map(|lease| &lease.snapshots));
+        let held: BTreeSet<_> = wanted.filter_map(|id| notes.get(id).cloned()).collect();
+        let held = Vec::from_iter(held);
         if held.is_empty() {
             return Ok(());
         }
-        server.vault.storage.delete_all(&held).await.context(|| "taking back that snapshots expire that are held")?;
+        server.vault.storage.delete_all(&held).await.context(|| "taking back that snapshots expire that are wanted")?;
         Err(Error::new(
             ErrorKind::Conflict,
-            "nothing was deleted: a hold was placed since the plan was made, plan again",
+            "nothing was deleted: since the plan was made, somebody held what expires, or began to restore it: plan again",
         ))
     }
 

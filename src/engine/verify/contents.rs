@@ -46,6 +46,7 @@ impl Contents {
         let mut inventory = server.inventory().await?;
         inventory.unreadable.extend(server.proofs().await?.unreadable);
         inventory.unreadable.extend(unreadable_changes(server).await?);
+        inventory.unreadable.extend(server.restores().await?.unreadable);
         inventory.unreadable.extend(unreadable_leases(server).await?);
         Ok(Self { inventory, data, foreign })
     }
@@ -69,7 +70,7 @@ impl Found {
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
             None if [layout.key(), layout.record(), layout.renewal(), layout.runs()].contains(key) => Self::Known,
-            None if layout.parse_change(key).is_some() => Self::Known,
+            None if layout.parse_change(key).is_some() || layout.parse_restore(key).is_some() => Self::Known,
             None if Role::ALL.iter().any(|role| *key == layout.lease(*role)) => Self::Known,
             None if known_elsewhere(layout).iter().any(|directory| key.is_below(directory)) => Self::Known,
             None => Self::Foreign,

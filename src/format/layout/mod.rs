@@ -21,6 +21,7 @@ const EXPIRED: &str = "expired";
 const RUNNING: &str = "running";
 const CHANGES: &str = "changes";
 const DELETIONS: &str = "deletions";
+const RESTORES: &str = "restores";
 /// Where a zone of several keeps a record of each object, beside the contents of those that are long.
 pub(crate) const ZONE_RECORDS: &str = "zone-records";
 pub(crate) const ZONE_CONTENTS: &str = "zone-contents";
@@ -203,6 +204,27 @@ impl ServerLayout {
     #[must_use]
     pub fn deletions(&self) -> ObjectKey {
         below(&self.root, DELETIONS)
+    }
+
+    /// The directory of what became of the server's restores.
+    #[must_use]
+    pub fn restores(&self) -> ObjectKey {
+        below(&self.root, RESTORES)
+    }
+
+    /// What became of the restore that was ordered at `at` in `request`.
+    #[must_use]
+    pub fn restore(&self, at: Timestamp, request: &RequestId) -> ObjectKey {
+        below(&self.restores(), format!("{:016X}-{request}", at.as_unix_micros()))
+    }
+
+    /// When the restore was ordered, and in which request, of which the object is called so; `None` if it is no name that this version writes.
+    #[must_use]
+    pub fn parse_restore(&self, key: &ObjectKey) -> Option<(Timestamp, RequestId)> {
+        let (at, request) = key.name().split_once('-')?;
+        let at = Timestamp::from_unix_micros(upper_hex(at, 16)?.cast_signed())?;
+        let request = request.parse().ok()?;
+        (self.restore(at, &request) == *key).then_some((at, request))
     }
 
     /// What became of the work for the server.
@@ -424,6 +446,17 @@ mod tests {
             "proofs/00000000000000AB-0000000000000007-Z",
         ] {
             assert_eq!(layout().parse_change(&below(&layout().root, foreign)), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn names_of_restores_parse_back() {
+        for (micros, request) in [(5, "f47ac10b-58cc"), (-5, "a")] {
+            let (at, request) = (Timestamp::from_unix_micros(micros).unwrap(), request.parse().unwrap());
+            assert_eq!(layout().parse_restore(&layout().restore(at, &request)), Some((at, request)));
+        }
+        for foreign in ["restores/5-a", "restores/0000000000000005", "changes/0000000000000005-a"] {
+            assert_eq!(layout().parse_restore(&below(&layout().root, foreign)), None, "{foreign}");
         }
     }
 

@@ -62,7 +62,7 @@ fn is_of_zones(directory: &str) -> bool {
 mod tests {
     use super::*;
     use crate::format::layout::{DataPart, ServerLayout, servers};
-    use crate::model::{Role, SnapshotId, TimelineId};
+    use crate::model::{Role, SnapshotId, TimelineId, Timestamp};
 
     fn layout() -> ServerLayout {
         ServerLayout::new(&"prod".parse().unwrap())
@@ -113,6 +113,7 @@ mod tests {
             (layout().lease(Role::Sweeper), Permanence::Note),
             (layout().renewal(), Permanence::Note),
             (layout().runs(), Permanence::Note),
+            (layout().restore(Timestamp::UNIX_EPOCH, &"a".parse().unwrap()), Permanence::Note),
             (servers(), Permanence::Note),
             ("elsewhere/catalog/x".parse().unwrap(), Permanence::Note),
         ] {

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{ConfigUpdate, PostgresMajor, RetentionDays, ScheduleSettings, ServerSpec};
+use crate::model::{
+    ConfigUpdate, OrderPhase, PostgresMajor, RestoreSpec, RetentionDays, ScheduleSettings, ServerSpec, Target,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -35,6 +37,10 @@ fn configure(update: ConfigUpdate) -> Change {
     Change::Configure(Box::new(update))
 }
 
+fn restore(name: &str) -> Change {
+    Change::Restore(Box::new(RestoreSpec::new(name.parse().unwrap(), Target::Latest)))
+}
+
 /// One of each kind, that a server with a hold "audit" and a lock "own" can have.
 fn all() -> Vec<Change> {
     vec![
@@ -46,6 +52,7 @@ fn all() -> Vec<Change> {
         release("audit"),
         lock("another", LockKind::CanNotDelete),
         Change::RemoveLock { name: "own".parse().unwrap() },
+        restore("prod-2"),
         Change::Delete,
     ]
 }
@@ -65,9 +72,10 @@ fn locks_forbid_what_they_are_for_and_nothing_else() {
                 "release hold",
                 "place lock",
                 "remove lock",
+                "restore",
             ][..],
         ),
-        (LockKind::ReadOnly, &["place lock", "remove lock"][..]),
+        (LockKind::ReadOnly, &["place lock", "remove lock", "restore"][..]),
     ] {
         let locked = apply(&held, &lock("own", kind), 2).unwrap();
         let placed = &locked.locks[0];
@@ -198,6 +206,52 @@ fn a_record_stays_small() {
     assert_eq!(by_long, Err(ChangeRefusal::TooLong { what: "the caller's name", bytes: TEXT_MAX + 1 }));
     assert!(matches!(apply(&config(), &hold(&long), 1), Err(ChangeRefusal::TooLong { .. })));
     assert!(apply(&config(), &hold(&long[1..]), 1).is_ok());
+}
+
+/// The restore that [`caller`] ordered.
+fn of_restore(change: fn(RequestId) -> Change) -> Change {
+    change(caller().request)
+}
+
+#[test]
+fn a_restore_is_cancelled_or_confirmed_whichever_comes_first() {
+    let cancel = of_restore(|restore| Change::CancelRestore { restore });
+    let confirm = of_restore(|restore| Change::ConfirmRestore { restore });
+    let end = of_restore(|restore| Change::EndRestore { restore });
+    let (id, name): (RequestId, ServerName) = (caller().request, "prod-2".parse().unwrap());
+    for change in [&cancel, &confirm, &end] {
+        assert_eq!(apply(&config(), change, 1), Err(ChangeRefusal::NoSuchRestore(id.clone())));
+    }
+    let ordered = apply(&config(), &restore("prod-2"), 1).unwrap();
+    assert_eq!(ordered.restore(&id).unwrap().phase, OrderPhase::Ordered);
+
+    let cancelled = apply(&ordered, &cancel, 2).unwrap();
+    let phase = OrderPhase::Cancelled { by: "ops".to_owned(), at: at(2) };
+    assert_eq!(cancelled.restore(&id).unwrap().phase, phase);
+    assert_eq!(apply(&cancelled, &cancel, 3), Ok(cancelled.clone()), "once is enough");
+    assert_eq!(apply(&cancelled, &confirm, 3), Err(ChangeRefusal::RestoreCancelled(id.clone())));
+
+    let confirmed = apply(&ordered, &confirm, 2).unwrap();
+    assert_eq!(apply(&confirmed, &confirm, 3), Ok(confirmed.clone()));
+    assert_eq!(apply(&confirmed, &cancel, 3), Err(ChangeRefusal::RestoreMade(name.clone())));
+    for over in [cancelled, confirmed, ordered] {
+        let refused = ChangeRefusal::BeingRestored { restore: id.clone(), name: name.clone() };
+        assert_eq!(apply(&over, &Change::Delete, 3), Err(refused));
+        let ended = apply(&over, &end, 3).unwrap();
+        assert!(ended.restores.is_empty() && apply(&ended, &Change::Delete, 4).is_ok());
+    }
+}
+
+#[test]
+fn restores_make_servers_of_different_names() {
+    for taken in [apply(&config(), &restore("prod"), 1), {
+        let ordered = apply(&config(), &restore("prod-2"), 1).unwrap();
+        apply(&ordered, &restore("prod-2"), 1)
+    }] {
+        assert!(matches!(taken, Err(ChangeRefusal::NameTaken(_))), "{taken:?}");
+    }
+    let ordered = (0..20).fold(config(), |config, number| apply(&config, &restore(&format!("n-{number}")), 1).unwrap());
+    assert_eq!(apply(&ordered, &restore("n"), 1), Err(ChangeRefusal::TooMany { what: "restores", max: 20 }));
 }
 
 #[test]

@@ -1,17 +1,13 @@
 //! What is left to do after a restore.
 
 mod difference;
-mod explain;
 mod incompatible;
 
-pub use difference::{Changed, SpecDifference};
 pub use incompatible::{Incompatibility, IncompatibleRestore};
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-use crate::model::{ServerName, ServerSpec};
+use crate::model::{PostRestoreTask, ServerName, ServerSpec};
 
 /// What a restore is for, and what was captured of the source beside its spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,49 +68,6 @@ impl PostRestoreOptions {
     }
 }
 
-/// Something to do after a restore. Prints as an operator would be told; [`PostRestoreTask::why`] says the reason.
-///
-/// The variants are in the order in which the tasks are best done: the new server is protected first, then made reachable and
-/// right, and clients come last. Nothing of this is done by pitr but the first, by whoever runs its schedule.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case", tag = "task")]
-#[non_exhaustive]
-pub enum PostRestoreTask {
-    /// Take the new server's first snapshot, at once.
-    TakeFirstSnapshot,
-    /// Put firewall and VNet rules in place.
-    FirewallAndVnetRules {
-        /// Those of the source at the restored instant; `None` if they were not captured.
-        captured: Option<Vec<String>>,
-    },
-    /// See to it that logins and permissions in the databases are right.
-    LoginsAndPermissions,
-    /// Look through the server parameters, and set those that are wanted.
-    ServerParameters {
-        /// Those that were set at the restored instant; `None` if they were not captured. Values can be confidential:
-        /// printing the task shows names only.
-        captured: Option<BTreeMap<String, String>>,
-    },
-    /// Look at something that is not as it was at the source.
-    Difference(SpecDifference),
-    /// Add a standby, if it is wanted again.
-    HighAvailability,
-    /// Make read replicas of the new server, if they are wanted again.
-    ReadReplicas {
-        /// Those of the source.
-        of_source: Vec<ServerName>,
-    },
-    /// Configure alerts.
-    ConfigureAlerts,
-    /// Redirect clients and their applications to the new server.
-    RedirectClients {
-        /// The original server.
-        from: ServerName,
-        /// The new server.
-        to: ServerName,
-    },
-}
-
 /// What is left to do after `source` was restored as `restored`: "Perform post-restore tasks" of Azure Database for
 /// PostgreSQL – Flexible Server, and what else is not carried over. In the order of [`PostRestoreTask`], and always the same
 /// for the same input.
@@ -127,8 +80,8 @@ pub enum PostRestoreTask {
 /// # Example: a server that takes the place of the original
 ///
 /// ```
-/// use pitr::model::{PostgresMajor, ServerSpec};
-/// use pitr::plan::post_restore::{PostRestoreOptions, PostRestoreTask, post_restore_tasks};
+/// use pitr::model::{PostRestoreTask, PostgresMajor, ServerSpec};
+/// use pitr::plan::post_restore::{PostRestoreOptions, post_restore_tasks};
 ///
 /// let mut source = ServerSpec::new("prod".parse()?, PostgresMajor::MAX);
 /// source.high_availability = true;

@@ -1,7 +1,7 @@
 //! The reference's tasks, what else is not carried over, and what is no restore.
 
 use super::*;
-use crate::model::{PostgresMajor, Redundancy, RetentionDays};
+use crate::model::{PostRestoreTask, PostgresMajor, Redundancy, RetentionDays};
 
 fn name(text: &str) -> ServerName {
     text.parse().unwrap()

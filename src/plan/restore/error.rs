@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::request::Target;
-use crate::model::{Branch, Incarnation, Lsn, SnapshotId, Timestamp, Unusable, WalRange};
+use crate::model::{Branch, Incarnation, Lsn, SnapshotId, Target, Timestamp, Unusable, WalRange};
 use crate::plan::past::Need;
 
 /// A point that was asked for, or that can be restored instead.

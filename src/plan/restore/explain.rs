@@ -6,22 +6,6 @@ use super::{Answer, Cost, Objective, PlannedLog, RecoveryTarget, RestorePlan, Sn
 use crate::model::{Snapshot, SnapshotKind};
 use crate::plan::text::{Size, Span};
 
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Earliest => f.write_str("the earliest restorable point"),
-            Self::Latest => f.write_str("the latest restorable point"),
-            Self::Time { at, inclusive: true } => write!(f, "{at}"),
-            Self::Time { at, inclusive: false } => write!(f, "just before {at}"),
-            Self::Lsn(lsn) => write!(f, "position {lsn}"),
-            Self::Xid { xid, inclusive: true } => write!(f, "the end of transaction {xid}"),
-            Self::Xid { xid, inclusive: false } => write!(f, "just before the end of transaction {xid}"),
-            Self::RestorePoint(name) => write!(f, "restore point {name:?}"),
-            Self::Snapshot(id) => write!(f, "snapshot {id} itself"),
-        }
-    }
-}
-
 impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "restore {} to {}, along timeline {}", self.incarnation(), self.target(), self.timeline())?;

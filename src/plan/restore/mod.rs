@@ -14,11 +14,12 @@ mod search;
 pub use considered::{Considered, ConsistentFrom, Explanation, Verdict, explain_restore};
 pub use cost::{Cost, CostModel, Objective};
 pub use error::{PlanError, Point};
-pub use request::{RestoreRequest, Target, TimelineChoice};
+pub use request::RestoreRequest;
 pub use restore_plan::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
 
 use self::search::Search;
 use crate::model::Catalog;
+pub use crate::model::{Target, TimelineChoice};
 
 /// Finds the artifacts that restore what `request` asks for, the best ones by its objective; the page of [`plan`](super) has
 /// the rules.

@@ -1,9 +1,8 @@
 //! Refusals, with the numbers.
 
-use super::request::Target;
 use super::search::{last_replayed, reaches};
 use super::{PlanError, Point};
-use crate::model::{Branch, Lsn, SnapshotId, Timestamp, WalRange};
+use crate::model::{Branch, Lsn, SnapshotId, Target, Timestamp, WalRange};
 use crate::plan::past::{Candidate, Need, Path, Position};
 use crate::plan::window::window;
 

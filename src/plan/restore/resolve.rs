@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::request::Target;
 use super::{PlanError, refuse};
-use crate::model::{LogRef, Lsn, Timestamp, Xid};
+use crate::model::{LogRef, Lsn, Target, Timestamp, Xid};
 use crate::plan::past::{Need, Path, Position, Span};
 
 /// How many log backups are asked for at a time where it is not known in which of them a transaction ended.

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Cost, Objective, Target};
+use super::{Cost, Objective};
 use crate::model::{
-    Branch, Incarnation, LogBackup, Snapshot, SnapshotId, StoredObject, TimelineHistory, TimelineId, Timestamp,
-    WalRange,
+    Branch, Incarnation, Lease, LogBackup, RestoreRoute, Snapshot, SnapshotId, StoredObject, Target, TimelineHistory,
+    TimelineId, Timestamp, WalRange,
 };
 
 /// Everything that a restore needs, in the order in which it needs it.
@@ -162,6 +162,26 @@ impl RestorePlan {
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         self.logs.iter().map(|log| log.needed.bytes()).sum()
+    }
+
+    /// The way that it takes, as it is recorded.
+    #[must_use]
+    pub fn route(&self) -> RestoreRoute {
+        let (file_bytes, log_bytes) = (self.snapshot().logical_bytes, self.log_bytes());
+        let route = RestoreRoute::new(self.incarnation(), self.snapshot().id.clone(), self.timeline());
+        RestoreRoute { file_bytes, log_bytes, ..route }
+    }
+
+    /// A lease of `holder` on all of it, until `until`.
+    #[must_use]
+    pub fn lease(&self, holder: impl Into<String>, until: Timestamp) -> Lease {
+        Lease {
+            holder: holder.into(),
+            incarnation: self.incarnation(),
+            snapshots: self.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
+            logs: self.logs.iter().map(|log| log.needed).collect(),
+            until,
+        }
     }
 
     /// The timeline histories to stage: PostgreSQL reads only that of the timeline to recover along, and none for

@@ -2,12 +2,12 @@
 
 use super::cost::Scale;
 use super::refuse;
-use super::request::{RestoreRequest, Target, TimelineChoice};
+use super::request::RestoreRequest;
 use super::resolve;
 use super::restore_plan::{RecoveryTarget, RestorePlan, SnapshotChoice};
 use super::route::{Choice, Route};
 use super::{PlanError, Point};
-use crate::model::{Branch, Catalog, Lsn, SnapshotId, Timestamp};
+use crate::model::{Branch, Catalog, Lsn, SnapshotId, Target, TimelineChoice, Timestamp};
 use crate::plan::past::{Candidate, Obstacle, Path, Stop};
 use crate::plan::window::{TICK, window};
 

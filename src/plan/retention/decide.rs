@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::extent::{Extent, Witness, horizon};
 use super::retention_plan::{KeepReason, RetentionPlan};
 use super::wanted::Wanted;
-use super::{Lease, Protections, RetentionPolicy, RunningSnapshot};
+use super::{Protections, RetentionPolicy, RunningSnapshot};
 use crate::model::{
-    Branch, Catalog, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, SparseTier, TimelineId, Timestamp, Tips,
-    WalRange,
+    Branch, Catalog, Lease, Lsn, SegmentSize, Snapshot, SnapshotId, SnapshotKind, SparseTier, TimelineId, Timestamp,
+    Tips, WalRange,
 };
 use crate::plan::past::{Candidate, Path, Position, Span};
 use crate::plan::window::{RestorableInterval, covers, merged};

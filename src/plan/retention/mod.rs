@@ -47,7 +47,7 @@ pub use decide::plan_retention;
 pub use invariants::RetentionFault;
 pub use next::next_expiry;
 pub use policy::RetentionPolicy;
-pub use protections::{Lease, Protections, RunningSnapshot};
+pub use protections::{Protections, RunningSnapshot};
 pub use retention_plan::{
     ExpireReason, ExpiredHistory, ExpiredLogs, ExpiredSnapshot, KeepReason, KeptHistory, KeptLogs, KeptSnapshot,
     RetentionPlan,

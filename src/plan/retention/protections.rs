@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Branch, Hold, Incarnation, Lsn, ServerConfig, SnapshotId, Timestamp, WalRange};
-use crate::plan::RestorePlan;
+use crate::model::{Branch, Hold, Lease, Lsn, ServerConfig, SnapshotId};
 
 /// Everything that is to be kept beside what the policy says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,36 +51,6 @@ impl Protections {
     pub fn with_running(mut self, running: RunningSnapshot) -> Self {
         self.running.push(running);
         self
-    }
-}
-
-/// Keeps what a restore is reading, or is about to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Lease {
-    /// Who reads it.
-    pub holder: String,
-    /// Which life of the server it is of.
-    pub incarnation: Incarnation,
-    /// The snapshots.
-    pub snapshots: Vec<SnapshotId>,
-    /// The log.
-    pub logs: Vec<WalRange>,
-    /// When it ends, unless it is renewed.
-    pub until: Timestamp,
-}
-
-impl Lease {
-    /// A lease on everything that `plan` needs.
-    #[must_use]
-    pub fn on(plan: &RestorePlan, holder: impl Into<String>, until: Timestamp) -> Self {
-        Self {
-            holder: holder.into(),
-            incarnation: plan.incarnation(),
-            snapshots: plan.snapshots().iter().map(|snapshot| snapshot.id.clone()).collect(),
-            logs: plan.logs().iter().map(|log| log.needed).collect(),
-            until,
-        }
     }
 }
 

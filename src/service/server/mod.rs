@@ -1,6 +1,8 @@
 //! One server, as long as this process has the lease on it.
 
 mod facts;
+mod restore;
+mod restores;
 mod work;
 
 use std::collections::BTreeSet;
@@ -15,6 +17,7 @@ use futures::{FutureExt, StreamExt, select_biased};
 
 pub(super) use self::facts::facts_of;
 use self::facts::{Lane, archived, configure, last_snapshot};
+use self::restores::Restores;
 use self::work::Workplace;
 use super::{BackupService, Happening, Outcome};
 use crate::engine::{ArchiveEvent, Error, ErrorKind, Result, ServerLease, ServerRepository, VerifyReport};
@@ -80,6 +83,7 @@ struct Tender {
     /// What is done beside.
     working: FuturesUnordered<BoxFuture<'static, Ended>>,
     busy: BTreeSet<Lane>,
+    restores: Restores,
     events: (UnboundedSender<ArchiveEvent>, UnboundedReceiver<ArchiveEvent>),
     bell: UnboundedReceiver<()>,
     /// When to look whether the server was changed.
@@ -100,7 +104,8 @@ impl Tender {
         let (created_at, config) = (record.created_at, Arc::new(record.latest.config));
         let runs = server.run_log().await?;
         let damaged = runs.damaged.clone().into();
-        let place = Workplace { service: service.clone(), server: server.clone(), provider, config, damaged };
+        let (service, server, deletions) = (service.clone(), server.clone(), Arc::default());
+        let place = Workplace { service, server, provider, config, damaged, deletions };
         let mut tender = Self {
             created_at,
             schedule: schedule_of(&place.config)?,
@@ -111,6 +116,7 @@ impl Tender {
             archiver: Fuse::terminated(),
             working: FuturesUnordered::new(),
             busy: BTreeSet::new(),
+            restores: Restores::default(),
             events: mpsc::unbounded(),
             bell,
             look_at: Duration::ZERO,
@@ -129,6 +135,7 @@ impl Tender {
             }
             self.begin_archiver();
             self.begin_due();
+            self.restores.heed(&self.place);
             let mut pause = self.place.service.clock().sleep(self.pause()).fuse();
             let mut looked = false;
             select_biased! {
@@ -136,6 +143,10 @@ impl Tender {
                 end = self.working.select_next_some() => self.note(end).await?,
                 archived = &mut self.archiver => self.note_archiver(archived),
                 event = self.events.1.select_next_some() => self.note_log(event),
+                restore = self.restores.going.select_next_some() => {
+                    self.restores.note(&restore);
+                    looked = true;
+                }
                 () = self.bell.select_next_some() => looked = true,
                 () = pause => looked = self.place.service.clock().elapsed() >= self.look_at,
             }
@@ -159,6 +170,7 @@ impl Tender {
     /// Ends the archiver in good order, which stores what it has, and says how that ended; all else is dropped.
     async fn halt(&mut self) -> Option<Result<()>> {
         self.working.clear();
+        self.restores.leave();
         self.stop = None;
         if self.archiver.is_terminated() { None } else { Some((&mut self.archiver).await) }
     }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
+use futures::lock::Mutex;
 
 use crate::engine::{
     ArchiveEvent, ArchiveSettings, Archiver, Compactor, Error, ErrorKind, Observer, Result, ServerRepository,
     SnapshotSettings, Snapshotter, Sweeper, Verifier, VerifySettings,
 };
 use crate::model::{ObjectKey, ServerConfig, SnapshotTrigger, Task};
-use crate::plan::retention::{Protections, RetentionPolicy, plan_retention};
+use crate::plan::retention::{RetentionPolicy, plan_retention};
 use crate::port::{SourceProvider, Sources};
-use crate::service::gate::Urgency;
-use crate::service::{BackupService, Outcome};
+use crate::service::{BackupService, Outcome, Urgency};
 
 /// What work takes. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub(super) struct Workplace {
     pub(super) config: Arc<ServerConfig>,
     /// The packs that the last verification found damaged.
     pub(super) damaged: Arc<[ObjectKey]>,
+    /// Held by whoever deletes, and by whoever decides what he needs.
+    pub(super) deletions: Arc<Mutex<()>>,
 }
 
 impl Workplace {
@@ -34,10 +36,7 @@ impl Workplace {
         match task {
             Task::Snapshot => self.snapshot(trigger).await,
             Task::Retention => self.retention().await,
-            Task::Compaction => {
-                let compactor = Compactor::new(&self.server);
-                compactor.run(&Protections::of(&self.config)).await.map(Outcome::Compaction)
-            }
+            Task::Compaction => self.compaction().await,
             Task::Verification => {
                 let settings = VerifySettings::default().depth(self.service.0.settings.verify_depth);
                 let verifier = Verifier::new(self.service.repository(), self.server.name());
@@ -57,9 +56,16 @@ impl Workplace {
     }
 
     async fn retention(&self) -> Result<Outcome> {
-        let (catalog, now) = (self.server.inventory().await?.catalog, self.service.now());
-        let plan = plan_retention(&catalog, &RetentionPolicy::of(&self.config), &Protections::of(&self.config), now);
+        let _alone = self.deletions.lock().await;
+        let (catalog, protections) = (self.server.inventory().await?.catalog, self.server.protections().await?);
+        let plan = plan_retention(&catalog, &RetentionPolicy::of(&self.config), &protections, self.service.now());
         Sweeper::new(&self.server).run(&plan).await.map(Outcome::Retention)
+    }
+
+    async fn compaction(&self) -> Result<Outcome> {
+        let _alone = self.deletions.lock().await;
+        let protections = self.server.protections().await?;
+        Compactor::new(&self.server).run(&protections).await.map(Outcome::Compaction)
     }
 
     /// Archives the server's log after `pause`, until `stop` is ready.

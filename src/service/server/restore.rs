@@ -1,0 +1,266 @@
+//! A restore that makes a new server, from its order to its end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future;
+
+use super::work::Workplace;
+use crate::engine::{
+    Context, Error, ErrorKind, FeedError, Observer, Progress, Restore, RestoreSettings, Result, ServerRepository,
+};
+use crate::model::{
+    Caller, Change, FollowUp, NewServer, OrderPhase, PostRestoreTask, RestoreOrder, RestoreOutcome, RestoreRun,
+    ServerConfig, ServerSpec, Target, Timestamp,
+};
+use crate::plan::post_restore::{PostRestoreOptions, post_restore_tasks};
+use crate::plan::{RestorePlan, RestoreRequest};
+use crate::port::{Claim, Provisioned, Provisioner, PutMode, explain};
+use crate::service::Happening;
+
+/// How often a restore is tried that fails in passing.
+const ATTEMPTS_MAX: u32 = 5;
+/// How long to wait at first before it is gone on with, and at most.
+const RETRY: Duration = Duration::from_secs(30);
+const RETRY_MAX: Duration = Duration::from_secs(60 * 60);
+/// Progress is told when so much of the whole was done since: one in a hundred.
+const STEPS: u64 = 100;
+
+/// Carries one restore out, or undoes it.
+pub(super) struct Job {
+    place: Workplace,
+    order: RestoreOrder,
+    claim: Claim,
+    provisioner: Arc<dyn Provisioner>,
+}
+
+/// What is noted of it, and how to replace that.
+struct Noted {
+    run: RestoreRun,
+    mode: PutMode,
+}
+
+impl Job {
+    pub(super) fn new(place: Workplace, order: RestoreOrder, provisioner: Arc<dyn Provisioner>) -> Self {
+        let claim = Claim::new(order.id.clone(), order.spec.name.clone());
+        Self { place, order, claim, provisioner }
+    }
+
+    /// Until it is over: the new server is protected, or nothing of it is left. Or until it turns out that it was cancelled, and is to be begun anew.
+    pub(super) async fn run(self) {
+        let mut pause = RETRY;
+        while let Err(error) = self.go_on().await {
+            self.tell(Happening::Unreachable(Arc::new(error)));
+            self.place.service.clock().sleep(pause).await;
+            pause = pause.saturating_mul(2).min(RETRY_MAX);
+        }
+    }
+
+    /// Goes on from wherever it is.
+    async fn go_on(&self) -> Result<()> {
+        let (run, mode) = self.place.server.restore_run(&self.order).await?;
+        let mut noted = Noted { run, mode };
+        if let OrderPhase::Cancelled { .. } = self.order.phase {
+            noted.run.outcome = Some(RestoreOutcome::Cancelled);
+        }
+        if noted.run.outcome.is_none() {
+            let outcome = self.try_to_make(&mut noted).await?;
+            noted.run.outcome = Some(outcome);
+            self.note(&mut noted).await?;
+        }
+        if let Some(RestoreOutcome::Made(_)) = noted.run.outcome {
+            if self.is_cancelled().await? {
+                return Ok(());
+            }
+            self.protect(&mut noted).await?;
+        }
+        self.end(noted).await
+    }
+
+    /// Makes the server; what it comes to, unless it is to be tried again.
+    async fn try_to_make(&self, noted: &mut Noted) -> Result<RestoreOutcome> {
+        let error = match self.make(noted).await {
+            Ok(server) => return Ok(RestoreOutcome::Made(server)),
+            Err(error) => error,
+        };
+        noted.run.failures += 1;
+        noted.run.failure = Some(explain(&error));
+        match error.kind() {
+            ErrorKind::Fenced => Err(error),
+            ErrorKind::Unavailable if noted.run.failures < ATTEMPTS_MAX => {
+                self.note(noted).await?;
+                Err(error)
+            }
+            _ => Ok(RestoreOutcome::Failed(explain(&error))),
+        }
+    }
+
+    async fn make(&self, noted: &mut Noted) -> Result<NewServer> {
+        let service = &self.place.service;
+        service.repository().ensure_new(&self.claim.name).await?;
+        let _permit = service.0.restores.enter(self.order.at).await;
+        let plan = self.plan(noted).await?;
+        let config = self.config_of(&plan, noted).await?;
+        let tasks = self.tasks(&plan, &config.spec).await?;
+        let provisioned = self.provisioner.provision(&self.claim, &config.spec).await;
+        let provisioned = provisioned.context(|| format!("finding a place for server {}", self.claim.name))?;
+        let mut server = self.fill(plan, &*provisioned).await?;
+        server.tasks = perform(&*provisioned, tasks).await?;
+        Ok(server)
+    }
+
+    /// Plans, and sees to it that what the plan needs stays. Nothing is deleted meanwhile.
+    async fn plan(&self, noted: &mut Noted) -> Result<RestorePlan> {
+        let server = &self.place.server;
+        let _undisturbed = self.place.deletions.lock().await;
+        let mut catalog = server.inventory().await?.catalog;
+        let planned = server.plan(&mut catalog, &RestoreRequest::from(&self.order.spec)).await?;
+        let plan = planned.map_err(|refusal| {
+            Error::new(ErrorKind::InvalidInput, format!("{} cannot be restored", self.order.spec.target))
+                .caused_by(refusal)
+        })?;
+        let holder = format!("restore {} as {}", self.order.id, self.claim.name);
+        noted.run.lease = Some(plan.lease(holder, Timestamp::MAX));
+        noted.run.route = Some(plan.route());
+        self.note(noted).await?;
+        if server.is_expiring(&plan.snapshot().id).await? {
+            let context = format!("snapshot {} was just about to be deleted", plan.snapshot().id);
+            return Err(Error::new(ErrorKind::Unavailable, context));
+        }
+        Ok(plan)
+    }
+
+    /// What the new server is: what the source was when its restore began, with the PostgreSQL that the data are of.
+    async fn config_of(&self, plan: &RestorePlan, noted: &mut Noted) -> Result<ServerConfig> {
+        let mut config = match noted.run.server.take() {
+            Some(config) => config,
+            None => self.place.server.config().await?.restored_as(self.claim.name.clone()),
+        };
+        config.spec.postgres = plan.incarnation().major;
+        noted.run.server = Some(config.clone());
+        self.note(noted).await?;
+        Ok(config)
+    }
+
+    /// What there will be to do, compared with what the source was at the instant that is restored.
+    async fn tasks(&self, plan: &RestorePlan, restored: &ServerSpec) -> Result<Vec<PostRestoreTask>> {
+        let at = instant_of(plan).unwrap_or_else(|| self.place.service.now());
+        let source = spec_at(&self.place.server, at).await?;
+        let source = ServerSpec { postgres: restored.postgres, ..source };
+        let mut options = PostRestoreOptions::new().with_data_bytes(plan.snapshot().logical_bytes);
+        options.replaces_original = self.order.spec.replaces_original;
+        post_restore_tasks(&source, restored, &options).map_err(|unfit| {
+            Error::new(ErrorKind::InvalidInput, format!("{} cannot be made", self.claim.name)).caused_by(unfit)
+        })
+    }
+
+    /// Restores, and starts the server while its log is fed.
+    async fn fill(&self, plan: RestorePlan, provisioned: &dyn Provisioned) -> Result<NewServer> {
+        let settings = RestoreSettings::default().observer(self.observer());
+        let restore = Restore::new(&self.place.server, plan, provisioned.target()).settings(settings);
+        let feed = restore.run().await?;
+        let (fed, started) = future::join(feed.feed(), provisioned.start()).await;
+        let started = started.context(|| format!("starting server {}", self.claim.name));
+        match (fed, started) {
+            // Without its log the server did not come up. Otherwise it was the server that went.
+            (Err(FeedError::Log(error)), _) | (_, Err(error)) | (Err(FeedError::Target(error)), Ok(_)) => Err(error),
+            (Ok(()), Ok(server)) => Ok(server),
+        }
+    }
+
+    /// From here on it cannot be cancelled; unless it was.
+    async fn is_cancelled(&self) -> Result<bool> {
+        let confirmed = self.change(Change::ConfirmRestore { restore: self.order.id.clone() }).await;
+        match confirmed {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(true),
+            confirmed => confirmed.map(|()| false),
+        }
+    }
+
+    /// Protects the new server: its first snapshot is due at once. If that cannot be, it is not kept.
+    async fn protect(&self, noted: &mut Noted) -> Result<()> {
+        let caller = Caller::new(self.order.by.clone(), self.order.id.clone());
+        let created = match noted.run.server.clone() {
+            Some(config) => self.place.service.create(&caller, config).await,
+            None => Err(Error::new(ErrorKind::InvalidInput, "what the new server is, was not noted")),
+        };
+        match created {
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::InvalidInput) => {
+                noted.run.outcome = Some(RestoreOutcome::Failed(explain(&error)));
+                self.note(noted).await
+            }
+            created => created.map(drop),
+        }
+    }
+
+    async fn end(&self, mut noted: Noted) -> Result<()> {
+        if !matches!(noted.run.outcome, Some(RestoreOutcome::Made(_))) {
+            let discarded = self.provisioner.discard(&self.claim).await;
+            discarded.context(|| format!("removing what there is of server {}", self.claim.name))?;
+        }
+        noted.run.lease = None;
+        noted.run.ended_at = Some(self.place.service.now());
+        self.note(&mut noted).await?;
+        match self.change(Change::EndRestore { restore: self.order.id.clone() }).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            ended => ended?,
+        }
+        self.tell(Happening::Restored(Arc::new(noted.run)));
+        Ok(())
+    }
+
+    async fn note(&self, noted: &mut Noted) -> Result<()> {
+        noted.mode = self.place.server.note_restore(&noted.run, noted.mode.clone()).await?;
+        Ok(())
+    }
+
+    async fn change(&self, change: Change) -> Result<()> {
+        let house = self.place.service.repository().house()?;
+        self.place.server.change(&house, change).await.map(drop)
+    }
+
+    fn observer(&self) -> Observer<Progress> {
+        let (service, server) = (self.place.service.clone(), self.place.server.name().clone());
+        let (restore, last) = (self.order.id.clone(), Mutex::new((0, 0)));
+        Observer::new(move |progress: &Progress| {
+            let step = (progress.bytes_total, progress.bytes.saturating_mul(STEPS) / progress.bytes_total.max(1));
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != step {
+                *last = step;
+                service.0.announcer.tell(&server, Happening::Restoring(restore.clone(), *progress));
+            }
+        })
+    }
+
+    fn tell(&self, what: Happening) {
+        self.place.service.0.announcer.tell(self.place.server.name(), what);
+    }
+}
+
+/// The instant that a plan restores, if it is known before.
+fn instant_of(plan: &RestorePlan) -> Option<Timestamp> {
+    match plan.target() {
+        Target::Time { at, .. } => Some(*at),
+        Target::Earliest | Target::Snapshot(_) => Some(plan.snapshot().consistent_at),
+        Target::Latest | Target::Lsn(_) | Target::Xid { .. } | Target::RestorePoint(_) => None,
+    }
+}
+
+/// What the server was at `at`; what it is, if that is forgotten.
+async fn spec_at(server: &ServerRepository, at: Timestamp) -> Result<ServerSpec> {
+    match server.config_at(at).await? {
+        Some(change) => Ok(change.config.spec),
+        None => server.spec().await,
+    }
+}
+
+/// Does what can be done. The first snapshot is due as soon as the server is protected.
+async fn perform(provisioned: &dyn Provisioned, tasks: Vec<PostRestoreTask>) -> Result<Vec<FollowUp>> {
+    let mut performed = Vec::new();
+    for task in tasks {
+        let done = task == PostRestoreTask::TakeFirstSnapshot
+            || provisioned.perform(&task).await.context(|| format!("after the restore: {task}"))?;
+        performed.push(FollowUp::new(task, done));
+    }
+    Ok(performed)
+}
