@@ -5,17 +5,18 @@ use std::num::NonZeroU64;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use pitr::engine::{Error, ErrorKind, Sweeper};
 use pitr::format::layout::{DataPart, ServerLayout};
 use pitr::model::{
-    Caller, Change, ConfigChange, ConfigUpdate, Hold, LockKind, PostgresMajor, RetentionDays, ServerConfig, ServerSpec,
-    SnapshotId,
+    Caller, Change, ConfigChange, ConfigUpdate, Hold, LockKind, PostgresMajor, RestoreRun, RestoreSpec, RetentionDays,
+    ServerConfig, ServerSpec, SnapshotId,
 };
 use pitr::plan::retention::{Protections, RetentionPolicy, plan_retention};
 use pitr::plan::{ChangeRefusal, Target, apply_change, plan_restore};
-use pitr::port::{Operation, StorageExt};
+use pitr::port::{Operation, PutMode, Storage, StorageExt};
 use pitr::testing::{Fault, MemoryTarget};
 
 use crate::random::Random;
@@ -338,6 +339,31 @@ fn old_changes_are_forgotten_but_for_the_last_of_them() {
     assert_eq!(history(&world).into_iter().map(retention_of).collect::<Vec<_>>(), [9, 10, 7]);
     assert_eq!(world.finish(world.server.config_at(long_ago)).unwrap().map(retention_of), Some(9));
     assert_sound(&world);
+}
+
+#[test]
+fn old_restores_are_forgotten_unless_they_are_not_over() {
+    let world = sweep::aged(9);
+    let restore = |name: &str| Change::Restore(Box::new(RestoreSpec::new(name.parse().unwrap(), Target::Latest)));
+    let going = change(&world, "going", restore("prod-2")).unwrap();
+    let layout = ServerLayout::new(world.server.name());
+    let long_ago = world.now().saturating_sub(401 * DAY);
+    let records = [(going.at, "going"), (long_ago, "old"), (world.now(), "new")];
+    let records = records.map(|(at, request)| layout.restore(at, &request.parse().unwrap()));
+    world.clock.advance(401 * DAY);
+    let recent = layout.restore(world.now(), &"recent".parse().unwrap());
+    for record in records.iter().chain([&recent]) {
+        world.finish(world.storage.put(record, Bytes::new(), PutMode::Create)).unwrap();
+    }
+    world.source.write(1_000);
+    world.archive(|| u64::MAX);
+    world.take().unwrap();
+    world.archive(|| u64::MAX);
+    world.finish(Sweeper::new(&world.server).run(&sweep::plan(&world))).unwrap();
+    let restores = world.finish(world.server.restores()).unwrap();
+    assert_eq!(restores.runs, [RestoreRun::new(going.config.restores[0].clone())], "it is to be begun");
+    let left: Vec<_> = restores.unreadable.into_iter().map(|(object, _)| object).collect();
+    assert_eq!(left, [records[0].clone(), recent]);
 }
 
 #[test]

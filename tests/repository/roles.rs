@@ -13,7 +13,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use pitr::engine::{Repository, Sweeper, TestRestore, Verifier, Worker, WorkerSettings};
 use pitr::format::layout::ServerLayout;
-use pitr::model::{Change, ObjectKey, Role};
+use pitr::model::{Change, ObjectKey, RestoreSpec, Role};
 use pitr::plan::Target;
 use pitr::port::{
     Clock, Environment, ObjectMeta, ObjectRead, PortError, PortErrorKind, PutMode, Storage, Upload, Version,
@@ -68,10 +68,13 @@ const SWEEPER: &[Permission] = &[
     (Verb::List, "data/**"),
     (Verb::List, "proofs/**"),
     (Verb::List, "changes/**"),
+    (Verb::List, "restores/**"),
+    (Verb::Read, "restores/*"),
     (Verb::Create, "data/*/expired"),
     (Verb::Create, "catalog/*/snapshots/*"),
     (Verb::Delete, "proofs/*"),
     (Verb::Delete, "changes/*"),
+    (Verb::Delete, "restores/*"),
     (Verb::Delete, "catalog/**"),
     (Verb::Delete, "data/**"),
 ];
@@ -93,6 +96,7 @@ const VERIFIER: &[Permission] = &[
     (Verb::Read, "proofs/*"),
     (Verb::Read, "leases/*"),
     (Verb::Read, "changes/*"),
+    (Verb::Read, "restores/*"),
     (Verb::Read, "deletions/*"),
     (Verb::List, "**"),
 ];
@@ -270,10 +274,16 @@ fn sweepable(world: World) -> World {
     let layout = ServerLayout::new(world.server.name());
     let changes = ["0000000000000001-0005000000000000-a", "0000000000000002-0005000000000000-b"];
     let changes = changes.map(|name| layout.changes().join(name).unwrap());
-    for old in changes.into_iter().chain([layout.proof("20200101T000000Z-old")]) {
+    let restore = layout.restores().join("0005000000000000-old").unwrap();
+    for old in changes.into_iter().chain([layout.proof("20200101T000000Z-old"), restore]) {
         world.finish(world.storage.put(&old, Bytes::new(), PutMode::Create)).unwrap();
     }
+    changes::change(&world, "restore", restore_as("prod-2")).unwrap();
     world
+}
+
+fn restore_as(name: &str) -> Change {
+    Change::Restore(Box::new(RestoreSpec::new(name.parse().unwrap(), Target::Latest)))
 }
 
 fn sweeps(world: &World) {
@@ -307,9 +317,11 @@ fn a_verifier() {
     let scratch = MemoryScratch::new();
     world.finish(TestRestore::new(&world.server, Arc::new(scratch)).run()).unwrap();
     changes::change(&world, "one", Change::Pause).unwrap();
+    let damaged = ServerLayout::new(world.server.name()).restore(world.now(), &"two".parse().unwrap());
+    world.finish(world.storage.put(&damaged, Bytes::new(), PutMode::Create)).unwrap();
     works(world, VERIFIER, |world| {
         let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
-        assert!(report.is_sound(), "{:?}", report.faults);
+        assert_eq!(report.faults.into_iter().map(|fault| fault.object).collect::<Vec<_>>(), [damaged]);
     });
 }
 
@@ -319,9 +331,15 @@ fn a_manager() {
     let snapshot = world.catalog().snapshots().next().unwrap().id.clone();
     works(world, MANAGER, |world| {
         let hold = Change::PlaceHold { snapshot, name: "audit".to_owned(), until: None };
-        for (request, change) in
-            [("one", Change::Pause), ("two", hold), ("one", Change::Pause), ("three", Change::Delete)]
-        {
+        let end = Change::EndRestore { restore: "three".parse().unwrap() };
+        for (request, change) in [
+            ("one", Change::Pause),
+            ("two", hold),
+            ("one", Change::Pause),
+            ("three", restore_as("prod-2")),
+            ("four", end),
+            ("five", Change::Delete),
+        ] {
             changes::change(world, request, change).unwrap();
         }
         world.finish(world.server.changes()).unwrap();

@@ -4,11 +4,16 @@ use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::OsUser;
 use crate::port::{PortError, PortErrorKind};
+
+/// Whoever is given up leaves pieces of work behind that were just being done. Some are waited for so long.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Runs `work` where it may block.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -19,6 +24,17 @@ pub(super) async fn blocking<T: Send + 'static>(
         .map_err(|error| unavailable("files are read and written inside a tokio runtime only").caused_by(error))?;
     let job = runtime.spawn_blocking(work);
     job.await.map_err(|error| unavailable("the runtime gave up a piece of work").caused_by(error))?
+}
+
+/// Does `work` again while it fails, for a while. Blocks.
+pub(super) fn patiently<E>(work: impl Fn() -> Result<(), E>) -> Result<(), E> {
+    let begun = Instant::now();
+    loop {
+        match work() {
+            Err(_) if begun.elapsed() < PATIENCE => std::thread::sleep(POLL),
+            done => return done,
+        }
+    }
 }
 
 /// An error of the operation that `doing` names, on `path`.

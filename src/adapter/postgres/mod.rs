@@ -10,6 +10,7 @@ mod copy_data;
 mod data_directory;
 mod data_directory_source;
 mod disk;
+mod local_provisioner;
 mod local_server;
 mod message;
 mod observe;
@@ -29,6 +30,7 @@ pub use config::Config;
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use data_directory::DataDirectory;
 pub use data_directory_source::DataDirectorySource;
+pub use local_provisioner::LocalProvisioner;
 pub use local_server::{
     InitOptions, LocalServer, LocalServerError, PgInstall, Recovered, RecoveryStop, RunningServer, StopMode,
 };

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::port::{PortError, PortErrorKind};
+
 /// Why a PostgreSQL server on this machine could not be found, made, started or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +54,14 @@ pub enum LocalServerError {
 }
 
 impl LocalServerError {
+    /// For whoever restored it: what keeps a server from coming up is not the machine's fault.
+    pub(in crate::adapter::postgres) fn into_port(self) -> PortError {
+        match self {
+            Self::Io { context, source } => PortError::io(context, source),
+            error => PortError::new(PortErrorKind::Invalid, "the restored server did not come up").caused_by(error),
+        }
+    }
+
     /// For `map_err`: what was attempted.
     pub(super) fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();

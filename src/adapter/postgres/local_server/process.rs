@@ -113,8 +113,14 @@ impl RunningServer {
     /// A libpq connection string for its superuser, over the Unix socket.
     #[must_use]
     pub fn connection_string(&self) -> String {
-        let sockets = self.sockets.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
-        format!("host='{sockets}' port={} user=postgres dbname=postgres", self.port)
+        self.connection_string_as("postgres")
+    }
+
+    /// The same for another superuser.
+    #[must_use]
+    pub fn connection_string_as(&self, role: &str) -> String {
+        let (sockets, role) = (quoted(&self.sockets.display().to_string()), quoted(role));
+        format!("host={sockets} port={} user={role} dbname=postgres", self.port)
     }
 
     /// What it has printed since it was started, up to 64 MiB.
@@ -183,6 +189,11 @@ impl Drop for RunningServer {
             let _ = fs::remove_dir_all(&self.sockets);
         }
     }
+}
+
+/// A value of a libpq connection string.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// A server that is about to be started.

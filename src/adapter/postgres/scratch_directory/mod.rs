@@ -150,15 +150,16 @@ impl ScratchPlace for Taken {
         let none = || PortError::new(PortErrorKind::Invalid, "no PostgreSQL was given to start the server with");
         let server = self.server(self.directory.install.as_ref().ok_or_else(none)?);
         let begun = Instant::now();
-        let running = server.start().await.map_err(down)?;
+        let running = server.start().await.map_err(LocalServerError::into_port)?;
         let took = begun.elapsed();
         let unrecovered = || PortError::new(PortErrorKind::Invalid, "the server came up without having recovered");
-        let Recovered { last_commit, timeline, .. } = running.recovered().map_err(down)?.ok_or_else(unrecovered)?;
+        let Recovered { last_commit, timeline, .. } =
+            running.recovered().map_err(LocalServerError::into_port)?.ok_or_else(unrecovered)?;
         let reached = reached(&running, timeline).await?;
         let mut trial = look::through(&running, &self.directory.role, Trial::new("", timeline, reached)).await?;
         trial.recovery_millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         trial.last_commit = last_commit;
-        running.stop(StopMode::Immediate).await.map_err(down)?;
+        running.stop(StopMode::Immediate).await.map_err(LocalServerError::into_port)?;
         Ok(trial)
     }
 
@@ -175,12 +176,4 @@ async fn reached(server: &RunningServer, timeline: TimelineId) -> Result<Lsn, Po
     let read = blocking(move || std::fs::read(&path).map_err(failed("read", &path)));
     let unfit = |error| PortError::new(PortErrorKind::Invalid, "the new timeline has no history").caused_by(error);
     Ok(history::parse(timeline, &read.await?).map_err(unfit)?.begin())
-}
-
-/// What keeps the server from coming up is not the machine's fault.
-fn down(error: LocalServerError) -> PortError {
-    match error {
-        LocalServerError::Io { context, source } => PortError::io(context, source),
-        error => PortError::new(PortErrorKind::Invalid, "the restored server did not come up").caused_by(error),
-    }
 }

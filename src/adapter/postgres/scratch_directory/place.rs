@@ -4,9 +4,9 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use super::super::disk::{self, failed};
+use super::super::disk::{self, failed, patiently};
 use super::OsUser;
 use crate::port::{PortError, PortErrorKind};
 
@@ -22,10 +22,6 @@ pub(super) const CONFIG: &str = "postgresql.conf";
 pub(super) const HBA: &str = "pg_hba.conf";
 /// Says that the directory is one for test restores. Locked by whoever makes one.
 const MARKER: &str = "pitr_scratch";
-
-/// Whoever gives a test restore up leaves pieces of work behind that were just being done. Some are waited for so long.
-const PATIENCE: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(50);
 
 /// A directory that was taken for one test restore.
 #[derive(Debug)]
@@ -51,6 +47,7 @@ impl Place {
             return Err(PortError::new(PortErrorKind::Conflict, context));
         }
         let file = File::create(&marker).map_err(failed("make", &marker))?;
+        // What was given up may still be going on for a moment.
         patiently(|| file.try_lock()).map_err(|error| match error {
             TryLockError::WouldBlock => {
                 let context = format!("another test restore is made in {}", path.display());
@@ -94,19 +91,9 @@ impl Place {
     }
 }
 
-/// Does `work` again while it fails, for a while.
-fn patiently<E>(work: impl Fn() -> Result<(), E>) -> Result<(), E> {
-    let begun = Instant::now();
-    loop {
-        match work() {
-            Err(_) if begun.elapsed() < PATIENCE => std::thread::sleep(POLL),
-            done => return done,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::disk::PATIENCE;
     use super::*;
 
     #[test]
