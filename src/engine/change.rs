@@ -1,9 +1,8 @@
 //! Changing a server, and what it was before.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
 
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::{READS_IN_FLIGHT, blame};
 use super::server::ServerRepository;
 use crate::format::layout::{ChangeEntry, ServerLayout};
 use crate::format::record::ServerRecord;
@@ -65,21 +64,11 @@ impl ServerRepository {
     /// If the storage, or the server's record, cannot be read.
     pub async fn changes(&self) -> Result<Changes> {
         let latest = self.versioned_record().await?.0.latest;
-        let mut changes = Changes::default();
         let entries = self.recorded_changes().await?.into_iter().take_while(|entry| entry.revision < latest.revision);
-        let names: Vec<_> = entries.map(|entry| self.layout.change(&entry)).collect();
-        let read = stream::iter(names).map(async |name| blame(name.clone(), self.read_record(&name).await));
-        let mut read = std::pin::pin!(read.buffered(READS_IN_FLIGHT));
-        while let Some(change) = read.try_next().await? {
-            match change {
-                Ok(change) => changes.changes.push(change),
-                // It was forgotten since it was listed.
-                Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
-                Err(unreadable) => changes.unreadable.push(unreadable),
-            }
-        }
-        changes.changes.push(latest);
-        Ok(changes)
+        let names = entries.map(|entry| self.layout.change(&entry)).collect();
+        let (mut changes, unreadable) = self.read_records(names).await?;
+        changes.push(latest);
+        Ok(Changes { changes, unreadable })
     }
 
     /// The last change that was made by `at`: what the server was at that instant. `None` if it was not protected yet.

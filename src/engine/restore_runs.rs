@@ -1,9 +1,6 @@
 //! What became of the restores of a server that make new ones, and what they keep from being deleted.
 
-use futures::{StreamExt, TryStreamExt, stream};
-
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::{READS_IN_FLIGHT, blame};
 use super::server::ServerRepository;
 use crate::format::layout::DataPart;
 use crate::model::{ObjectKey, RestoreOrder, RestoreRun, ServerConfig, SnapshotId};
@@ -30,19 +27,8 @@ impl ServerRepository {
         let directory = self.layout.restores();
         let listed = self.vault.storage.list_all(Some(&directory)).await.context(|| format!("listing {directory}"))?;
         let names = listed.into_iter().map(|object| object.key).filter(|key| self.layout.parse_restore(key).is_some());
-        let names: Vec<_> = names.collect();
-        let read =
-            stream::iter(names).map(async |name| blame(name.clone(), self.read_record::<RestoreRun>(&name).await));
-        let mut read = std::pin::pin!(read.buffered(READS_IN_FLIGHT));
-        let mut restores = Restores::default();
-        while let Some(run) = read.try_next().await? {
-            match run {
-                Ok(run) => restores.runs.push(run),
-                // It was forgotten since it was listed.
-                Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
-                Err(unreadable) => restores.unreadable.push(unreadable),
-            }
-        }
+        let (runs, unreadable) = self.read_records(names.collect()).await?;
+        let mut restores = Restores { runs, unreadable };
         restores.heed(orders);
         Ok(restores)
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
 
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::{READS_IN_FLIGHT, blame};
+use super::inventory::{READS_IN_FLIGHT, Unreadable, blame};
 use super::vault::Vault;
 use crate::format::layout::{CatalogEntry, ServerLayout};
 use crate::format::record::{self, Record, ServerRecord};
@@ -195,6 +195,27 @@ impl ServerRepository {
 
     pub(crate) async fn read_record<R: Record>(&self, name: &ObjectKey) -> Result<R> {
         decode(name, &self.vault.get(name, RECORD_BYTES_MAX).await?)
+    }
+
+    /// Reads records, in this order, and says which cannot be read. Those that were deleted since they were listed are passed over.
+    pub(super) async fn read_records<R: Record + Send>(
+        &self,
+        names: Vec<ObjectKey>,
+    ) -> Result<(Vec<R>, Vec<Unreadable>)> {
+        let read = stream::iter(names).map(async |name| {
+            let read = self.read_record(&name).await;
+            blame(name, read)
+        });
+        let mut read = std::pin::pin!(read.buffered(READS_IN_FLIGHT));
+        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some(record) = read.try_next().await? {
+            match record {
+                Ok(record) => records.push(record),
+                Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
+                Err(failure) => unreadable.push(failure),
+            }
+        }
+        Ok((records, unreadable))
     }
 
     /// Writes a record, and says which version of it.

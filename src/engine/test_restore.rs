@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::future;
 
 use super::error::{Context, Error, ErrorKind, Result};
-use super::inventory::{Inventory, READS_IN_FLIGHT, blame};
+use super::inventory::Inventory;
 use super::names;
 use super::progress::{Observer, Progress};
 use super::restore::{FeedError, Restore, RestoreSettings};
@@ -201,21 +201,9 @@ impl ServerRepository {
     pub async fn proofs(&self) -> Result<Proofs> {
         let directory = self.layout.proofs();
         let listed = self.vault.storage.list_all(Some(&directory)).await.context(|| format!("listing {directory}"))?;
-        let read = stream::iter(listed).map(async |object| {
-            let read = self.read_record::<RestoreProof>(&object.key).await;
-            blame(object.key, read)
-        });
-        let mut read = std::pin::pin!(read.buffered(READS_IN_FLIGHT));
-        let mut proofs = Proofs::default();
-        while let Some(read) = read.try_next().await? {
-            match read {
-                Ok(proof) => proofs.proofs.push(proof),
-                // It was deleted since it was listed.
-                Err((_, error)) if error.kind() == ErrorKind::NotFound => {}
-                Err(unreadable) => proofs.unreadable.push(unreadable),
-            }
-        }
-        proofs.proofs.sort_by_key(|proof| proof.begun);
-        Ok(proofs)
+        let names = listed.into_iter().map(|object| object.key).collect();
+        let (mut proofs, unreadable) = self.read_records::<RestoreProof>(names).await?;
+        proofs.sort_by_key(|proof| proof.begun);
+        Ok(Proofs { proofs, unreadable })
     }
 }

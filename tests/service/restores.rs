@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pitr::engine::{Error, ErrorKind};
+use pitr::format::layout::ServerLayout;
 use pitr::model::{
     Caller, Change, ConfigChange, ConfigUpdate, FollowUp, PostRestoreTask, Redundancy, RestoreOutcome, RestoreRun,
     RestoreSpec, RetentionDays, ServerConfig, ServerSpec, SpecDifference, Target, Task,
 };
 use pitr::plan::PlanError;
+use pitr::port::{PutMode, Storage};
 use pitr::service::{Happening, ServiceSettings};
 use pitr::testing::{MemoryProvisioner, Start};
 
@@ -278,6 +281,32 @@ fn whoever_goes_on_after_a_crash_ends_what_was_begun() {
 }
 
 #[test]
+fn a_damaged_record_of_a_restore_costs_time_and_nothing_else() {
+    let mut damaged = 0;
+    for steps in 0.. {
+        let (mut stand, made) = stand();
+        ordered(&mut stand, "prod-2");
+        stand.work(steps);
+        stand.kill();
+        let was_over = config(&stand, "prod").restores.is_empty();
+        let restores = ServerLayout::new(&name("prod")).restores();
+        for record in stand.objects("prod").into_iter().filter(|object| object.is_below(&restores) && !was_over) {
+            stand.finish(stand.storage.put(&record, Bytes::from_static(b"damaged"), PutMode::Overwrite)).unwrap();
+            damaged += 1;
+        }
+        stand.begin();
+        stand.live(4 * HOUR);
+        let Some(RestoreOutcome::Made(_)) = runs(&stand).pop().unwrap().outcome else { panic!("after {steps} steps") };
+        assert!(made.place(&name("prod-2")).unwrap().runs && is_protected(&stand, "prod-2"));
+        assert_eq!(config(&stand, "prod").restores, []);
+        if was_over {
+            break;
+        }
+    }
+    assert!(damaged > 5, "{damaged}");
+}
+
+#[test]
 fn a_server_that_was_half_restored_is_not_restored_from_the_beginning() {
     let (mut stand, made) = stand();
     made.start_as([Start::Hangs]);
@@ -325,7 +354,7 @@ fn what_a_restore_reads_stays_until_it_is_over() {
     stand.live(HOUR);
     let lease = runs(&stand)[0].lease.clone().unwrap();
     stand.source("prod").write(40 << 20);
-    stand.days(20);
+    stand.days(26);
     let points = stand.restore_points("prod");
     let [kept, window] = &*points.windows[0].intervals else { panic!("{:?}", points.windows[0].intervals) };
     assert!(kept.from <= instant && instant <= kept.until && window.from > instant.saturating_add(10 * DAY));

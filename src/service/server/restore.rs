@@ -60,8 +60,11 @@ impl Job {
     async fn go_on(&self) -> Result<()> {
         let (run, mode) = self.place.server.restore_run(&self.order).await?;
         let mut noted = Noted { run, mode };
-        if let OrderPhase::Cancelled { .. } = self.order.phase {
-            noted.run.outcome = Some(RestoreOutcome::Cancelled);
+        match self.order.phase {
+            OrderPhase::Cancelled { .. } => noted.run.outcome = Some(RestoreOutcome::Cancelled),
+            // It was noted, and that is lost: what is there is not made again, or removed.
+            OrderPhase::Made if noted.run.outcome.is_none() => noted.run.outcome = Some(lost()),
+            OrderPhase::Made | OrderPhase::Ordered => {}
         }
         if noted.run.outcome.is_none() {
             let outcome = self.try_to_make(&mut noted).await?;
@@ -179,17 +182,29 @@ impl Job {
 
     /// Protects the new server: its first snapshot is due at once. If that cannot be, it is not kept.
     async fn protect(&self, noted: &mut Noted) -> Result<()> {
+        if self.is_protected().await? {
+            return Ok(());
+        }
         let caller = Caller::new(self.order.by.clone(), self.order.id.clone());
-        let created = match noted.run.server.clone() {
-            Some(config) => self.place.service.create(&caller, config).await,
-            None => Err(Error::new(ErrorKind::InvalidInput, "what the new server is, was not noted")),
+        let config = match noted.run.server.clone() {
+            Some(config) => config,
+            None => self.place.server.config().await?.restored_as(self.claim.name.clone()),
         };
-        match created {
+        match self.place.service.create(&caller, config).await {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::InvalidInput) => {
                 noted.run.outcome = Some(RestoreOutcome::Failed(explain(&error)));
                 self.note(noted).await
             }
             created => created.map(drop),
+        }
+    }
+
+    /// Whether the new server is, by this very restore.
+    async fn is_protected(&self) -> Result<bool> {
+        match self.place.service.repository().server(&self.claim.name).await {
+            Ok(server) => Ok(server.change_of(&self.order.id).await?.is_some()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -235,6 +250,11 @@ impl Job {
     fn tell(&self, what: Happening) {
         self.place.service.0.announcer.tell(self.place.server.name(), what);
     }
+}
+
+/// All that is known of a server of which the record is damaged.
+fn lost() -> RestoreOutcome {
+    RestoreOutcome::Made(NewServer::new("not known, as its record was damaged"))
 }
 
 /// The instant that a plan restores, if it is known before.
