@@ -3,6 +3,7 @@
 use super::error::{ErrorKind, Result};
 use super::server::ServerRepository;
 use crate::format::record::RunLog;
+use crate::plan::{CostModel, RestoreRequest};
 use crate::port::PutMode;
 
 impl ServerRepository {
@@ -13,6 +14,14 @@ impl ServerRepository {
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(RunLog::default()),
             Err(error) => Err(error),
         }
+    }
+
+    /// `request`, by what test restores of the server measured, if it says nothing else.
+    pub(crate) async fn calibrated(&self, request: RestoreRequest) -> Result<RestoreRequest> {
+        if request.costs == CostModel::default() {
+            return Ok(request.with_costs(CostModel::calibrated(self.run_log().await?.rates)));
+        }
+        Ok(request)
     }
 
     /// Notes what became of the work for the server. Whoever has the lease does.

@@ -20,6 +20,7 @@ pub struct TestRestoreSettings {
     instant: Option<Timestamp>,
     keeps_failed: bool,
     observer: Observer<Progress>,
+    planned: Observer<RestorePlan>,
 }
 
 impl TestRestoreSettings {
@@ -33,6 +34,12 @@ impl TestRestoreSettings {
     #[must_use]
     pub fn keep_failed(self) -> Self {
         Self { keeps_failed: true, ..self }
+    }
+
+    /// Who is told of the plan, before anything that it needs is read: to see to it that this is not deleted meanwhile.
+    #[must_use]
+    pub fn planned(self, planned: Observer<RestorePlan>) -> Self {
+        Self { planned, ..self }
     }
 
     /// Who is told of progress: first of the files', then of the log's.
@@ -83,7 +90,10 @@ impl TestRestore {
         let mut proof = RestoreProof::new(begun, instant);
         proof.failure = unreadable.first().map(|(_, error)| explain(error));
         match self.server.plan(&mut catalog, &RestoreRequest::new(Target::time(instant))).await {
-            Ok(Ok(plan)) => self.carry_out(&plan, proof).await,
+            Ok(Ok(plan)) => {
+                self.settings.planned.tell(&plan);
+                self.carry_out(&plan, proof).await
+            }
             // What cannot be read may be why.
             Ok(Err(_)) if proof.failure.is_some() => self.record(proof).await,
             Ok(Err(refused)) => {

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ConfigChange, Deletion, Incarnation, ObjectKey, RestoreProof, RestoreRun, ServerConfig, Snapshot, SnapshotId, Task,
-    TaskFacts, Timestamp, WorkerId,
+    ConfigChange, Deletion, Incarnation, ObjectKey, RestoreProof, RestoreRates, RestoreRun, ServerConfig, Snapshot,
+    SnapshotId, Task, TaskFacts, Timestamp, WorkerId,
 };
 
 /// The version of every kind of record that this pitr writes.
@@ -109,6 +109,9 @@ pub struct RunLog {
     /// When that snapshot was asked for that was taken on demand last.
     #[serde(default)]
     pub answered: Option<Timestamp>,
+    /// How fast test restores were.
+    #[serde(default)]
+    pub rates: RestoreRates,
 }
 
 impl Record for RunLog {
@@ -299,7 +302,7 @@ mod tests {
         (proof.files_millis, proof.trial, proof.failure) = (Some(1500), Some(trial), Some("a fault".to_owned()));
         let text = text.replace("}}", concat!(
             r#","route":{"incarnation":"7301234567890123456-18","snapshot":"20261123T210908Z-0a1b2c3d","timeline":1,"#,
-            r#""file_bytes":0,"log_bytes":0},"files_millis":1500,"trial":{"postgres":"18.1","recovery_millis":0,"timeline":2,"reached":"0/30000F8","#,
+            r#""file_bytes":0,"log_bytes":0,"stored_bytes":0},"files_millis":1500,"trial":{"postgres":"18.1","recovery_millis":0,"timeline":2,"reached":"0/30000F8","#,
             r#""last_commit":"2026-11-23T21:30:00.000000Z","databases":0,"relations":0,"amcheck":false,"faults":["a fault"]},"failure":"a fault"}}"#
         ));
         assert_eq!(String::from_utf8(encode(&proof).unwrap()).unwrap(), text);
@@ -316,10 +319,10 @@ mod tests {
             r#""zone":null,"high_availability":false,"retention":7,"redundancy":"local","tags":{}},"#,
             r#""schedule":{"snapshot_every":86400,"snapshot_at":"02:00","snapshot_jitter":3600,"skip_idle_snapshots":false,"#,
             r#""recovery_time_objective":null,"replay_bytes_per_second":50000000,"log_backup_every":300,"log_backup_bytes":16777216,"#,
-            r#""verification_every":604800,"compaction_every":86400,"compaction_log_backups":256,"retry_min":10,"retry_max":3600,"#,
+            r#""verification_every":604800,"test_restore_every":null,"compaction_every":86400,"compaction_log_backups":256,"retry_min":10,"retry_max":3600,"#,
             r#""log_backup_retry_max":60,"run_timeout":86400,"log_backup_timeout":600},"#,
             r#""long_term":{"minimum_snapshots":1,"sparse":[],"release_grace":86400},"delete_grace":0,"kept_from":null,"holds":[],"locks":[],"#,
-            r#""paused_at":null,"resumed_at":null,"snapshot_requested_at":null,"deletion":null}},"incarnations":[]}}"#
+            r#""paused_at":null,"resumed_at":null,"snapshot_requested_at":null,"restores":[],"deletion":null}},"incarnations":[]}}"#
         );
         assert_eq!(String::from_utf8(encode(&record()).unwrap()).unwrap(), text);
         let start = text.find(r#","schedule":"#).unwrap();
@@ -377,8 +380,8 @@ mod tests {
         let renewal = Renewal::new("2026-11-24T03:00:00Z".parse().unwrap());
         let damaged = vec!["servers/prod/data/daily/pack-00000007".parse().unwrap()];
         let facts = TaskFacts::default().succeeded(TaskRun::new(renewal.at, renewal.at)).failed(renewal.at);
-        let runs =
-            RunLog { tasks: BTreeMap::from([(Task::Snapshot, facts)]), faults: 2, damaged, answered: Some(renewal.at) };
+        let (tasks, rates) = (BTreeMap::from([(Task::Snapshot, facts)]), RestoreRates::default());
+        let runs = RunLog { tasks, faults: 2, damaged, answered: Some(renewal.at), rates };
         let heartbeat = Heartbeat { beats: 17, ..Heartbeat::first(Duration::from_secs(60)) };
         for (bytes, kind, record) in [
             (
@@ -392,7 +395,8 @@ mod tests {
                 "run log",
                 concat!(
                     r#"{"tasks":{"snapshot":{"last_success":{"started":"2026-11-24T03:00:00.000000Z","ended":"2026-11-24T03:00:00.000000Z"},"#,
-                    r#""failures":1,"last_failure":"2026-11-24T03:00:00.000000Z","running_since":null}},"faults":2,"damaged":["servers/prod/data/daily/pack-00000007"],"answered":"2026-11-24T03:00:00.000000Z"}"#
+                    r#""failures":1,"last_failure":"2026-11-24T03:00:00.000000Z","running_since":null}},"faults":2,"damaged":["servers/prod/data/daily/pack-00000007"],"answered":"2026-11-24T03:00:00.000000Z","#,
+                    r#""rates":{"fetch_bytes_per_second":null,"replay_bytes_per_second":null}}"#
                 ),
             ),
             (encode(&renewal), "renewal", r#"{"at":"2026-11-24T03:00:00.000000Z"}"#),

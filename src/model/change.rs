@@ -81,12 +81,12 @@ pub enum Change {
         /// Which one.
         restore: RequestId,
     },
-    /// What a restore was to make is there, and accepts writes: it cannot be cancelled any more.
+    /// What a restore was to make is there, and accepts writes: it cannot be cancelled any more. Whoever carries it out says so, and nobody else.
     ConfirmRestore {
         /// Which one.
         restore: RequestId,
     },
-    /// A restore is over.
+    /// A restore is over. Whoever carries it out says so, and nobody else.
     EndRestore {
         /// Which one.
         restore: RequestId,

@@ -51,7 +51,7 @@ pub use names::{LockName, RequestId, SnapshotId, WorkerId};
 pub use object::{ObjectKey, StoredObject};
 pub use post_restore::{Changed, PostRestoreTask, SpecDifference};
 pub use restore_order::{FollowUp, NewServer, OrderPhase, RestoreOrder, RestoreOutcome, RestoreRun, RestoreSpec};
-pub use restore_proof::{Proven, RestoreProof, RestoreRoute, Trial};
+pub use restore_proof::{Proven, RestoreProof, RestoreRates, RestoreRoute, Trial};
 pub use schedule_settings::ScheduleSettings;
 pub use segment::{SegmentNumber, SegmentSize};
 pub use server::{Incarnation, PostgresMajor, ServerName, SystemId};

@@ -45,6 +45,56 @@ pub struct RestoreRoute {
     pub file_bytes: u64,
     /// The bytes of log that are replayed.
     pub log_bytes: u64,
+    /// The bytes that are fetched for the files, as they are stored.
+    #[serde(default)]
+    pub stored_bytes: u64,
+}
+
+/// How fast restores were, as far as that was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RestoreRates {
+    /// Bytes a second that were fetched for files, as they are stored, and written.
+    #[serde(default)]
+    pub fetch_bytes_per_second: Option<u64>,
+    /// Bytes of log a second that were replayed.
+    #[serde(default)]
+    pub replay_bytes_per_second: Option<u64>,
+}
+
+/// What took less says more about what comes with it than about its rate.
+const FETCH_MILLIS_MIN: u64 = 1_000;
+/// A server takes a second or so to start.
+const REPLAY_MILLIS_MIN: u64 = 10_000;
+
+impl RestoreRates {
+    /// The same after one more restore, which counts as much as all before it. One that failed counts for nothing, nor does what was too short
+    /// to be measured.
+    #[must_use]
+    pub fn after(self, proof: &RestoreProof) -> Self {
+        let Some(route) = proof.route.as_ref().filter(|_| proof.failure.is_none()) else { return self };
+        let fetch = rate(route.stored_bytes, proof.files_millis, FETCH_MILLIS_MIN);
+        let recovery = proof.trial.as_ref().map(|trial| trial.recovery_millis);
+        let replay = rate(route.log_bytes, recovery, REPLAY_MILLIS_MIN);
+        Self {
+            fetch_bytes_per_second: between(self.fetch_bytes_per_second, fetch),
+            replay_bytes_per_second: between(self.replay_bytes_per_second, replay),
+        }
+    }
+}
+
+/// Bytes a second, if that took `millis`, which are enough.
+fn rate(bytes: u64, millis: Option<u64>, millis_min: u64) -> Option<u64> {
+    let millis = millis.filter(|millis| *millis >= millis_min)?;
+    let rate = u128::from(bytes) * 1000 / u128::from(millis);
+    u64::try_from(rate).ok().filter(|rate| *rate > 0)
+}
+
+fn between(known: Option<u64>, measured: Option<u64>) -> Option<u64> {
+    match (known, measured) {
+        (Some(known), Some(measured)) => Some(known.midpoint(measured)),
+        (known, measured) => known.or(measured),
+    }
 }
 
 /// A restored server that was started.
@@ -114,7 +164,7 @@ impl RestoreRoute {
     /// Along `timeline` from `snapshot`, which a server took in its life `incarnation`.
     #[must_use]
     pub const fn new(incarnation: Incarnation, snapshot: SnapshotId, timeline: TimelineId) -> Self {
-        Self { incarnation, snapshot, timeline, file_bytes: 0, log_bytes: 0 }
+        Self { incarnation, snapshot, timeline, file_bytes: 0, log_bytes: 0, stored_bytes: 0 }
     }
 }
 
@@ -147,5 +197,36 @@ impl fmt::Display for RestoreProof {
                 )
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(stored_bytes: u64, files_millis: u64, log_bytes: u64, recovery_millis: u64) -> RestoreProof {
+        let mut proof = RestoreProof::new(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        let route = RestoreRoute::new("7-18".parse().unwrap(), "one".parse().unwrap(), TimelineId::FIRST);
+        proof.route = Some(RestoreRoute { stored_bytes, log_bytes, ..route });
+        let trial = Trial::new("18.4", TimelineId::FIRST, Lsn::new(1));
+        (proof.files_millis, proof.trial) = (Some(files_millis), Some(Trial { recovery_millis, ..trial }));
+        proof
+    }
+
+    #[test]
+    fn rates_are_measured_by_restores_that_take_long_enough() {
+        let rates = |fetch, replay| RestoreRates { fetch_bytes_per_second: fetch, replay_bytes_per_second: replay };
+        let none = RestoreRates::default();
+        assert_eq!(none.after(&proof(5 << 20, 999, 1 << 30, 9_999)), none, "too short");
+        let first = none.after(&proof(300_000_000, 2_000, 1_000_000_000, 20_000));
+        assert_eq!(first, rates(Some(150_000_000), Some(50_000_000)));
+        let second = first.after(&proof(5 << 20, 999, 700_000_000, 10_000));
+        assert_eq!(second, rates(Some(150_000_000), Some(60_000_000)));
+        let mut failed = proof(1, 10_000, 1, 100_000);
+        failed.failure = Some("no room".to_owned());
+        assert_eq!(second.after(&failed), second);
+        assert_eq!(second.after(&proof(0, 1_000, 0, 10_000)), second, "nothing was fetched");
+        let without_postgres = RestoreProof { trial: None, ..proof(300_000_000, 1_000, 1_000_000_000, 20_000) };
+        assert_eq!(none.after(&without_postgres), rates(Some(300_000_000), None));
     }
 }

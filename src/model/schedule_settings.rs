@@ -31,7 +31,8 @@ pub struct ScheduleSettings {
     /// replay counts, not what precedes it: fetching the snapshot. Default: no objective.
     #[serde(with = "seconds::optional")]
     pub recovery_time_objective: Option<Duration>,
-    /// Bytes of log a second that one recovery process replays: at least 1. Default: 50 MB/s; 30 to 130 are usual.
+    /// Bytes of log a second that one recovery process replays, as long as no test restore has measured it: at least 1. Default: 50 MB/s; 30
+    /// to 130 are usual.
     pub replay_bytes_per_second: u64,
     /// The longest time between the beginnings of two log backups: 1 second to 1 hour. Default: 5 minutes.
     #[serde(with = "seconds")]
@@ -41,6 +42,9 @@ pub struct ScheduleSettings {
     /// The time between two verifications: 1 hour to 35 days, the longest retention. Default: 7 days.
     #[serde(with = "seconds")]
     pub verification_every: Duration,
+    /// The time between two test restores: 1 minute to 35 days. Default: none are made.
+    #[serde(with = "seconds::optional")]
+    pub test_restore_every: Option<Duration>,
     /// The longest time between two compactions, if there are small log backups: 1 minute to 35 days. Default: 1 day.
     #[serde(with = "seconds")]
     pub compaction_every: Duration,
@@ -79,6 +83,7 @@ impl Default for ScheduleSettings {
             log_backup_every: 5 * MINUTE,
             log_backup_bytes: 16 << 20,
             verification_every: 7 * DAY,
+            test_restore_every: None,
             compaction_every: DAY,
             compaction_log_backups: 256,
             retry_min: Duration::from_secs(10),

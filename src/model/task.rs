@@ -19,13 +19,16 @@ pub enum Task {
     Retention,
     /// Making small log backups into larger ones. After retention, which leaves fewer of them.
     Compaction,
-    /// Reading what is stored, to see that it can be restored. Last: nothing depends on it.
+    /// Reading what is stored, to see that it can be restored. Late: nothing depends on it.
     Verification,
+    /// Restoring an instant on trial. Last, as it takes the longest.
+    TestRestore,
 }
 
 impl Task {
     /// All of them, in order.
-    pub const ALL: [Self; 5] = [Self::LogBackup, Self::Snapshot, Self::Retention, Self::Compaction, Self::Verification];
+    pub const ALL: [Self; 6] =
+        [Self::LogBackup, Self::Snapshot, Self::Retention, Self::Compaction, Self::Verification, Self::TestRestore];
 }
 
 impl fmt::Display for Task {
@@ -36,6 +39,7 @@ impl fmt::Display for Task {
             Self::Retention => "retention",
             Self::Compaction => "compaction",
             Self::Verification => "verification",
+            Self::TestRestore => "test restore",
         })
     }
 }

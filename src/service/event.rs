@@ -9,7 +9,7 @@ use futures::channel::mpsc::{self, Receiver, Sender};
 use futures::{Stream, StreamExt};
 
 use crate::engine::{CompactReport, DestroyReport, Error, Progress, SnapshotReport, SweepReport, VerifyReport};
-use crate::model::{ConfigChange, LogBackup, RequestId, RestoreRun, ServerName, Task, WalRange};
+use crate::model::{ConfigChange, LogBackup, RequestId, RestoreProof, RestoreRun, ServerName, Task, WalRange};
 use crate::plan::schedule::DueReason;
 
 /// Something that happened to a server.
@@ -64,6 +64,8 @@ pub enum Outcome {
     Compaction(CompactReport),
     /// What is stored was read.
     Verification(VerifyReport),
+    /// An instant was restored on trial; whether it could be, is what this says.
+    TestRestore(RestoreProof),
 }
 
 impl Outcome {
@@ -75,6 +77,7 @@ impl Outcome {
             Self::Retention(_) => Task::Retention,
             Self::Compaction(_) => Task::Compaction,
             Self::Verification(_) => Task::Verification,
+            Self::TestRestore(_) => Task::TestRestore,
         }
     }
 }

@@ -24,7 +24,7 @@ pub use self::view::{RestorePoints, ServerStatus};
 use crate::engine::{Repository, VerifyDepth};
 use crate::format::block::Compression;
 use crate::model::{ServerName, Task, Timestamp};
-use crate::port::Provisioner;
+use crate::port::{Provisioner, Scratch};
 
 /// Whose work goes first: what comes first in the order of tasks, and then what was due first. So under load nothing is verified
 /// while a snapshot is due anywhere.
@@ -41,6 +41,7 @@ pub struct ServiceSettings {
     compression: Option<Compression>,
     provisioner: Option<Arc<dyn Provisioner>>,
     restores_at_once: usize,
+    scratch: Option<Arc<dyn Scratch>>,
 }
 
 impl Default for ServiceSettings {
@@ -54,6 +55,7 @@ impl Default for ServiceSettings {
             compression: None,
             provisioner: None,
             restores_at_once: 1,
+            scratch: None,
         }
     }
 }
@@ -92,7 +94,8 @@ impl ServiceSettings {
         Self { verify_depth, ..self }
     }
 
-    /// Where new servers come from. Unless it is set, restores that make some wait for a process that knows.
+    /// Where new servers come from. Unless it is set, restores that make some wait for a process that knows. Processes that share the servers share
+    /// what this makes, too: one may have to go on with, or to remove, what another one began.
     #[must_use]
     pub fn provisioner(self, provisioner: Arc<dyn Provisioner>) -> Self {
         Self { provisioner: Some(provisioner), ..self }
@@ -102,6 +105,13 @@ impl ServiceSettings {
     #[must_use]
     pub fn restores_at_once(self, restores_at_once: usize) -> Self {
         Self { restores_at_once: restores_at_once.max(1), ..self }
+    }
+
+    /// Where servers are restored on trial, one at a time, as their [schedules](crate::model::ScheduleSettings::test_restore_every) say. Unless it is set, that is left to a
+    /// process that has a place.
+    #[must_use]
+    pub fn scratch(self, scratch: Arc<dyn Scratch>) -> Self {
+        Self { scratch: Some(scratch), ..self }
     }
 
     /// How log and snapshots are compressed: by default each as suits it.
@@ -154,6 +164,7 @@ struct Shared {
     announcer: Announcer,
     gate: Gate<Urgency>,
     restores: Gate<Timestamp>,
+    trials: Gate<Timestamp>,
     /// Whom to tell that a server was changed, of those that are tended here.
     bells: Mutex<BTreeMap<ServerName, UnboundedSender<()>>>,
 }
@@ -163,8 +174,8 @@ impl BackupService {
     #[must_use]
     pub fn new(repository: Repository, settings: ServiceSettings) -> Self {
         let (gate, restores) = (Gate::new(settings.work_at_once), Gate::new(settings.restores_at_once));
-        let (announcer, bells) = (Announcer::default(), Mutex::default());
-        Self(Arc::new(Shared { repository, settings, announcer, gate, restores, bells }))
+        let (announcer, bells, trials) = (Announcer::default(), Mutex::default(), Gate::new(1));
+        Self(Arc::new(Shared { repository, settings, announcer, gate, restores, trials, bells }))
     }
 
     /// The repository.

@@ -81,7 +81,8 @@ impl BackupService {
         Ok(RestorePoints { windows, snapshots })
     }
 
-    /// What a restore would take, how long, and where it would end; or why it cannot be, and what can instead. Nothing is restored.
+    /// What a restore would take, how long, and where it would end; or why it cannot be, and what can instead. Nothing is restored. Costs that the
+    /// request leaves as they are by default, are those that test restores of the server measured.
     ///
     /// # Errors
     /// As [`status`](Self::status); those of [`ServerRepository::plan`](crate::engine::ServerRepository::plan). The inner one is the planner's.
@@ -92,7 +93,7 @@ impl BackupService {
     ) -> Result<Result<RestorePlan, PlanError>> {
         let server = self.0.repository.server(server).await?;
         let mut catalog = server.inventory().await?.catalog;
-        server.plan(&mut catalog, request).await
+        server.plan(&mut catalog, &server.calibrated(request.clone()).await?).await
     }
 
     /// What an update would delete, or spare, if it were made now. Nothing is changed.

@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pitr::adapter::postgres::{InitOptions, LocalProvisioner, PostgresServer};
+use futures::StreamExt;
+use pitr::adapter::postgres::{InitOptions, LocalProvisioner, PostgresServer, ScratchDirectory};
 use pitr::engine::{Error, ErrorKind};
 use pitr::model::{
-    Caller, Change, ConfigUpdate, LockKind, PostRestoreTask, RestoreOutcome, RestoreSpec, ScheduleSettings,
-    ServerConfig, ServerName, SnapshotTrigger, Timestamp,
+    Caller, Change, ConfigUpdate, LockKind, PostRestoreTask, Proven, RestoreOutcome, RestoreSpec, ScheduleSettings,
+    ServerConfig, ServerName, SnapshotTrigger, Task, Timestamp,
 };
 use pitr::plan::health::Status;
 use pitr::plan::{RestoreRequest, Target};
 use pitr::port::{PortError, SourceProvider, Sources, StorageExt};
-use pitr::service::{BackupService, ServerStatus, ServiceSettings};
+use pitr::service::{BackupService, Happening, Outcome, ServerStatus, ServiceSettings};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::ledger::{self, Load};
-use super::stand::{Stand, connect, directory_for_servers, now};
+use super::stand::{Stand, chain, connect, directory_for_servers, now};
 
 /// Knows one server.
 #[derive(Debug)]
@@ -153,8 +154,10 @@ fn tend_and_make(stand: &Stand, (setting, value): (&str, &str)) -> (Tended, Loca
         directory_for_servers(&directory);
     }
     let made = LocalProvisioner::new(directory).postgres(stand.install.clone()).setting(setting, value);
+    let scratch = ScratchDirectory::new(stand.scratch.path().join("trials")).postgres(stand.install.clone());
     let settings = ServiceSettings::default().lease(Duration::from_secs(2)).look_every(Duration::from_secs(1));
-    let service = BackupService::new(stand.repository.clone(), settings.provisioner(Arc::new(made.clone())));
+    let settings = settings.provisioner(Arc::new(made.clone())).scratch(Arc::new(scratch));
+    let service = BackupService::new(stand.repository.clone(), settings);
     let (stop, stopped) = oneshot::channel::<()>();
     let (all, tended) = (Arc::new(All(stand.postgres.clone(), made.clone())), service.clone());
     let tending = tokio::spawn(async move { tended.tend(all, async { drop(stopped.await) }).await });
@@ -255,6 +258,36 @@ async fn restores_make_new_servers(major: u32) {
     assert!(!place(&stand, "bank-5").exists());
     made.remove(&name).await.unwrap();
     assert!(!place(&stand, "bank-2").exists());
+    drop(stop);
+    tending.await.unwrap().unwrap();
+}
+
+/// As its schedule says: once a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_18_is_restored_on_trial() {
+    let stand = Stand::new(18, &InitOptions::default()).await;
+    let (Tended { service, stop, tending }, _made) = tend_and_make(&stand, ("fsync", "off"));
+    let mut schedule = ScheduleSettings::default();
+    (schedule.log_backup_every, schedule.test_restore_every) = (Duration::from_secs(1), Some(Duration::from_secs(60)));
+    let update = Change::Configure(Box::new(ConfigUpdate::new().schedule(schedule)));
+    change(&stand, &service, "configure", update).await.unwrap();
+    stand.client().await.batch_execute(ledger::TABLES).await.unwrap();
+    let mut events = service.subscribe();
+    let proof = tokio::time::timeout(Duration::from_secs(90), async {
+        loop {
+            match events.next().await.unwrap().what {
+                Happening::Done(outcome) if outcome.task() == Task::TestRestore => return outcome,
+                Happening::Failed(Task::TestRestore, error) => panic!("{}", chain(&*error)),
+                _ => {}
+            }
+        }
+    });
+    let proof = proof.await.unwrap();
+    let Outcome::TestRestore(proof) = &*proof else { unreachable!() };
+    assert_eq!((proof.proven(), &proof.failure), (Proven::Server, &None));
+    assert!(proof.trial.as_ref().unwrap().relations > 0);
+    let status = service.status(stand.server.name()).await.unwrap();
+    assert_eq!(status.health.status, Status::Green, "{}", status.health);
     drop(stop);
     tending.await.unwrap().unwrap();
 }

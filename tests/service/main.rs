@@ -7,3 +7,4 @@ mod fleet;
 mod reference;
 mod restores;
 mod stand;
+mod trials;

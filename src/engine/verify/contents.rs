@@ -46,7 +46,7 @@ impl Contents {
         let mut inventory = server.inventory().await?;
         inventory.unreadable.extend(server.proofs().await?.unreadable);
         inventory.unreadable.extend(unreadable_changes(server).await?);
-        inventory.unreadable.extend(server.restores().await?.unreadable);
+        inventory.unreadable.extend(unreadable_restores(server).await?);
         inventory.unreadable.extend(unreadable_leases(server).await?);
         Ok(Self { inventory, data, foreign })
     }
@@ -87,6 +87,12 @@ fn known_elsewhere(layout: &ServerLayout) -> [ObjectKey; 4] {
 async fn unreadable_changes(server: &ServerRepository) -> Result<Vec<Unreadable>> {
     let changes = blame(server.layout.record(), server.changes().await)?;
     Ok(changes.map_or_else(|_| Vec::new(), |changes| changes.unreadable))
+}
+
+/// Those of restores, likewise.
+async fn unreadable_restores(server: &ServerRepository) -> Result<Vec<Unreadable>> {
+    let restores = blame(server.layout.record(), server.restores().await)?;
+    Ok(restores.map_or_else(|_| Vec::new(), |restores| restores.unreadable))
 }
 
 async fn unreadable_leases(server: &ServerRepository) -> Result<Vec<Unreadable>> {

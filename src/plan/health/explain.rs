@@ -30,6 +30,9 @@ impl Finding {
                 "read its record; restore the same instant by hand to see whether it is the backup or the place"
             }
             Self::ProofOld { .. } => "see whether test restores still run",
+            Self::NeverProven { .. } => {
+                "see whether a process that tends has a scratch place, and why test restores fail"
+            }
             Self::ClockAhead { .. } => {
                 "set the clocks by NTP; until then nothing expires too early, but times of restores may mislead"
             }
@@ -63,6 +66,9 @@ impl fmt::Display for Finding {
             Self::Faults { count } => write!(f, "the last verification found {count} faults"),
             Self::NotProven { at, why } => write!(f, "the test restore of {at} failed: {why}"),
             Self::ProofOld { at, age } => write!(f, "nothing was restored on trial since {at}, {} ago", Span(*age)),
+            Self::NeverProven { since } => {
+                write!(f, "nothing was ever restored on trial since protection began at {since}")
+            }
             Self::ClockAhead { by } => write!(f, "the server's clock is ahead by {}", Span(*by)),
         }
     }

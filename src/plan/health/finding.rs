@@ -103,6 +103,12 @@ pub enum Finding {
         /// How long ago that was.
         age: Duration,
     },
+    /// Nothing was ever restored on trial, though it should have been.
+    #[non_exhaustive]
+    NeverProven {
+        /// Since when the server is protected.
+        since: Timestamp,
+    },
     /// The server's clock, or a commit's, is ahead of this one: what expires is judged by the server's.
     #[non_exhaustive]
     ClockAhead {

@@ -74,7 +74,7 @@ impl<'a> HealthCheck<'a> {
     /// | a snapshot cannot be restored | always | |
     /// | the last snapshot found pages with wrong checksums | | always |
     /// | the last verification found faults | | always |
-    /// | the last test restore | was longer ago than 2 intervals of verifications, if there ever was one | failed |
+    /// | the last test restore | was longer ago than 2 of their intervals; if none are scheduled, than 2 of verifications, if there ever was one | failed |
     /// | the server's clock is ahead | by more than a minute | |
     #[must_use]
     pub fn of(&self, catalog: &Catalog, now: Timestamp) -> Health {
@@ -149,12 +149,16 @@ impl<'a> HealthCheck<'a> {
     }
 
     fn proof(&self, now: Timestamp) -> Option<Finding> {
-        let last = self.proofs.iter().max_by_key(|proof| proof.ended)?;
+        let settings = self.schedule.settings();
+        let allowed = settings.test_restore_every.unwrap_or(settings.verification_every).saturating_mul(2);
+        let Some(last) = self.proofs.iter().max_by_key(|proof| proof.ended) else {
+            let since = self.protected_since.filter(|since| now.duration_since(*since) > allowed);
+            return since.filter(|_| settings.test_restore_every.is_some()).map(|since| Finding::NeverProven { since });
+        };
         if let Some(why) = &last.failure {
             return Some(Finding::NotProven { at: last.ended, why: why.clone() });
         }
         let age = now.duration_since(last.ended);
-        let allowed = self.schedule.settings().verification_every.saturating_mul(2);
         (age > allowed).then_some(Finding::ProofOld { at: last.ended, age })
     }
 }

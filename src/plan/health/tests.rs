@@ -185,6 +185,22 @@ fn proofs_grow_old_and_the_last_one_counts() {
 }
 
 #[test]
+fn where_test_restores_are_wanted_their_own_interval_counts() {
+    let test_restore_every = Some(Duration::from_secs(24 * 60 * 60));
+    let settings = ScheduleSettings { test_restore_every, ..schedule().settings().clone() };
+    let (schedule, catalog) = (Schedule::new(settings).unwrap(), Catalog::new(artifacts(480)).unwrap());
+    let findings = |proofs: &[RestoreProof], since| {
+        let check = HealthCheck::new(&schedule, RetentionDays::MIN).protected_since(since).proofs(proofs);
+        check.of(&catalog, at(20, 0)).findings
+    };
+    let proof = |day| RestoreProof::new(at(day, 0), at(day, 0));
+    assert_eq!(findings(&[proof(18)], at(1, 0)), []);
+    assert!(matches!(findings(&[proof(17)], at(1, 0))[..], [Finding::ProofOld { .. }]));
+    assert_eq!(findings(&[], at(1, 0)), [Finding::NeverProven { since: at(1, 0) }]);
+    assert_eq!(findings(&[], at(19, 0)), [], "it is not late yet");
+}
+
+#[test]
 fn a_clock_that_is_ahead_is_amber() {
     let health = check(artifacts(48), at(2, 0).saturating_sub(minutes(2)));
     assert_eq!(health.findings, [Finding::ClockAhead { by: minutes(2) }]);

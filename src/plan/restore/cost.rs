@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Load;
+use crate::model::{Load, RestoreRates};
 
 /// By what the best of several ways to one point is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,17 @@ impl CostModel {
             fetch_bytes_per_second: rate(fetched, fetching).unwrap_or(model.fetch_bytes_per_second),
             replay_bytes_per_second: rate(replayed, replaying).unwrap_or(model.replay_bytes_per_second),
             ..model
+        }
+    }
+
+    /// What was measured, and for the rest what is usual.
+    #[must_use]
+    pub fn calibrated(rates: RestoreRates) -> Self {
+        let usual = Self::default();
+        Self {
+            fetch_bytes_per_second: rates.fetch_bytes_per_second.unwrap_or(usual.fetch_bytes_per_second),
+            replay_bytes_per_second: rates.replay_bytes_per_second.unwrap_or(usual.replay_bytes_per_second),
+            ..usual
         }
     }
 

@@ -168,8 +168,9 @@ impl RestorePlan {
     #[must_use]
     pub fn route(&self) -> RestoreRoute {
         let (file_bytes, log_bytes) = (self.snapshot().logical_bytes, self.log_bytes());
+        let stored_bytes = self.snapshots.iter().map(|snapshot| snapshot.stored_bytes).sum();
         let route = RestoreRoute::new(self.incarnation(), self.snapshot().id.clone(), self.timeline());
-        RestoreRoute { file_bytes, log_bytes, ..route }
+        RestoreRoute { file_bytes, log_bytes, stored_bytes, ..route }
     }
 
     /// A lease of `holder` on all of it, until `until`.

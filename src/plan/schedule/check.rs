@@ -18,7 +18,7 @@ impl ScheduleSettings {
     }
 
     /// Name, value, least and greatest.
-    fn durations(&self) -> [(&'static str, Duration, Duration, Duration); 11] {
+    fn durations(&self) -> [(&'static str, Duration, Duration, Duration); 12] {
         const SECOND: Duration = Duration::from_secs(1);
         let objective = self.recovery_time_objective.unwrap_or(MINUTE);
         [
@@ -27,6 +27,7 @@ impl ScheduleSettings {
             ("recovery_time_objective", objective, MINUTE, 365 * DAY),
             ("log_backup_every", self.log_backup_every, SECOND, HOUR),
             ("verification_every", self.verification_every, HOUR, 35 * DAY),
+            ("test_restore_every", self.test_restore_every.unwrap_or(DAY), MINUTE, 35 * DAY),
             ("compaction_every", self.compaction_every, MINUTE, 35 * DAY),
             ("retry_min", self.retry_min, SECOND, DAY),
             ("retry_max", self.retry_max, self.retry_min, DAY),

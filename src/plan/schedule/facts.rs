@@ -26,6 +26,8 @@ pub struct ScheduleFacts {
     pub compaction: TaskFacts,
     /// The verification of its backups.
     pub verification: TaskFacts,
+    /// The restores of it on trial.
+    pub test_restore: TaskFacts,
     /// When something that is there expires, if nothing else happens until then.
     pub expires_at: Option<Timestamp>,
     /// When a user asked for a snapshot, until one that began later has succeeded, or the user wants it no longer.
@@ -34,6 +36,8 @@ pub struct ScheduleFacts {
     pub first_write: Option<Timestamp>,
     /// The bytes of log from the start of the last snapshot to the server's present position.
     pub replay_bytes: u64,
+    /// Bytes of log a second that test restores have replayed, if that was measured: then the setting does not count.
+    pub replay_bytes_per_second: Option<u64>,
     /// The bytes of log that are written, and not archived.
     pub unarchived_bytes: u64,
     /// How many log backups are so small that compaction would merge them.
@@ -53,10 +57,12 @@ impl ScheduleFacts {
             retention: TaskFacts::default(),
             compaction: TaskFacts::default(),
             verification: TaskFacts::default(),
+            test_restore: TaskFacts::default(),
             expires_at: None,
             snapshot_requested: None,
             first_write: None,
             replay_bytes: 0,
+            replay_bytes_per_second: None,
             unarchived_bytes: 0,
             small_log_backups: 0,
         }
@@ -71,6 +77,7 @@ impl ScheduleFacts {
             Task::Retention => &self.retention,
             Task::Compaction => &self.compaction,
             Task::Verification => &self.verification,
+            Task::TestRestore => &self.test_restore,
         }
     }
 
@@ -82,6 +89,7 @@ impl ScheduleFacts {
             Task::Retention => &mut self.retention,
             Task::Compaction => &mut self.compaction,
             Task::Verification => &mut self.verification,
+            Task::TestRestore => &mut self.test_restore,
         }
     }
 }

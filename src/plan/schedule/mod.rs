@@ -50,7 +50,7 @@ use crate::model::{ScheduleSettings, ServerName, Task, Timestamp};
 /// # Everything else
 ///
 /// Log backups are due by time since the last one began, by size, and when a paused server is resumed. Retention is due when
-/// a snapshot has succeeded since it began, when something expires, and at least daily. Verification and compaction are due by time, and compaction
+/// a snapshot has succeeded since it began, when something expires, and at least daily. Verification, test restores and compaction are due by time, and compaction
 /// also by the number of small log backups.
 ///
 /// A task that failed is not due until its delay has passed, which doubles with each failure; a snapshot that was asked for

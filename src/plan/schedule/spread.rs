@@ -11,6 +11,7 @@ use crate::model::{ServerName, Task};
 pub(super) enum Purpose {
     Snapshot,
     Verification,
+    TestRestore,
     Retry { task: Task, failures: u32 },
 }
 
@@ -29,6 +30,7 @@ fn label(purpose: Purpose) -> String {
     match purpose {
         Purpose::Snapshot => "snapshot".to_owned(),
         Purpose::Verification => "verification".to_owned(),
+        Purpose::TestRestore => "test restore".to_owned(),
         Purpose::Retry { task, failures } => format!("retry {task} {failures}"),
     }
 }

@@ -51,7 +51,13 @@ impl View<'_> {
             }
             Task::Retention => vec![self.after_snapshot(), self.expiry(), self.daily_retention()],
             Task::Compaction => vec![self.small_log_backups(), self.compaction()],
-            Task::Verification => vec![self.verification()],
+            Task::Verification => {
+                vec![self.now_and_then(task, Purpose::Verification, self.settings().verification_every)]
+            }
+            Task::TestRestore => {
+                let every = self.settings().test_restore_every;
+                vec![every.and_then(|every| self.now_and_then(task, Purpose::TestRestore, every))]
+            }
         };
         of_task.into_iter().flatten().collect()
     }
@@ -98,7 +104,9 @@ impl View<'_> {
     fn recovery_time(&self) -> Option<Trigger> {
         self.facts.snapshot.last_success?;
         let objective = self.settings().recovery_time_objective?;
-        let rate = u128::from(self.settings().replay_bytes_per_second.max(1));
+        let rate = self.facts.replay_bytes_per_second;
+        let rate = rate.unwrap_or_else(|| self.settings().replay_bytes_per_second);
+        let rate = u128::from(rate.max(1));
         let micros = u128::from(self.facts.replay_bytes) * 1_000_000 / rate;
         let replay = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         (replay > objective).then(|| Trigger::new(self.now, DueReason::RecoveryTime { replay, objective }))
@@ -167,16 +175,14 @@ impl View<'_> {
         (self.facts.small_log_backups >= 2).then_some(trigger)
     }
 
-    /// The first one at a time within the first period that depends on the server's name, for a fleet may be set up at once.
-    fn verification(&self) -> Option<Trigger> {
-        let every = self.settings().verification_every;
+    /// Once there is a snapshot. The first one at a time within the first period that depends on the server's name, for a fleet may be set up at once.
+    fn now_and_then(&self, task: Task, purpose: Purpose, every: Duration) -> Option<Trigger> {
         let taken = self.facts.snapshot.last_success?.ended;
-        Some(match self.facts.verification.last_success {
+        Some(match self.facts.task(task).last_success {
             Some(run) => periodic(run, every),
             None => {
                 let created = self.facts.created_at;
-                let first = created.saturating_add(spread(self.server, Purpose::Verification, every));
-                let rest = Hold::new(created, every / 2, first);
+                let rest = Hold::new(created, every / 2, created.saturating_add(spread(self.server, purpose, every)));
                 Trigger { from: self.past(taken), ..Trigger::after(rest, DueReason::First) }
             }
         })

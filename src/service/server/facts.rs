@@ -45,6 +45,7 @@ pub(super) fn last_snapshot(catalog: &Catalog) -> Option<&Snapshot> {
 pub(super) fn configure(facts: &mut ScheduleFacts, config: &ServerConfig, runs: &RunLog) {
     facts.paused = config.paused_at.is_some() || config.deletion.is_some();
     facts.resumed_at = config.resumed_at;
+    facts.replay_bytes_per_second = runs.rates.replay_bytes_per_second;
     facts.snapshot_requested = config.snapshot_requested_at.filter(|asked| Some(*asked) != runs.answered);
 }
 
@@ -64,6 +65,7 @@ pub(super) enum Lane {
     /// What deletes: it would only meet what the other one deletes.
     Upkeep,
     Verification,
+    Trial,
 }
 
 impl Lane {
@@ -74,6 +76,7 @@ impl Lane {
             Task::Snapshot => Some(Self::Snapshot),
             Task::Retention | Task::Compaction => Some(Self::Upkeep),
             Task::Verification => Some(Self::Verification),
+            Task::TestRestore => Some(Self::Trial),
         }
     }
 }

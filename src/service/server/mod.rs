@@ -23,7 +23,7 @@ use super::{BackupService, Happening, Outcome};
 use crate::engine::{ArchiveEvent, Error, ErrorKind, Result, ServerLease, ServerRepository, VerifyReport};
 use crate::format::layout::{ObjectKind, kind_of};
 use crate::format::record::RunLog;
-use crate::model::{ServerConfig, Snapshot, SnapshotTrigger, Task, TaskRun, Timestamp};
+use crate::model::{RestoreProof, ServerConfig, Snapshot, SnapshotTrigger, Task, TaskRun, Timestamp};
 use crate::plan::retention::RetentionPolicy;
 use crate::plan::schedule::{DueReason, DueTask, Schedule, ScheduleFacts};
 use crate::port::SourceProvider;
@@ -104,8 +104,9 @@ impl Tender {
         let (created_at, config) = (record.created_at, Arc::new(record.latest.config));
         let runs = server.run_log().await?;
         let damaged = runs.damaged.clone().into();
-        let (service, server, deletions) = (service.clone(), server.clone(), Arc::default());
-        let place = Workplace { service, server, provider, config, damaged, deletions };
+        let (service, server) = (service.clone(), server.clone());
+        let (deletions, trial) = Default::default();
+        let place = Workplace { service, server, provider, config, damaged, deletions, trial };
         let mut tender = Self {
             created_at,
             schedule: schedule_of(&place.config)?,
@@ -199,7 +200,9 @@ impl Tender {
         for due in agenda.due {
             // A snapshot lets others expire: what is due with it comes after it.
             let waits = due.task == Task::Retention && self.busy.contains(&Lane::Snapshot);
-            if let Some(lane) = Lane::of(due.task).filter(|_| !waits)
+            // Somebody else may have a place for it.
+            let is_elsewhere = due.task == Task::TestRestore && self.place.service.0.settings.scratch.is_none();
+            if let Some(lane) = Lane::of(due.task).filter(|_| !waits && !is_elsewhere)
                 && self.busy.insert(lane)
             {
                 self.begin(due);
@@ -244,11 +247,12 @@ impl Tender {
         match &result {
             Ok(Outcome::Verification(report)) => self.note_faults(report),
             Ok(Outcome::Snapshot(_)) => self.runs.answered = asked.or(self.runs.answered),
+            Ok(Outcome::TestRestore(proof)) => self.note_rates(proof),
             _ => {}
         }
         // What cannot be noted now is noted with the next one.
         let noted = self.place.server.note_runs(&self.runs).await;
-        self.is_stale |= result.is_ok() && task != Task::Verification;
+        self.is_stale |= result.is_ok() && !matches!(task, Task::Verification | Task::TestRestore);
         self.tell(match result {
             Ok(outcome) => Happening::Done(Arc::new(outcome)),
             Err(error) => Happening::Failed(task, Arc::new(error)),
@@ -264,6 +268,11 @@ impl Tender {
         self.runs.damaged = packs.take(DAMAGED_MAX).cloned().collect();
         self.runs.faults = report.faults.len() as u64;
         self.place.damaged = self.runs.damaged.clone().into();
+    }
+
+    fn note_rates(&mut self, proof: &RestoreProof) {
+        self.runs.rates = self.runs.rates.after(proof);
+        configure(&mut self.facts, &self.place.config, &self.runs);
     }
 
     /// Goes on in spite of what may be over by the next look.

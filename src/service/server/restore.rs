@@ -117,7 +117,8 @@ impl Job {
         let server = &self.place.server;
         let _undisturbed = self.place.deletions.lock().await;
         let mut catalog = server.inventory().await?.catalog;
-        let planned = server.plan(&mut catalog, &RestoreRequest::from(&self.order.spec)).await?;
+        let request = server.calibrated(RestoreRequest::from(&self.order.spec)).await?;
+        let planned = server.plan(&mut catalog, &request).await?;
         let plan = planned.map_err(|refusal| {
             Error::new(ErrorKind::InvalidInput, format!("{} cannot be restored", self.order.spec.target))
                 .caused_by(refusal)

@@ -1,6 +1,6 @@
 //! The work for one server.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
@@ -8,10 +8,11 @@ use futures::lock::Mutex;
 
 use crate::engine::{
     ArchiveEvent, ArchiveSettings, Archiver, Compactor, Error, ErrorKind, Observer, Result, ServerRepository,
-    SnapshotSettings, Snapshotter, Sweeper, Verifier, VerifySettings,
+    SnapshotSettings, Snapshotter, Sweeper, TestRestore, TestRestoreSettings, Verifier, VerifySettings,
 };
-use crate::model::{ObjectKey, ServerConfig, SnapshotTrigger, Task};
-use crate::plan::retention::{RetentionPolicy, plan_retention};
+use crate::model::{Lease, ObjectKey, ServerConfig, SnapshotTrigger, Task, Timestamp};
+use crate::plan::RestorePlan;
+use crate::plan::retention::{Protections, RetentionPolicy, plan_retention};
 use crate::port::{SourceProvider, Sources};
 use crate::service::{BackupService, Outcome, Urgency};
 
@@ -27,11 +28,16 @@ pub(super) struct Workplace {
     pub(super) damaged: Arc<[ObjectKey]>,
     /// Held by whoever deletes, and by whoever decides what he needs.
     pub(super) deletions: Arc<Mutex<()>>,
+    /// What a test restore reads.
+    pub(super) trial: Arc<std::sync::Mutex<Option<Lease>>>,
 }
 
 impl Workplace {
     /// Does `task`, when its turn comes.
     pub(super) async fn work(self, task: Task, urgency: Urgency, trigger: SnapshotTrigger) -> Result<Outcome> {
+        if task == Task::TestRestore {
+            return self.test_restore(urgency.1).await;
+        }
         let _permit = self.service.0.gate.enter(urgency).await;
         match task {
             Task::Snapshot => self.snapshot(trigger).await,
@@ -42,7 +48,9 @@ impl Workplace {
                 let verifier = Verifier::new(self.service.repository(), self.server.name());
                 verifier.settings(settings).run().await.map(Outcome::Verification)
             }
-            Task::LogBackup => Err(Error::new(ErrorKind::InvalidInput, "log is archived all the time")),
+            Task::LogBackup | Task::TestRestore => {
+                Err(Error::new(ErrorKind::InvalidInput, format!("a {task} is not done here")))
+            }
         }
     }
 
@@ -57,15 +65,43 @@ impl Workplace {
 
     async fn retention(&self) -> Result<Outcome> {
         let _alone = self.deletions.lock().await;
-        let (catalog, protections) = (self.server.inventory().await?.catalog, self.server.protections().await?);
+        let (catalog, protections) = (self.server.inventory().await?.catalog, self.protections().await?);
         let plan = plan_retention(&catalog, &RetentionPolicy::of(&self.config), &protections, self.service.now());
         Sweeper::new(&self.server).run(&plan).await.map(Outcome::Retention)
     }
 
     async fn compaction(&self) -> Result<Outcome> {
         let _alone = self.deletions.lock().await;
-        let protections = self.server.protections().await?;
+        let protections = self.protections().await?;
         Compactor::new(&self.server).run(&protections).await.map(Outcome::Compaction)
+    }
+
+    async fn protections(&self) -> Result<Protections> {
+        let mut protections = self.server.protections().await?;
+        protections.leases.extend(self.trial_lease().clone());
+        Ok(protections)
+    }
+
+    /// Restores an instant on trial, when the place is free that is `due` since. What it reads stays until it is over.
+    async fn test_restore(&self, due: Timestamp) -> Result<Outcome> {
+        let _permit = self.service.0.trials.enter(due).await;
+        let missing = || Error::new(ErrorKind::InvalidInput, "there is no scratch place");
+        let scratch = self.service.0.settings.scratch.clone().ok_or_else(missing)?;
+        // Nothing is deleted until it is known what is read.
+        let undisturbed = std::sync::Mutex::new(Some(Arc::clone(&self.deletions).lock_owned().await));
+        let place = self.clone();
+        let planned = Observer::new(move |plan: &RestorePlan| {
+            *place.trial_lease() = Some(plan.lease("a test restore", Timestamp::MAX));
+            drop(undisturbed.lock().unwrap_or_else(PoisonError::into_inner).take());
+        });
+        let settings = TestRestoreSettings::default().planned(planned);
+        let proof = TestRestore::new(&self.server, scratch).settings(settings).run().await;
+        *self.trial_lease() = None;
+        proof.map(Outcome::TestRestore)
+    }
+
+    fn trial_lease(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Archives the server's log after `pause`, until `stop` is ready.

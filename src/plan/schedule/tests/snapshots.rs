@@ -105,6 +105,11 @@ fn a_recovery_time_objective_makes_one_due_before_it_is_broken() {
     let reason = DueReason::RecoveryTime { replay: seconds(601), objective: minutes(10) };
     assert_eq!(cause(&schedule, &facts, now, SNAPSHOT), Some((now, reason)));
     assert_eq!(due(&sharp(), &facts, now, SNAPSHOT), None, "there is no objective by default");
+    facts.replay_bytes_per_second = Some(100_000_000);
+    assert_eq!(due(&schedule, &facts, now, SNAPSHOT), None, "what was measured counts, not what was set");
+    facts.replay_bytes_per_second = Some(25_000_000);
+    let reason = DueReason::RecoveryTime { replay: seconds(1202), objective: minutes(10) };
+    assert_eq!(cause(&schedule, &facts, now, SNAPSHOT), Some((now, reason)));
 }
 
 #[test]

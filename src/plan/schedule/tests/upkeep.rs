@@ -92,3 +92,17 @@ fn the_first_verification_comes_within_a_week_at_the_servers_own_time() {
     let too_early = trusted.saturating_sub(seconds(1));
     assert_eq!(due_at(too_early), Some(DueReason::ClockSetBack { recorded: created }));
 }
+
+#[test]
+fn test_restores_are_made_where_they_are_wanted() {
+    let mut facts = ScheduleFacts::new(at("06-01T10:00"));
+    facts.snapshot = facts.snapshot.succeeded(ran(at("06-01T10:00")));
+    assert_eq!(prospect(&sharp(), &facts, at("06-05T10:00"), Task::TestRestore), None);
+    let settings = ScheduleSettings { test_restore_every: Some(days(2)), ..sharp().settings().clone() };
+    let schedule = Schedule::new(settings).unwrap();
+    let (first, reason) = prospect(&schedule, &facts, at("06-01T10:00"), Task::TestRestore).unwrap();
+    assert!(reason == DueReason::First && first < at("06-03T10:00"), "{first}");
+    facts.test_restore = facts.test_restore.succeeded(ran(first));
+    let next = (first.saturating_add(days(2)), DueReason::Cadence { every: days(2) });
+    assert_eq!(prospect(&schedule, &facts, first, Task::TestRestore), Some(next));
+}
