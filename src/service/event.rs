@@ -1,5 +1,6 @@
 //! What happens to servers, for whoever wants to know.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +9,13 @@ use std::task::{Context, Poll};
 use futures::channel::mpsc::{self, Receiver, Sender};
 use futures::{Stream, StreamExt};
 
+use super::metrics::Recorder;
 use crate::engine::{CompactReport, DestroyReport, Error, Progress, SnapshotReport, SweepReport, VerifyReport};
-use crate::model::{ConfigChange, LogBackup, RequestId, RestoreProof, RestoreRun, ServerName, Task, WalRange};
+use crate::model::{
+    ConfigChange, LogBackup, RequestId, RestoreProof, RestoreRun, ServerName, Task, Timestamp, WalRange,
+};
 use crate::plan::schedule::DueReason;
+use crate::plan::usage::Usage;
 
 /// Something that happened to a server.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub enum Happening {
     Left,
     /// It was changed by this process.
     Changed(Arc<ConfigChange>),
+    /// What there is of it: when it was taken, and after each task.
+    Surveyed(Arc<Survey>),
     /// Log was stored.
     Archived(Arc<LogBackup>),
     /// The server no longer has this log, and it is not archived: nothing in it can be restored.
@@ -50,6 +57,33 @@ pub enum Happening {
     Restored(Arc<RestoreRun>),
     /// It was deleted, and is destroyed.
     Destroyed(Arc<DestroyReport>),
+}
+
+/// What there is of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The first instant that can be restored.
+    pub earliest: Option<Timestamp>,
+    /// The last one.
+    pub latest: Option<Timestamp>,
+    /// When the last snapshot was consistent that can be restored, or will be with its log.
+    pub last_snapshot: Option<Timestamp>,
+    /// When the last run of each task had ended that succeeded.
+    pub last_success: BTreeMap<Task, Timestamp>,
+    /// How many faults the last verification found.
+    pub faults: u64,
+    /// What its backups take.
+    pub usage: Usage,
+}
+
+impl Survey {
+    /// The same after `log` was stored.
+    pub(super) fn archived(&mut self, log: &LogBackup) {
+        self.usage.logs = self.usage.logs.saturating_add(log.stored_bytes);
+        // Without a snapshot, log restores nothing.
+        self.latest = self.latest.max(log.complete_through.filter(|_| self.latest.is_some()));
+    }
 }
 
 /// What a task has brought.
@@ -108,9 +142,12 @@ impl Stream for Events {
 /// How many events wait for a subscriber at most.
 const WAITING_MAX: usize = 1024;
 
-/// Tells whoever subscribed. Clones are the same.
+/// Tells whoever subscribed, and counts. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Announcer(Arc<Mutex<Vec<Subscriber>>>);
+pub(super) struct Announcer {
+    subscribers: Arc<Mutex<Vec<Subscriber>>>,
+    recorder: Recorder,
+}
 
 /// Where events go, and how many could not.
 type Subscriber = (Sender<ServiceEvent>, Arc<Mutex<u64>>);
@@ -124,6 +161,7 @@ impl Announcer {
     }
 
     pub(super) fn tell(&self, server: &ServerName, what: Happening) {
+        self.recorder.note(server, &what);
         let event = ServiceEvent { server: server.clone(), what };
         self.subscribers().retain_mut(|(sender, missed)| match sender.try_send(event.clone()) {
             Err(error) if error.is_disconnected() => false,
@@ -136,7 +174,11 @@ impl Announcer {
     }
 
     fn subscribers(&self) -> MutexGuard<'_, Vec<Subscriber>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) const fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 }
 

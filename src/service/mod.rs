@@ -7,6 +7,7 @@
 mod event;
 mod gate;
 mod manage;
+mod metrics;
 mod server;
 mod tend;
 mod view;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use self::event::Announcer;
-pub use self::event::{Events, Happening, Outcome, ServiceEvent};
+pub use self::event::{Events, Happening, Outcome, ServiceEvent, Survey};
 use self::gate::Gate;
 pub use self::view::{RestorePoints, ServerStatus};
 use crate::engine::{Repository, VerifyDepth};

@@ -4,6 +4,7 @@
 
 mod days;
 mod fleet;
+mod metrics;
 mod reference;
 mod restores;
 mod stand;

@@ -5,6 +5,9 @@ use crate::model::{Catalog, LogBackup, Lsn, ServerConfig, Snapshot, Task, TaskFa
 use crate::plan::compaction::{CompactionPolicy, plan_compaction};
 use crate::plan::retention::{Protections, RetentionPolicy, next_expiry};
 use crate::plan::schedule::{ScheduleFacts, written_after};
+use crate::plan::usage::{StoredBytes, UsageHistory};
+use crate::plan::{RecoveryWindow, recovery_window};
+use crate::service::Survey;
 
 /// What is known of the server `config`, protected since `created_at`, from what became of the work for it and from its catalog.
 pub(in crate::service) fn facts_of(
@@ -32,6 +35,18 @@ pub(in crate::service) fn facts_of(
     facts.expires_at = expiry.map(|at| at.saturating_add(config.schedule.log_backup_every));
     configure(&mut facts, config, runs);
     facts
+}
+
+/// What there is of a server, of which `snapshot` is the last one; but for what became of its tasks.
+pub(super) fn survey_of(catalog: &Catalog, snapshot: Option<&Snapshot>, now: Timestamp) -> Survey {
+    let window = catalog.current().map(|branch| recovery_window(catalog, branch));
+    Survey {
+        earliest: window.as_ref().and_then(RecoveryWindow::earliest),
+        latest: window.as_ref().and_then(RecoveryWindow::latest),
+        last_snapshot: snapshot.map(|snapshot| snapshot.consistent_at),
+        usage: UsageHistory::new(StoredBytes::of(catalog)).at(now),
+        ..Survey::default()
+    }
 }
 
 /// The last snapshot that can be restored, or will be with its log.

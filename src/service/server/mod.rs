@@ -16,14 +16,14 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, select_biased};
 
 pub(super) use self::facts::facts_of;
-use self::facts::{Lane, archived, configure, last_snapshot};
+use self::facts::{Lane, archived, configure, last_snapshot, survey_of};
 use self::restores::Restores;
 use self::work::Workplace;
-use super::{BackupService, Happening, Outcome};
+use super::{BackupService, Happening, Outcome, Survey};
 use crate::engine::{ArchiveEvent, Error, ErrorKind, Result, ServerLease, ServerRepository, VerifyReport};
 use crate::format::layout::{ObjectKind, kind_of};
 use crate::format::record::RunLog;
-use crate::model::{RestoreProof, ServerConfig, Snapshot, SnapshotTrigger, Task, TaskRun, Timestamp};
+use crate::model::{RestoreProof, ServerConfig, Snapshot, SnapshotTrigger, Task, TaskFacts, TaskRun, Timestamp};
 use crate::plan::retention::RetentionPolicy;
 use crate::plan::schedule::{DueReason, DueTask, Schedule, ScheduleFacts};
 use crate::port::SourceProvider;
@@ -77,6 +77,7 @@ struct Tender {
     facts: ScheduleFacts,
     /// The last one that can be restored, or will be.
     snapshot: Option<Snapshot>,
+    survey: Survey,
     /// Ends the archiver when it is dropped.
     stop: Option<oneshot::Sender<()>>,
     archiver: Fuse<BoxFuture<'static, Result<()>>>,
@@ -113,6 +114,7 @@ impl Tender {
             runs,
             facts: ScheduleFacts::new(created_at),
             snapshot: None,
+            survey: Survey::default(),
             stop: None,
             archiver: Fuse::terminated(),
             working: FuturesUnordered::new(),
@@ -258,7 +260,11 @@ impl Tender {
             Err(error) => Happening::Failed(task, Arc::new(error)),
         });
         self.pardon(noted)?;
-        let surveyed = if self.is_stale { self.survey().await } else { Ok(()) };
+        if !self.is_stale {
+            self.tell_survey();
+            return Ok(());
+        }
+        let surveyed = self.survey().await;
         self.pardon(surveyed)
     }
 
@@ -298,6 +304,7 @@ impl Tender {
         match event {
             ArchiveEvent::Stored(log) => {
                 archived(&mut self.facts, &log, self.snapshot.as_ref(), self.place.service.now());
+                self.survey.archived(&log);
                 self.tell(Happening::Archived(Arc::new(log)));
             }
             ArchiveEvent::Gap(gap) => self.tell(Happening::Gap(gap)),
@@ -319,7 +326,16 @@ impl Tender {
         }
         self.snapshot = last_snapshot(&catalog).cloned();
         self.is_stale = false;
+        self.survey = survey_of(&catalog, self.snapshot.as_ref(), now);
+        self.tell_survey();
         Ok(())
+    }
+
+    fn tell_survey(&mut self) {
+        let ended = |(task, known): (&Task, &TaskFacts)| known.last_success.map(|run| (*task, run.ended));
+        self.survey.last_success = self.runs.tasks.iter().filter_map(ended).collect();
+        self.survey.faults = self.runs.faults;
+        self.tell(Happening::Surveyed(Arc::new(self.survey.clone())));
     }
 
     /// Looks whether the server was changed.
