@@ -322,7 +322,7 @@ mod tests {
             r#""verification_every":604800,"test_restore_every":null,"compaction_every":86400,"compaction_log_backups":256,"retry_min":10,"retry_max":3600,"#,
             r#""log_backup_retry_max":60,"run_timeout":86400,"log_backup_timeout":600},"#,
             r#""long_term":{"minimum_snapshots":1,"sparse":[],"release_grace":86400},"delete_grace":0,"kept_from":null,"holds":[],"locks":[],"#,
-            r#""paused_at":null,"resumed_at":null,"snapshot_requested_at":null,"restores":[],"deletion":null}},"incarnations":[]}}"#
+            r#""paused_at":null,"resumed_at":null,"snapshot_requested_at":null,"restores":[],"parameters":null,"deletion":null}},"incarnations":[]}}"#
         );
         assert_eq!(String::from_utf8(encode(&record()).unwrap()).unwrap(), text);
         let start = text.find(r#","schedule":"#).unwrap();

@@ -146,6 +146,14 @@ impl Catalog {
         self.branches.get(&branch)?.history_object.as_ref()
     }
 
+    /// The last snapshot of the current incarnation that can be restored, or will be with its log.
+    #[must_use]
+    pub fn last_snapshot(&self) -> Option<&Snapshot> {
+        let incarnation = self.current()?.incarnation;
+        let usable = self.snapshots().filter(|snapshot| snapshot.incarnation == incarnation);
+        usable.filter(|snapshot| self.unusable(&snapshot.id).is_none()).max_by_key(|snapshot| snapshot.consistent_at)
+    }
+
     /// Where the last log backup of this timeline ends, and an archiver resumes; `None` if there is none.
     ///
     /// There may be holes before it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LockKind, LockName, LongTermRetention, Redundancy, RequestId, RestoreSpec, RetentionDays, ScheduleSettings,
-    ServerConfig, SnapshotId, Timestamp, seconds,
+    LockKind, LockName, LongTermRetention, Parameters, Redundancy, RequestId, RestoreSpec, RetentionDays,
+    ScheduleSettings, ServerConfig, SnapshotId, Timestamp, seconds,
 };
 
 /// Who asks for a change, and in which request: made again, the same request changes nothing more.
@@ -91,6 +91,8 @@ pub enum Change {
         /// Which one.
         restore: RequestId,
     },
+    /// The parameters that it runs with were looked at, and were others than before. Whoever backs it up says so.
+    NoteParameters(Parameters),
     /// It is not backed up any more, and cannot be restored: at once, or after its [grace](ServerConfig::delete_grace).
     Delete,
     /// The deletion is undone.
@@ -117,6 +119,7 @@ impl Change {
             Self::CancelRestore { .. } => "cancel restore",
             Self::ConfirmRestore { .. } => "confirm restore",
             Self::EndRestore { .. } => "end restore",
+            Self::NoteParameters(_) => "note parameters",
             Self::Delete => "delete",
             Self::Undelete => "undelete",
             Self::FinishDeletion => "finish deletion",

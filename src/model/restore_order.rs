@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Incarnation, Lease, PostRestoreTask, RequestId, RestoreRoute, ServerConfig, ServerName, Target, TimelineChoice,
-    Timestamp,
+    Incarnation, Lease, Parameters, PostRestoreTask, RequestId, RestoreRoute, ServerConfig, ServerName, Target,
+    TimelineChoice, Timestamp,
 };
 
 /// What is to be restored, and as what.
@@ -153,6 +153,9 @@ pub struct NewServer {
     /// The time of the last commit or abort that was replayed; `None` if there was none, or it is not known.
     #[serde(default)]
     pub last_commit: Option<Timestamp>,
+    /// The parameters that it runs with; `None` if they are not known.
+    #[serde(default)]
+    pub parameters: Option<Parameters>,
     /// What there is to do with it, in the order in which it is best done.
     pub tasks: Vec<FollowUp>,
 }
@@ -161,7 +164,7 @@ impl NewServer {
     /// One that is reached at `endpoint`, of which no more is known.
     #[must_use]
     pub fn new(endpoint: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), last_commit: None, tasks: Vec::new() }
+        Self { endpoint: endpoint.into(), last_commit: None, parameters: None, tasks: Vec::new() }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Hold, Lock, LongTermRetention, RequestId, RestoreOrder, ScheduleSettings, ServerName, ServerSpec, Timestamp,
-    seconds,
+    Hold, Lock, LongTermRetention, Parameters, RequestId, RestoreOrder, ScheduleSettings, ServerName, ServerSpec,
+    Timestamp, seconds,
 };
 
 /// A server as it is configured, at one moment: what its owner wants, and what was decided about it.
@@ -46,6 +46,9 @@ pub struct ServerConfig {
     /// The restores of it that are not over, in the order in which they were ordered.
     #[serde(default)]
     pub restores: Vec<RestoreOrder>,
+    /// The parameters that it ran with when its last snapshot was taken; `None` if they are not known.
+    #[serde(default)]
+    pub parameters: Option<Parameters>,
     /// Who deleted it, if it is deleted.
     #[serde(default)]
     pub deletion: Option<Deletion>,
@@ -67,12 +70,13 @@ impl ServerConfig {
             resumed_at: None,
             snapshot_requested_at: None,
             restores: Vec::new(),
+            parameters: None,
             deletion: None,
         }
     }
 
     /// The server that a restore of this one creates: the same spec but for its name and a standby, backed up and kept alike. Holds, locks,
-    /// pauses and restores are this one's alone.
+    /// pauses, restores and parameters are this one's alone.
     #[must_use]
     pub fn restored_as(&self, name: ServerName) -> Self {
         let (schedule, long_term) = (self.schedule.clone(), self.long_term.clone());

@@ -16,6 +16,8 @@ const LOCKS_MAX: usize = 20;
 const HOLDS_MAX: usize = 1000;
 /// Azure's limit for the notes of a lock.
 const TEXT_MAX: usize = 512;
+/// All that PostgreSQL has take some 15 KiB.
+const PARAMETERS_MAX: usize = 64 << 10;
 
 /// Why a server cannot be changed so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,12 +92,14 @@ pub enum ChangeRefusal {
         max: usize,
     },
     /// A text is too long.
-    #[error("{what} has {bytes} bytes, at most {TEXT_MAX} are allowed")]
+    #[error("{what} has {bytes} bytes, at most {max} are allowed")]
     TooLong {
         /// Which one.
         what: &'static str,
         /// How long it is, in bytes.
         bytes: usize,
+        /// How long it can be.
+        max: usize,
     },
     /// The settings make no schedule.
     #[error(transparent)]
@@ -108,7 +112,7 @@ pub enum ChangeRefusal {
 /// | | is refused if |
 /// |---|---|
 /// | everything but undoing a deletion | the server is deleted |
-/// | everything but locks and restores | a lock is [`LockKind::ReadOnly`] |
+/// | everything but locks, restores, and what is noted | a lock is [`LockKind::ReadOnly`] |
 /// | deleting | there is any lock, or a restore is not over |
 ///
 /// # Errors
@@ -174,6 +178,7 @@ fn change_living(
         Change::CancelRestore { restore } => restores::cancel(&mut next, restore, caller, at)?,
         Change::ConfirmRestore { restore } => restores::confirm(&mut next, restore)?,
         Change::EndRestore { restore } => restores::end(&mut next, restore)?,
+        Change::NoteParameters(parameters) => next.parameters = Some(parameters.clone()),
         Change::Delete => {
             restores::ensure_none(&next)?;
             next.deletion = Some(deletion(&next, caller, at));
@@ -188,6 +193,7 @@ fn unlocked(config: &ServerConfig, change: &Change) -> Result<(), ChangeRefusal>
     let forbids = |lock: &&Lock| match change {
         Change::PlaceLock { .. }
         | Change::RemoveLock { .. }
+        | Change::NoteParameters(_)
         | Change::Restore(_)
         | Change::CancelRestore { .. }
         | Change::ConfirmRestore { .. }
@@ -275,14 +281,14 @@ fn finish_deletion(config: &ServerConfig, at: Timestamp) -> Result<ServerConfig,
 }
 
 fn check_texts(caller: &Caller, change: &Change) -> Result<(), ChangeRefusal> {
-    let fits = |what, text: &str| match text.len() {
-        ..=TEXT_MAX => Ok(()),
-        bytes => Err(ChangeRefusal::TooLong { what, bytes }),
-    };
+    let within =
+        |what, bytes, max| if bytes <= max { Ok(()) } else { Err(ChangeRefusal::TooLong { what, bytes, max }) };
+    let fits = |what, text: &str| within(what, text.len(), TEXT_MAX);
     fits("the caller's name", &caller.by)?;
     match change {
         Change::PlaceLock { reason, .. } => fits("the reason", reason),
         Change::PlaceHold { name, .. } | Change::ReleaseHold { name, .. } => fits("the hold's name", name),
+        Change::NoteParameters(parameters) => within("the text of all parameters", parameters.bytes(), PARAMETERS_MAX),
         _ => Ok(()),
     }
 }

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{FileReader, PortError, SourceIdentity};
-use crate::model::{FileEntry, Incarnation, Lsn, SegmentSize, ServerRole, Tablespace, TimelineId, Timestamp};
+use crate::model::{
+    FileEntry, Incarnation, Lsn, Parameters, SegmentSize, ServerRole, Tablespace, TimelineId, Timestamp,
+};
 
 /// A server of which a base backup can be taken.
 #[async_trait]
@@ -23,6 +25,15 @@ pub trait SnapshotSource: Debug + Send + Sync + 'static {
     /// # Errors
     /// If the server does not begin one.
     async fn begin(&self, label: &str) -> Result<Box<dyn SnapshotStream>, PortError>;
+
+    /// The parameters that its owner has set, but for those that say where it is: to be offered after a restore. `None` if they cannot be
+    /// told, as by default.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    async fn parameters(&self) -> Result<Option<Parameters>, PortError> {
+        Ok(None)
+    }
 }
 
 /// A base backup that is being taken: directories and files one after another, then the end.

@@ -40,7 +40,9 @@ impl BackupService {
             self.clock().sleep(BURY_EVERY).await;
             // What cannot be reached now can be tomorrow.
             for name in self.0.repository.listed_servers().await.unwrap_or_default() {
-                self.bury(&name).await;
+                if self.is_gone(&name).await {
+                    self.bury(&name).await;
+                }
             }
         }
     }
@@ -51,18 +53,18 @@ impl BackupService {
         deletion.is_ok_and(|deletion| deletion.is_some_and(|deletion| deletion.undo_until.is_none()))
     }
 
-    async fn bury(&self, name: &ServerName) {
-        if !self.is_gone(name).await {
-            return;
-        }
+    /// Destroys what is left of the server `name`, which is deleted for good; whether nothing has to be done again.
+    pub(super) async fn bury(&self, name: &ServerName) -> bool {
         match self.0.repository.destroy_server(name).await {
             Ok(report) if report.objects + report.refused > 0 => {
                 self.0.announcer.tell(name, Happening::Destroyed(Arc::new(report)));
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 self.0.announcer.tell(name, Happening::Unreachable(Arc::new(error)));
+                return false;
             }
             _ => {}
         }
+        true
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::MemoryTarget;
-use crate::model::{NewServer, PostRestoreTask, RequestId, ServerName, ServerSpec};
+use crate::model::{NewServer, Parameters, PostRestoreTask, RequestId, ServerName, ServerSpec};
 use crate::port::{Claim, PortError, PortErrorKind, Provisioned, Provisioner, RestoreTarget};
 
 /// Makes new servers in memory, which accept writes as soon as they are started, unless it is told otherwise. Clones are the same.
@@ -21,6 +21,7 @@ struct State {
     failing_discards: u32,
     performs: bool,
     stands_still: bool,
+    parameters: Option<Parameters>,
 }
 
 /// A server that was made, or is being made.
@@ -71,6 +72,11 @@ impl MemoryProvisioner {
     /// Whether it does what can be done after a restore.
     pub fn perform_tasks(&self, performs: bool) {
         self.state().performs = performs;
+    }
+
+    /// What new servers run with.
+    pub fn run_with(&self, parameters: Parameters) {
+        self.state().parameters = Some(parameters);
     }
 
     /// Whether it stands still, and gives nobody a place.
@@ -149,7 +155,9 @@ impl Provisioned for InMemory {
                 let mut state = self.provisioner.state();
                 let gone = || PortError::new(PortErrorKind::Invalid, "its place is not there any more");
                 state.places.get_mut(&self.name).ok_or_else(gone)?.runs = true;
-                Ok(NewServer::new(format!("memory:{}", self.name)))
+                let mut server = NewServer::new(format!("memory:{}", self.name));
+                server.parameters.clone_from(&state.parameters);
+                Ok(server)
             }
         }
     }

@@ -227,6 +227,13 @@ async fn restores_make_new_servers(major: u32) {
     assert!(new.last_commit.is_some_and(|at| at <= end), "{new:?}");
     client.batch_execute("CREATE TABLE writes_are_accepted ()").await.unwrap();
     assert!(new.tasks.iter().any(|task| matches!(task.task, PostRestoreTask::FirewallAndVnetRules { .. })));
+    // The settings that the source was started with are offered, but for those that it shares with the new one.
+    let offered = new.tasks.iter().find_map(|task| match &task.task {
+        PostRestoreTask::ServerParameters { captured } => captured.clone(),
+        _ => None,
+    });
+    let offered = offered.unwrap();
+    assert_eq!((offered.get("wal_keep_size"), offered.get("fsync")), (Some("20GB"), None), "{offered:?}");
     let port: u16 = endpoint.split(' ').find_map(|part| part.strip_prefix("port=")).unwrap().parse().unwrap();
     let by_network = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
     let refused = tokio_postgres::connect(&by_network, tokio_postgres::NoTls).await.err().unwrap();

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use pitr::engine::ErrorKind;
+use pitr::format::layout::ServerLayout;
 use pitr::model::{
     Change, ConfigUpdate, LockKind, RetentionDays, ScheduleSettings, ServerConfig, SnapshotTrigger, Task, Timestamp,
 };
 use pitr::plan::health::Status;
 use pitr::plan::{PlanError, Target};
+use pitr::port::{PutMode, Storage};
 use pitr::service::{Happening, Outcome};
 
-use crate::stand::{DAY, HOUR, MINUTE, Stand, explain, name, spec};
+use crate::stand::{DAY, HOUR, MINUTE, Stand, explain, name, settings, spec};
 
 type Seen = Vec<(Timestamp, pitr::model::ServerName, Happening)>;
 
@@ -269,6 +272,20 @@ fn a_deleted_server_cannot_be_restored_and_all_its_data_are_deleted() {
     assert_smooth(&stand.seen());
     assert_eq!(stand.status("prod").health.status, Status::Green, "{}", stand.status("prod").health);
     stand.restore("prod", Target::Latest);
+}
+
+/// Whoever tends it may be reading what is just being replaced.
+#[test]
+fn a_server_that_is_deleted_is_destroyed_however_that_is_learnt() {
+    let mut stand = Stand::protected();
+    stand.live(HOUR);
+    let (other, caller) = (stand.another(settings()), stand.caller());
+    stand.finish(other.change(&name("prod"), &caller, Change::Delete)).unwrap();
+    let record = ServerLayout::new(&name("prod")).record();
+    stand.finish(stand.storage.put(&record, Bytes::from_static(b"torn"), PutMode::Overwrite)).unwrap();
+    stand.live(2 * HOUR);
+    let left = stand.objects("prod");
+    assert_eq!(left.len(), 2, "a key that opens nothing else, and who deleted it: {left:?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pitr::engine::{Error, ErrorKind};
 use pitr::format::layout::ServerLayout;
 use pitr::model::{
-    Caller, Change, ConfigChange, ConfigUpdate, FollowUp, PostRestoreTask, Redundancy, RestoreOutcome, RestoreRun,
-    RestoreSpec, RetentionDays, ServerConfig, ServerSpec, SpecDifference, Target, Task,
+    Caller, Change, ConfigChange, ConfigUpdate, FollowUp, Parameters, PostRestoreTask, Redundancy, RestoreOutcome,
+    RestoreRun, RestoreSpec, RetentionDays, ServerConfig, ServerSpec, SpecDifference, Target, Task,
 };
 use pitr::plan::PlanError;
 use pitr::port::{PutMode, Storage};
@@ -186,6 +186,50 @@ fn what_the_source_was_at_the_restored_instant_is_compared() {
     assert!(!done(&redirect) && new.tasks.last().unwrap().task == redirect);
 }
 
+fn parameters<const N: usize>(parameters: [(&str, &str); N]) -> Parameters {
+    parameters.into_iter().collect()
+}
+
+/// What of the parameters is left to set, if anything is to be looked at.
+fn parameters_to_set(stand: &Stand) -> Option<Option<Parameters>> {
+    let Some(RestoreOutcome::Made(new)) = runs(stand).pop().unwrap().outcome else { panic!() };
+    new.tasks.into_iter().find_map(|task| match task.task {
+        PostRestoreTask::ServerParameters { captured } => Some(captured),
+        _ => None,
+    })
+}
+
+#[test]
+fn parameters_of_the_restored_instant_are_offered_as_far_as_the_new_server_has_others() {
+    let (mut stand, made) = stand();
+    ordered(&mut stand, "prod-2");
+    stand.live(10 * MINUTE);
+    assert_eq!(parameters_to_set(&stand), Some(None), "nobody knows them");
+
+    let source = stand.source("prod");
+    let earlier = parameters([("work_mem", "4MB"), ("jit", "on")]);
+    for parameters in [earlier.clone(), earlier, parameters([("work_mem", "64MB"), ("jit", "on")])] {
+        source.run_with(parameters);
+        stand.change("prod", Change::RequestSnapshot).unwrap();
+        source.write(50_000);
+        stand.live(HOUR);
+    }
+    let changes = stand.finish(stand.service.changes(&name("prod"))).unwrap().changes;
+    let noted: Vec<_> = changes.iter().filter(|change| matches!(change.change, Change::NoteParameters(_))).collect();
+    assert_eq!(noted.len(), 2, "what has not changed is not noted again");
+    let before = noted[1].at.saturating_sub(10 * MINUTE);
+
+    made.run_with(parameters([("jit", "on"), ("work_mem", "64MB")]));
+    stand.run("prod-3");
+    order(&mut stand, "prod-3", Target::time(before)).unwrap().unwrap();
+    stand.live(10 * MINUTE);
+    assert_eq!(parameters_to_set(&stand), Some(Some(parameters([("work_mem", "4MB")]))));
+    assert_eq!(config(&stand, "prod-3").parameters, None, "they are its own to have");
+    ordered(&mut stand, "prod-4");
+    stand.live(10 * MINUTE);
+    assert_eq!(parameters_to_set(&stand), None, "all are as they were");
+}
+
 #[test]
 fn the_name_of_the_new_server_must_be_new() {
     let (mut stand, made) = stand();
@@ -304,6 +348,29 @@ fn a_damaged_record_of_a_restore_costs_time_and_nothing_else() {
         }
     }
     assert!(damaged > 5, "{damaged}");
+}
+
+#[test]
+fn a_note_that_comes_late_is_gone_on_with() {
+    let layout = ServerLayout::new(&name("prod"));
+    for steps in 0..20 {
+        let (mut stand, made) = stand();
+        made.start_as([Start::Hangs]);
+        ordered(&mut stand, "prod-2");
+        stand.live(MINUTE);
+        let record = stand.objects("prod").into_iter().find(|object| layout.parse_restore(object).is_some()).unwrap();
+        let noted = stand.content(&record);
+        stand.kill();
+        stand.begin();
+        // Until the dead one's lease is over.
+        stand.live(HOUR);
+        stand.work(steps);
+        stand.finish(stand.storage.put(&record, noted, PutMode::Overwrite)).unwrap();
+        stand.live(4 * HOUR);
+        let run = runs(&stand).pop().unwrap();
+        assert!(made.place(&name("prod-2")).unwrap().runs && is_protected(&stand, "prod-2"), "{steps}: {run:?}");
+        assert_eq!(config(&stand, "prod").restores, []);
+    }
 }
 
 #[test]

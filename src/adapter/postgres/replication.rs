@@ -8,13 +8,18 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 use super::message::{Message, ProtocolError, Row};
-use crate::model::{Incarnation, Lsn, PostgresMajor, SegmentSize, SystemId, TimelineId};
+use crate::model::{Incarnation, Lsn, Parameters, PostgresMajor, SegmentSize, SystemId, TimelineId};
 use crate::port::{PortError, PortErrorKind, SourceIdentity};
 
 /// How long whoever let go of a slot may take until the server knows.
 const SLOT_RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 const TIMELINE_END: &str = "the end of a timeline";
+/// What stands in files or was given when it was started (`pg_settings`), whatever this very session has set.
+const PARAMETERS: &str = "SELECT name, current_setting(name) FROM pg_settings \
+     WHERE source IN ('configuration file', 'command line', 'environment variable') AND context <> 'internal' \
+     AND name NOT IN ('data_directory', 'config_file', 'hba_file', 'ident_file', 'external_pid_file', \
+     'listen_addresses', 'port', 'unix_socket_directories')";
 
 /// What `IDENTIFY_SYSTEM` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +118,13 @@ impl Connection {
             literal(name)
         );
         self.query("the end of whoever uses the replication slot", &terminate).await.map(drop)
+    }
+
+    /// The parameters that are set for the whole server, but for those that say where it is. Of those that only some roles may see, as many as
+    /// this one may.
+    pub(super) async fn parameters(&mut self) -> Result<Parameters, PortError> {
+        let rows = self.query("a look at the server's parameters", PARAMETERS).await?;
+        rows.iter().map(|row| Ok((self.field::<String>(row, 0)?, self.field::<String>(row, 1)?))).collect()
     }
 
     /// The bytes of the history file of `timeline`.

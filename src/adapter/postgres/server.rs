@@ -11,7 +11,7 @@ use super::base_backup;
 use super::config::Config;
 use super::connect::connect;
 use super::wal_stream;
-use crate::model::{Lsn, ParseError, SegmentNumber, TimelineId};
+use crate::model::{Lsn, Parameters, ParseError, SegmentNumber, TimelineId};
 use crate::port::{PortError, PortErrorKind, SnapshotSource, SnapshotStream, SourceIdentity, WalSource, WalStream};
 
 /// A running PostgreSQL server, reached by the replication protocol.
@@ -180,6 +180,19 @@ impl SnapshotSource for PostgresServer {
     async fn begin(&self, label: &str) -> Result<Box<dyn SnapshotStream>, PortError> {
         base_backup::begin(&self.config, self.snapshot, label).await
     }
+
+    /// Takes SQL, as [`evict`](WalSource::evict) does. Of parameters that only superusers and members of `pg_read_all_settings` may see, none are told to others.
+    async fn parameters(&self) -> Result<Option<Parameters>, PortError> {
+        parameters(&self.config).await.map(Some)
+    }
+}
+
+/// What the server runs with.
+pub(super) async fn parameters(config: &Config) -> Result<Parameters, PortError> {
+    let mut connection = connect(&config.clone().with_sql()).await?;
+    let parameters = connection.parameters().await?;
+    connection.close().await;
+    Ok(parameters)
 }
 
 impl SlotName {

@@ -45,7 +45,11 @@ impl fmt::Display for PostRestoreTask {
                 f.write_str("compare the server parameters with the original's")
             }
             Self::ServerParameters { captured: Some(captured) } => {
-                write!(f, "set the server parameters that are wanted, of: {}", Listed(captured.keys()))
+                write!(
+                    f,
+                    "set the server parameters that are wanted, of: {}",
+                    Listed(captured.iter().map(|(name, _)| name))
+                )
             }
             Self::Difference(difference) => write!(f, "see whether this is meant: {difference}"),
             Self::HighAvailability => f.write_str("enable high availability, if it is wanted"),

@@ -2,11 +2,9 @@
 
 mod explain;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Redundancy, RetentionDays, ServerName};
+use super::{Parameters, Redundancy, RetentionDays, ServerName};
 
 /// Something to do after a restore. Prints as an operator would be told; [`PostRestoreTask::why`] says the reason.
 ///
@@ -27,9 +25,9 @@ pub enum PostRestoreTask {
     LoginsAndPermissions,
     /// Look through the server parameters, and set those that are wanted.
     ServerParameters {
-        /// Those that were set at the restored instant; `None` if they were not captured. Values can be confidential:
-        /// printing the task shows names only.
-        captured: Option<BTreeMap<String, String>>,
+        /// Those that were set at the restored instant, and are otherwise at the new server as far as that is known; `None` if they were not captured. Values
+        /// can be confidential: printing the task shows names only.
+        captured: Option<Parameters>,
     },
     /// Look at something that is not as it was at the source.
     Difference(SpecDifference),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{
-    ConfigUpdate, OrderPhase, PostgresMajor, RestoreSpec, RetentionDays, ScheduleSettings, ServerSpec, Target,
+    ConfigUpdate, OrderPhase, Parameters, PostgresMajor, RestoreSpec, RetentionDays, ScheduleSettings, ServerSpec,
+    Target,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,6 +54,7 @@ fn all() -> Vec<Change> {
         lock("another", LockKind::CanNotDelete),
         Change::RemoveLock { name: "own".parse().unwrap() },
         restore("prod-2"),
+        Change::NoteParameters(Parameters::new()),
         Change::Delete,
     ]
 }
@@ -73,9 +75,10 @@ fn locks_forbid_what_they_are_for_and_nothing_else() {
                 "place lock",
                 "remove lock",
                 "restore",
+                "note parameters",
             ][..],
         ),
-        (LockKind::ReadOnly, &["place lock", "remove lock", "restore"][..]),
+        (LockKind::ReadOnly, &["place lock", "remove lock", "restore", "note parameters"][..]),
     ] {
         let locked = apply(&held, &lock("own", kind), 2).unwrap();
         let placed = &locked.locks[0];
@@ -203,9 +206,12 @@ fn a_record_stays_small() {
     assert_eq!(apply(&held, &hold("one-more"), 1), Err(ChangeRefusal::TooMany { what: "holds", max: HOLDS_MAX }));
     let long = "x".repeat(TEXT_MAX + 1);
     let by_long = apply_change(&config(), &Caller::new(long.clone(), caller().request), &Change::Pause, at(1));
-    assert_eq!(by_long, Err(ChangeRefusal::TooLong { what: "the caller's name", bytes: TEXT_MAX + 1 }));
+    assert_eq!(by_long, Err(ChangeRefusal::TooLong { what: "the caller's name", bytes: TEXT_MAX + 1, max: TEXT_MAX }));
     assert!(matches!(apply(&config(), &hold(&long), 1), Err(ChangeRefusal::TooLong { .. })));
     assert!(apply(&config(), &hold(&long[1..]), 1).is_ok());
+    let parameters = |bytes| Change::NoteParameters([("a", "x".repeat(bytes - 1))].into_iter().collect());
+    assert!(apply(&config(), &parameters(PARAMETERS_MAX), 1).unwrap().parameters.is_some());
+    assert!(matches!(apply(&config(), &parameters(PARAMETERS_MAX + 1), 1), Err(ChangeRefusal::TooLong { .. })));
 }
 
 /// The restore that [`caller`] ordered.

@@ -5,9 +5,7 @@ mod incompatible;
 
 pub use incompatible::{Incompatibility, IncompatibleRestore};
 
-use std::collections::BTreeMap;
-
-use crate::model::{PostRestoreTask, ServerName, ServerSpec};
+use crate::model::{Parameters, PostRestoreTask, ServerName, ServerSpec};
 
 /// What a restore is for, and what was captured of the source beside its spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +16,7 @@ pub struct PostRestoreOptions {
     /// What the restored data takes, in bytes; `None` if that is not known.
     pub data_bytes: Option<u64>,
     /// The server parameters that were set at the restored instant; `None` if they were not captured.
-    pub server_parameters: Option<BTreeMap<String, String>>,
+    pub server_parameters: Option<Parameters>,
     /// The firewall and network rules at the restored instant, as their owner wrote them; `None` if they were not captured.
     pub network_rules: Option<Vec<String>>,
     /// The replicas that read from the source, if any are known of.
@@ -48,7 +46,7 @@ impl PostRestoreOptions {
 
     /// The same, with the server parameters that were set.
     #[must_use]
-    pub fn with_server_parameters(mut self, parameters: BTreeMap<String, String>) -> Self {
+    pub fn with_server_parameters(mut self, parameters: Parameters) -> Self {
         self.server_parameters = Some(parameters);
         self
     }
@@ -114,7 +112,7 @@ pub fn post_restore_tasks(
 /// None if it is known that none were set.
 fn parameters(options: &PostRestoreOptions) -> Option<PostRestoreTask> {
     let captured = options.server_parameters.clone();
-    let none_set = captured.as_ref().is_some_and(BTreeMap::is_empty);
+    let none_set = captured.as_ref().is_some_and(Parameters::is_empty);
     (!none_set).then_some(PostRestoreTask::ServerParameters { captured })
 }
 

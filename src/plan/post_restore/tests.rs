@@ -1,7 +1,7 @@
 //! The reference's tasks, what else is not carried over, and what is no restore.
 
 use super::*;
-use crate::model::{PostRestoreTask, PostgresMajor, Redundancy, RetentionDays};
+use crate::model::{Parameters, PostRestoreTask, PostgresMajor, Redundancy, RetentionDays};
 
 fn name(text: &str) -> ServerName {
     text.parse().unwrap()
@@ -47,7 +47,7 @@ fn the_tasks_of_the_reference() {
 #[test]
 fn what_was_captured_is_offered() {
     let restored = source().restored_as(name("prod-2"));
-    let set = BTreeMap::from([("work_mem", "64MB"), ("max_connections", "500")].map(|(k, v)| (k.into(), v.into())));
+    let set: Parameters = [("work_mem", "64MB"), ("max_connections", "500")].into_iter().collect();
     let options = PostRestoreOptions::new()
         .with_server_parameters(set.clone())
         .with_network_rules(vec!["10.0.0.0/8".to_owned()])
@@ -64,7 +64,7 @@ fn what_was_captured_is_offered() {
 #[test]
 fn no_parameters_to_set_is_no_task() {
     let restored = source().restored_as(name("prod-2"));
-    let none_set = tasks(&restored, &PostRestoreOptions::new().with_server_parameters(BTreeMap::new()));
+    let none_set = tasks(&restored, &PostRestoreOptions::new().with_server_parameters(Parameters::new()));
     assert!(!none_set.iter().any(|task| matches!(task, PostRestoreTask::ServerParameters { .. })));
 }
 

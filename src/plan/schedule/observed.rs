@@ -2,34 +2,45 @@
 
 use super::ScheduleFacts;
 use crate::model::{Catalog, Lsn, Snapshot, TaskRun, Timestamp};
+use crate::plan::compaction::{CompactionPolicy, plan_compaction};
 use crate::plan::past::Path;
+use crate::plan::retention::Protections;
 
 impl ScheduleFacts {
-    /// The same, with what `catalog` says of the server's current branch: the last snapshot that can be restored and the last log
-    /// backup, unless later ones are known; the log since that snapshot, and the first commit in it; and how many log backups
-    /// are smaller than `small_bytes`.
+    /// The same, with what `catalog` says of the server's current branch at `now`: the last snapshot that can be restored and the last log
+    /// backup, unless later ones are known; the log since the last snapshot, and the first commit in it; and how many log backups
+    /// [compaction](crate::plan::compaction) would merge.
     ///
     /// A catalog has the server's clock where these facts ask for the worker's, and says when a snapshot was complete but not when it
     /// began. So what a worker remembers itself is better, and stays.
     #[must_use]
-    pub fn observed(mut self, catalog: &Catalog, small_bytes: u64) -> Self {
+    pub fn observed(mut self, catalog: &Catalog, now: Timestamp) -> Self {
         let Some(branch) = catalog.current() else { return self };
         let Some(path) = Path::new(catalog, branch) else { return self };
-        let small = catalog.logs(branch).filter(|log| log.start() < log.end() && log.stored_bytes() < small_bytes);
-        self.small_log_backups = small.count() as u64;
+        self.small_log_backups = mergeable(catalog, now);
         let end = path.archived_end().unwrap_or(Lsn::ZERO);
         let last_log = path.observed_between(Lsn::ZERO, end);
         self.log_backup.last_success = later(self.log_backup.last_success, last_log);
         if let Some(candidate) = path.candidates().next() {
             let snapshot = candidate.snapshot;
             self.snapshot.last_success = later(self.snapshot.last_success, Some(snapshot.consistent_at));
-            self.replay_bytes = self.replay_bytes.max(end.bytes_since(snapshot.wal.start));
             let mut after = catalog.logs(branch).filter(|log| log.end() > snapshot.wal.end);
             let first = || after.find_map(|log| written_after(log.max_commit_time(), log.start(), snapshot));
             self.first_write = self.first_write.or_else(first);
         }
+        if let Some(snapshot) = catalog.last_snapshot() {
+            // Also one that waits for its log still: what is written from now on is replayed from there.
+            let end = catalog.archived_through(branch).unwrap_or(Lsn::ZERO);
+            self.replay_bytes = self.replay_bytes.max(end.bytes_since(snapshot.wal.start));
+        }
         self
     }
+}
+
+/// How many log backups would become fewer now.
+fn mergeable(catalog: &Catalog, now: Timestamp) -> u64 {
+    let plan = plan_compaction(catalog, &CompactionPolicy::default(), &Protections::none(), now);
+    plan.merges.iter().map(|merge| merge.logs.len() as u64).sum()
 }
 
 /// When something was written after `snapshot`, if log says so that begins at `start` and holds a commit at `commit` as its latest. Of log that the snapshot ends in, only
@@ -65,14 +76,15 @@ mod tests {
             (log.max_commit_time, log.complete_through) = (Some(at(hour)), Some(at(hour)));
             log
         };
-        // The last one is empty: there is nothing in it to compact.
-        let logs = [log(1, 2, 1), log(2, 5, 3), log(5, 9, 4), log(9, 9, 4)];
-        let catalog = Catalog::new(logs.into_iter().map(Into::into).chain([snapshot.into()])).unwrap();
-        let facts = ScheduleFacts::new(at(0)).observed(&catalog, 10);
+        // It is not known of the last of the small ones that the server has left it behind.
+        let logs =
+            [log(1, 2, 1)].into_iter().chain((2..12).map(|start| log(start, start + 1, 3))).chain([log(12, 12, 4)]);
+        let catalog = Catalog::new(logs.map(Into::into).chain([snapshot.into()])).unwrap();
+        let facts = ScheduleFacts::new(at(0)).observed(&catalog, at(5));
         assert_eq!(facts.snapshot.last_success, Some(TaskRun::new(at(2), at(2))));
         assert_eq!(facts.log_backup.last_success, Some(TaskRun::new(at(4), at(4))));
-        assert_eq!((facts.replay_bytes, facts.first_write, facts.small_log_backups), (8 << 20, Some(at(3)), 3));
-        let remembered = facts.clone().observed(&Catalog::default(), 10);
+        assert_eq!((facts.replay_bytes, facts.first_write, facts.small_log_backups), (11 << 20, Some(at(3)), 9));
+        let remembered = facts.clone().observed(&Catalog::default(), at(5));
         assert_eq!(remembered, facts);
 
         let schedule = Schedule::new(ScheduleSettings::default()).unwrap();

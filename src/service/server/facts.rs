@@ -1,9 +1,8 @@
 //! What is known of a server when it is asked what is due.
 
 use crate::format::record::RunLog;
-use crate::model::{Catalog, LogBackup, Lsn, ServerConfig, Snapshot, Task, TaskFacts, TaskRun, Timestamp};
-use crate::plan::compaction::{CompactionPolicy, plan_compaction};
-use crate::plan::retention::{Protections, RetentionPolicy, next_expiry};
+use crate::model::{Catalog, LogBackup, ServerConfig, Snapshot, Task, TaskFacts, TaskRun, Timestamp};
+use crate::plan::retention::{RetentionPolicy, next_expiry};
 use crate::plan::schedule::{ScheduleFacts, written_after};
 use crate::plan::usage::{StoredBytes, UsageHistory};
 use crate::plan::{RecoveryWindow, recovery_window};
@@ -22,14 +21,7 @@ pub(in crate::service) fn facts_of(
         // Whoever ran it then is not at it any more.
         *facts.task_mut(*task) = TaskFacts { running_since: None, ..*known };
     }
-    let mut facts = facts.observed(catalog, 0);
-    let plan = plan_compaction(catalog, &CompactionPolicy::default(), &Protections::none(), now);
-    if let (Some(snapshot), Some(branch)) = (last_snapshot(catalog), catalog.current()) {
-        // Also one that waits for its log still: what is written from now on is replayed from there.
-        let end = catalog.archived_through(branch).unwrap_or(Lsn::ZERO);
-        facts.replay_bytes = end.bytes_since(snapshot.wal.start.min(end));
-    }
-    facts.small_log_backups = plan.merges.iter().map(|merge| merge.logs.len() as u64).sum();
+    let mut facts = facts.observed(catalog, now);
     // A little later: by then the server was seen since.
     let expiry = next_expiry(catalog, &RetentionPolicy::of(config), now);
     facts.expires_at = expiry.map(|at| at.saturating_add(config.schedule.log_backup_every));
@@ -37,23 +29,16 @@ pub(in crate::service) fn facts_of(
     facts
 }
 
-/// What there is of a server, of which `snapshot` is the last one; but for what became of its tasks.
-pub(super) fn survey_of(catalog: &Catalog, snapshot: Option<&Snapshot>, now: Timestamp) -> Survey {
+/// What there is of a server; but for what became of its tasks.
+pub(super) fn survey_of(catalog: &Catalog, now: Timestamp) -> Survey {
     let window = catalog.current().map(|branch| recovery_window(catalog, branch));
     Survey {
         earliest: window.as_ref().and_then(RecoveryWindow::earliest),
         latest: window.as_ref().and_then(RecoveryWindow::latest),
-        last_snapshot: snapshot.map(|snapshot| snapshot.consistent_at),
+        last_snapshot: catalog.last_snapshot().map(|snapshot| snapshot.consistent_at),
         usage: UsageHistory::new(StoredBytes::of(catalog)).at(now),
         ..Survey::default()
     }
-}
-
-/// The last snapshot that can be restored, or will be with its log.
-pub(super) fn last_snapshot(catalog: &Catalog) -> Option<&Snapshot> {
-    let incarnation = catalog.current()?.incarnation;
-    let usable = catalog.snapshots().filter(|snapshot| snapshot.incarnation == incarnation);
-    usable.filter(|snapshot| catalog.unusable(&snapshot.id).is_none()).max_by_key(|snapshot| snapshot.consistent_at)
 }
 
 /// What follows from how the server is configured.

@@ -16,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, select_biased};
 
 pub(super) use self::facts::facts_of;
-use self::facts::{Lane, archived, configure, last_snapshot, survey_of};
+use self::facts::{Lane, archived, configure, survey_of};
 use self::restores::Restores;
 use self::work::Workplace;
 use super::{BackupService, Happening, Outcome, Survey};
@@ -47,9 +47,10 @@ pub(super) async fn tend(service: &BackupService, lease: ServerLease, provider: 
             Err(error) => Err(error),
         };
         let Err(error) = tended else { break };
-        // Another process may have destroyed it. With another key, it takes another lease.
-        let is_over = error.kind() == ErrorKind::Conflict || service.is_gone(&name).await;
+        let (is_gone, is_rotated) = (service.is_gone(&name).await, error.kind() == ErrorKind::Conflict);
         service.0.announcer.tell(&name, Happening::Unreachable(Arc::new(error)));
+        // Of one that was just being deleted, something may be left, and nobody else can take it. With another key, it takes another lease.
+        let is_over = if is_gone { service.bury(&name).await } else { is_rotated };
         if is_over {
             break;
         }
@@ -324,9 +325,9 @@ impl Tender {
         if log_backup.last_success.is_some() || log_backup.failures > 0 {
             self.facts.log_backup = log_backup;
         }
-        self.snapshot = last_snapshot(&catalog).cloned();
+        self.snapshot = catalog.last_snapshot().cloned();
         self.is_stale = false;
-        self.survey = survey_of(&catalog, self.snapshot.as_ref(), now);
+        self.survey = survey_of(&catalog, now);
         self.tell_survey();
         Ok(())
     }

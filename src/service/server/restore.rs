@@ -6,12 +6,10 @@ use std::time::Duration;
 use futures::future;
 
 use super::work::Workplace;
-use crate::engine::{
-    Context, Error, ErrorKind, FeedError, Observer, Progress, Restore, RestoreSettings, Result, ServerRepository,
-};
+use crate::engine::{Context, Error, ErrorKind, FeedError, Observer, Progress, Restore, RestoreSettings, Result};
 use crate::model::{
-    Caller, Change, FollowUp, NewServer, OrderPhase, PostRestoreTask, RestoreOrder, RestoreOutcome, RestoreRun,
-    ServerConfig, ServerSpec, Target, Timestamp,
+    Caller, Change, FollowUp, NewServer, OrderPhase, Parameters, PostRestoreTask, RestoreOrder, RestoreOutcome,
+    RestoreRun, ServerConfig, ServerSpec, Target, Timestamp,
 };
 use crate::plan::post_restore::{PostRestoreOptions, post_restore_tasks};
 use crate::plan::{RestorePlan, RestoreRequest};
@@ -90,7 +88,7 @@ impl Job {
         noted.run.failure = Some(explain(&error));
         match error.kind() {
             ErrorKind::Fenced => Err(error),
-            ErrorKind::Unavailable if noted.run.failures < ATTEMPTS_MAX => {
+            ErrorKind::Unavailable | ErrorKind::Denied | ErrorKind::NoSpace if noted.run.failures < ATTEMPTS_MAX => {
                 self.note(noted).await?;
                 Err(error)
             }
@@ -104,10 +102,12 @@ impl Job {
         let _permit = service.0.restores.enter(self.order.at).await;
         let plan = self.plan(noted).await?;
         let config = self.config_of(&plan, noted).await?;
-        let tasks = self.tasks(&plan, &config.spec).await?;
+        let source = self.source_at(&plan).await?;
+        self.tasks(&source, &plan, &config.spec, None)?;
         let provisioned = self.provisioner.provision(&self.claim, &config.spec).await;
         let provisioned = provisioned.context(|| format!("finding a place for server {}", self.claim.name))?;
-        let mut server = self.fill(plan, &*provisioned).await?;
+        let mut server = self.fill(plan.clone(), &*provisioned).await?;
+        let tasks = self.tasks(&source, &plan, &config.spec, server.parameters.as_ref())?;
         server.tasks = perform(&*provisioned, tasks).await?;
         Ok(server)
     }
@@ -146,13 +146,28 @@ impl Job {
         Ok(config)
     }
 
-    /// What there will be to do, compared with what the source was at the instant that is restored.
-    async fn tasks(&self, plan: &RestorePlan, restored: &ServerSpec) -> Result<Vec<PostRestoreTask>> {
+    /// What the source was at the instant that is restored; what it is, if that is forgotten.
+    async fn source_at(&self, plan: &RestorePlan) -> Result<ServerConfig> {
         let at = instant_of(plan).unwrap_or_else(|| self.place.service.now());
-        let source = spec_at(&self.place.server, at).await?;
-        let source = ServerSpec { postgres: restored.postgres, ..source };
+        match self.place.server.config_at(at).await? {
+            Some(change) => Ok(change.config),
+            None => self.place.server.config().await,
+        }
+    }
+
+    /// What there is to do, compared with what the source was. Of a new server that runs with `parameters`, only those are to be set that it does not have.
+    fn tasks(
+        &self,
+        source: &ServerConfig,
+        plan: &RestorePlan,
+        restored: &ServerSpec,
+        parameters: Option<&Parameters>,
+    ) -> Result<Vec<PostRestoreTask>> {
         let mut options = PostRestoreOptions::new().with_data_bytes(plan.snapshot().logical_bytes);
         options.replaces_original = self.order.spec.replaces_original;
+        let others = parameters.cloned().unwrap_or_default();
+        options.server_parameters = source.parameters.as_ref().map(|parameters| parameters.not_in(&others));
+        let source = ServerSpec { postgres: restored.postgres, ..source.spec.clone() };
         post_restore_tasks(&source, restored, &options).map_err(|unfit| {
             Error::new(ErrorKind::InvalidInput, format!("{} cannot be made", self.claim.name)).caused_by(unfit)
         })
@@ -210,7 +225,11 @@ impl Job {
     }
 
     async fn end(&self, mut noted: Noted) -> Result<()> {
-        if !matches!(noted.run.outcome, Some(RestoreOutcome::Made(_))) {
+        let is_made = matches!(noted.run.outcome, Some(RestoreOutcome::Made(_)));
+        if !is_made && self.is_protected().await? {
+            // Whatever was noted: what is protected is never removed.
+            noted.run.outcome = Some(lost());
+        } else if !is_made {
             let discarded = self.provisioner.discard(&self.claim).await;
             discarded.context(|| format!("removing what there is of server {}", self.claim.name))?;
         }
@@ -225,8 +244,13 @@ impl Job {
         Ok(())
     }
 
+    /// What whoever was given up had still under way, may come first: then this is gone on with from there.
     async fn note(&self, noted: &mut Noted) -> Result<()> {
-        noted.mode = self.place.server.note_restore(&noted.run, noted.mode.clone()).await?;
+        let replaced = self.place.server.note_restore(&noted.run, noted.mode.clone()).await;
+        noted.mode = replaced.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => Error::new(ErrorKind::Unavailable, "something else was noted").caused_by(error),
+            _ => error,
+        })?;
         Ok(())
     }
 
@@ -264,14 +288,6 @@ fn instant_of(plan: &RestorePlan) -> Option<Timestamp> {
         Target::Time { at, .. } => Some(*at),
         Target::Earliest | Target::Snapshot(_) => Some(plan.snapshot().consistent_at),
         Target::Latest | Target::Lsn(_) | Target::Xid { .. } | Target::RestorePoint(_) => None,
-    }
-}
-
-/// What the server was at `at`; what it is, if that is forgotten.
-async fn spec_at(server: &ServerRepository, at: Timestamp) -> Result<ServerSpec> {
-    match server.config_at(at).await? {
-        Some(change) => Ok(change.config.spec),
-        None => server.spec().await,
     }
 }
 

@@ -7,14 +7,14 @@ use futures::channel::mpsc::UnboundedSender;
 use futures::lock::Mutex;
 
 use crate::engine::{
-    ArchiveEvent, ArchiveSettings, Archiver, Compactor, Error, ErrorKind, Observer, Result, ServerRepository,
+    ArchiveEvent, ArchiveSettings, Archiver, Compactor, Context, Error, ErrorKind, Observer, Result, ServerRepository,
     SnapshotSettings, Snapshotter, Sweeper, TestRestore, TestRestoreSettings, Verifier, VerifySettings,
 };
-use crate::model::{Lease, ObjectKey, ServerConfig, SnapshotTrigger, Task, Timestamp};
+use crate::model::{Change, Lease, ObjectKey, ServerConfig, SnapshotTrigger, Task, Timestamp};
 use crate::plan::RestorePlan;
 use crate::plan::retention::{Protections, RetentionPolicy, plan_retention};
-use crate::port::{SourceProvider, Sources};
-use crate::service::{BackupService, Outcome, Urgency};
+use crate::port::{SnapshotSource, SourceProvider, Sources};
+use crate::service::{BackupService, Happening, Outcome, Urgency};
 
 /// What work takes. Cheap to clone.
 #[derive(Clone)]
@@ -59,8 +59,25 @@ impl Workplace {
         if let Some(compression) = self.service.0.settings.compression {
             settings = settings.compression(compression);
         }
-        let snapshotter = Snapshotter::new(&self.server, self.sources().await?.files).settings(settings);
-        snapshotter.take().await.map(Outcome::Snapshot)
+        let files = self.sources().await?.files;
+        let taken = Snapshotter::new(&self.server, Arc::clone(&files)).settings(settings).take().await?;
+        // The snapshot is as good without them.
+        if let Err(error) = self.note_parameters(&*files).await {
+            self.service.0.announcer.tell(self.server.name(), Happening::Unreachable(Arc::new(error)));
+        }
+        Ok(Outcome::Snapshot(taken))
+    }
+
+    /// Records what the server runs with, if that is not what it ran with before.
+    async fn note_parameters(&self, source: &dyn SnapshotSource) -> Result<()> {
+        let parameters = source.parameters().await.context(|| "asking for the server's parameters")?;
+        match parameters {
+            Some(parameters) if self.server.config().await?.parameters.as_ref() != Some(&parameters) => {
+                let house = self.service.repository().house()?;
+                self.server.change(&house, Change::NoteParameters(parameters)).await.map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn retention(&self) -> Result<Outcome> {

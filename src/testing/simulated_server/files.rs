@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{SimulatedServer, State, pause};
-use crate::model::{FileEntry, FileStamp, Tablespace};
+use crate::model::{FileEntry, FileStamp, Parameters, Tablespace};
 use crate::port::{
     FileReader, PortError, SnapshotEnd, SnapshotEvent, SnapshotSource, SnapshotStart, SnapshotStream, SourceIdentity,
 };
@@ -237,6 +237,12 @@ impl SnapshotSource for SimulatedServer {
         let State { files, random, read, .. } = &mut *state;
         let events = files.events(random, read);
         Ok(Box::new(SimulatedBackup { server: self.clone(), start, events }))
+    }
+
+    async fn parameters(&self) -> Result<Option<Parameters>, PortError> {
+        let mut state = self.state();
+        state.connection()?;
+        Ok(state.parameters.clone())
     }
 }
 

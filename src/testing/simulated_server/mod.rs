@@ -14,7 +14,9 @@ use std::time::Duration;
 use self::log::ServerLog;
 use super::ManualClock;
 use super::entropy::SplitMix64;
-use crate::model::{Incarnation, Lsn, PostgresMajor, SegmentNumber, SegmentSize, SystemId, TimelineHistory};
+use crate::model::{
+    Incarnation, Lsn, Parameters, PostgresMajor, SegmentNumber, SegmentSize, SystemId, TimelineHistory,
+};
 use crate::model::{TimelineId, Timestamp};
 use crate::port::{Clock, PortError, PortErrorKind, SourceIdentity};
 
@@ -46,6 +48,7 @@ struct State {
     deeds_left: u32,
     /// Whether whoever waits for its log sleeps, and time does not pass by that.
     is_patient: bool,
+    parameters: Option<Parameters>,
     /// Who waits for more log.
     waiters: Vec<Waker>,
     /// Everything before this was thrown away.
@@ -83,6 +86,7 @@ impl SimulatedServer {
             habits: Habits::default(),
             deeds_left: 0,
             is_patient: false,
+            parameters: None,
             waiters: Vec::new(),
             kept,
             slot: None,
@@ -102,6 +106,11 @@ impl SimulatedServer {
     /// From now on, whoever waits for its log sleeps until there is some, or for as long as is waited for, and lets nobody's time pass by that: whoever has the clock does.
     pub fn be_patient(&self) {
         self.state().is_patient = true;
+    }
+
+    /// From now on, it runs with these parameters.
+    pub fn run_with(&self, parameters: Parameters) {
+        self.state().parameters = Some(parameters);
     }
 
     /// Writes `bytes` of log and more, in transactions that commit.

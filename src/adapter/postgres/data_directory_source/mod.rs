@@ -17,7 +17,8 @@ use async_trait::async_trait;
 
 use super::config::Config;
 use super::connect::connect;
-use super::server::SnapshotSettings;
+use super::server::{SnapshotSettings, parameters};
+use crate::model::Parameters;
 use crate::port::{PortError, SnapshotSource, SnapshotStream, SourceIdentity};
 
 /// A running PostgreSQL server whose data directory is on this machine, as a source of snapshots.
@@ -88,5 +89,9 @@ impl SnapshotSource for DataDirectorySource {
 
     async fn begin(&self, label: &str) -> Result<Box<dyn SnapshotStream>, PortError> {
         backup::begin(self, label).await
+    }
+
+    async fn parameters(&self) -> Result<Option<Parameters>, PortError> {
+        parameters(&self.config).await.map(Some)
     }
 }

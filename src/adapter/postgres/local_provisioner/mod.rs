@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use self::place::Place;
+use super::config::Config;
 use super::data_directory::DataDirectory;
 use super::disk::blocking;
 use super::local_server::{LocalServer, LocalServerError, PgInstall, RunningServer, StopMode};
 use super::os_user::OsUser;
-use super::server::{PostgresServer, SlotName};
+use super::server::{PostgresServer, SlotName, parameters};
 use crate::model::{NewServer, PostRestoreTask, PostgresMajor, ServerConfig, ServerName, ServerSpec};
 use crate::port::{Claim, PortError, PortErrorKind, Provisioned, Provisioner, RestoreTarget, SourceProvider, Sources};
 
@@ -84,6 +85,7 @@ impl LocalProvisioner {
     /// Starts a server that was made here, and waits until it accepts writes. One that runs already, goes on.
     ///
     /// # Errors
+    /// [`NotFound`](PortErrorKind::NotFound) if none was made; [`Unavailable`](PortErrorKind::Unavailable) if a restore is making it;
     /// [`Invalid`](PortErrorKind::Invalid) if it does not come up.
     pub async fn start(&self, spec: &ServerSpec) -> Result<(), PortError> {
         if self.running().contains_key(&spec.name) {
@@ -91,7 +93,7 @@ impl LocalProvisioner {
         }
         let place = self.place(&spec.name);
         let server = self.server(spec.postgres, &place)?;
-        blocking(move || place.end_server()).await?;
+        let _lock = blocking(move || place.enter()).await?;
         let running = server.start().await.map_err(LocalServerError::into_port)?;
         self.running().insert(spec.name.clone(), running);
         Ok(())
@@ -184,12 +186,16 @@ impl SourceProvider for LocalProvisioner {
         let name = &server.spec.name;
         let stopped = || PortError::new(PortErrorKind::Unavailable, format!("server {name} does not run here"));
         let endpoint = self.endpoint(name).ok_or_else(stopped)?;
-        let unfit =
-            |error| PortError::new(PortErrorKind::Invalid, format!("server {name} cannot be reached")).caused_by(error);
         let slot: SlotName = SLOT.parse().expect("the constant is the name of a slot");
-        let source = Arc::new(PostgresServer::new(endpoint.parse().map_err(unfit)?, slot));
+        let source = Arc::new(PostgresServer::new(config(&endpoint)?, slot));
         Ok(Sources::new(source.clone(), source))
     }
+}
+
+fn config(endpoint: &str) -> Result<Config, PortError> {
+    endpoint
+        .parse()
+        .map_err(|error| PortError::new(PortErrorKind::Invalid, "a server cannot be reached").caused_by(error))
 }
 
 /// The place of a server that was taken.
@@ -212,7 +218,9 @@ impl Provisioned for Room {
         let running = self.server.start().await.map_err(LocalServerError::into_port)?;
         self.data.finish_recovery().await?;
         let recovered = running.recovered().map_err(LocalServerError::into_port)?;
-        let mut server = NewServer::new(self.provisioner.endpoint_of(&running));
+        let endpoint = self.provisioner.endpoint_of(&running);
+        let mut server = NewServer::new(&*endpoint);
+        server.parameters = Some(parameters(&config(&endpoint)?).await?);
         server.last_commit = recovered.and_then(|recovered| recovered.last_commit);
         self.provisioner.running().insert(self.name.clone(), running);
         Ok(server)

@@ -55,8 +55,7 @@ impl Place {
         if !self.is_claimed_by(restore)? {
             self.claim(restore)?;
         }
-        let lock = self.lock()?;
-        self.end_server()?;
+        let lock = self.enter()?;
         disk::own(&self.0, user)?;
         if fs::symlink_metadata(self.hba()).is_err() {
             fs::write(self.hba(), OWN_HBA).map_err(failed("write", &self.hba()))?;
@@ -94,6 +93,13 @@ impl Place {
         PortError::new(PortErrorKind::Conflict, context)
     }
 
+    /// Enters a place that was claimed before, and sees to it that no server runs there. Blocks.
+    pub(super) fn enter(&self) -> Result<File, PortError> {
+        let lock = self.lock()?;
+        self.end_server()?;
+        Ok(lock)
+    }
+
     fn lock(&self) -> Result<File, PortError> {
         let path = self.0.join(CLAIM);
         let claim = File::open(&path).map_err(failed("open", &path))?;
@@ -112,8 +118,7 @@ impl Place {
         if fs::symlink_metadata(&self.0).is_err() {
             return Ok(());
         }
-        let _lock = self.lock()?;
-        self.end_server()?;
+        let _lock = self.enter()?;
         // The claim goes last: until then it is known whose the rest is.
         let claim = self.0.join(CLAIM);
         let rest =
@@ -124,7 +129,7 @@ impl Place {
     }
 
     /// Ends the server that runs in it, if one does, as after a crash of whoever started it. Blocks.
-    pub(super) fn end_server(&self) -> Result<(), PortError> {
+    fn end_server(&self) -> Result<(), PortError> {
         let (data, begun) = (self.data(), Instant::now());
         while let Some(pid) = postmaster_of(&data)? {
             signal(pid, if begun.elapsed() < END_PATIENCE { "QUIT" } else { "KILL" })?;
