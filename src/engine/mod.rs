@@ -44,7 +44,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use inventory::Inventory;
 pub use progress::{Observer, Progress};
 pub use repository::Repository;
-pub(crate) use restore::FeedError;
 pub use restore::{MissingDatabases, Restore, RestoreSettings, WalFeed};
 pub use restore_runs::Restores;
 pub use server::ServerRepository;

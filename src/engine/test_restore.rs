@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use futures::future;
-
 use super::error::{Context, Error, ErrorKind, Result};
 use super::inventory::Inventory;
 use super::names;
 use super::progress::{Observer, Progress};
-use super::restore::{FeedError, Restore, RestoreSettings};
+use super::restore::{Restore, RestoreSettings};
 use super::server::ServerRepository;
 use crate::model::{Catalog, ObjectKey, RestoreProof, Timestamp, Trial};
 use crate::plan::{RestorePlan, RestoreRequest, Target, recovery_window};
@@ -159,17 +157,9 @@ impl TestRestore {
         if !place.has_postgres() {
             return feed.read().await;
         }
-        let (fed, tried) = future::join(feed.feed(), place.try_out()).await;
-        let tried = tried.context(|| "trying out the restored server");
-        match (fed, tried) {
-            // Without its log the server did not come up. Otherwise it was the server that went.
-            (Err(FeedError::Log(error)), _) | (_, Err(error)) => Err(error),
-            (Err(FeedError::Target(error)), Ok(_)) => Err(error),
-            (Ok(()), Ok(trial)) => {
-                proof.trial = Some(trial);
-                Ok(())
-            }
-        }
+        let trial = async { place.try_out().await.context(|| "trying out the restored server") };
+        proof.trial = Some(feed.run_beside(trial).await?);
+        Ok(())
     }
 
     async fn record(&self, mut proof: RestoreProof) -> Result<RestoreProof> {

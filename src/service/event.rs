@@ -142,10 +142,10 @@ impl Stream for Events {
 /// How many events wait for a subscriber at most.
 const WAITING_MAX: usize = 1024;
 
-/// Tells whoever subscribed, and counts. Clones are the same.
-#[derive(Clone, Default)]
+/// Tells whoever subscribed, and counts.
+#[derive(Default)]
 pub(super) struct Announcer {
-    subscribers: Arc<Mutex<Vec<Subscriber>>>,
+    subscribers: Mutex<Vec<Subscriber>>,
     recorder: Recorder,
 }
 

@@ -41,11 +41,18 @@ struct Tended {
 
 /// Another process, as it were.
 fn tend(stand: &Stand) -> Tended {
-    let settings = ServiceSettings::default().lease(Duration::from_secs(2)).look_every(Duration::from_secs(1));
+    tend_by(stand, settings(), Arc::new(One(stand.postgres.clone())))
+}
+
+fn settings() -> ServiceSettings {
+    ServiceSettings::default().lease(Duration::from_secs(2)).look_every(Duration::from_secs(1))
+}
+
+fn tend_by(stand: &Stand, settings: ServiceSettings, provider: Arc<dyn SourceProvider>) -> Tended {
     let service = BackupService::new(stand.repository.clone(), settings);
     let (stop, stopped) = oneshot::channel::<()>();
-    let (one, tended) = (Arc::new(One(stand.postgres.clone())), service.clone());
-    let tending = tokio::spawn(async move { tended.tend(one, async { drop(stopped.await) }).await });
+    let tended = service.clone();
+    let tending = tokio::spawn(async move { tended.tend(provider, async { drop(stopped.await) }).await });
     Tended { service, stop, tending }
 }
 
@@ -155,13 +162,8 @@ fn tend_and_make(stand: &Stand, (setting, value): (&str, &str)) -> (Tended, Loca
     }
     let made = LocalProvisioner::new(directory).postgres(stand.install.clone()).setting(setting, value);
     let scratch = ScratchDirectory::new(stand.scratch.path().join("trials")).postgres(stand.install.clone());
-    let settings = ServiceSettings::default().lease(Duration::from_secs(2)).look_every(Duration::from_secs(1));
-    let settings = settings.provisioner(Arc::new(made.clone())).scratch(Arc::new(scratch));
-    let service = BackupService::new(stand.repository.clone(), settings);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (all, tended) = (Arc::new(All(stand.postgres.clone(), made.clone())), service.clone());
-    let tending = tokio::spawn(async move { tended.tend(all, async { drop(stopped.await) }).await });
-    (Tended { service, stop, tending }, made)
+    let settings = settings().provisioner(Arc::new(made.clone())).scratch(Arc::new(scratch));
+    (tend_by(stand, settings, Arc::new(All(stand.postgres.clone(), made.clone()))), made)
 }
 
 /// Orders a restore, of which the request has the name of the new server.

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::port::PortError;
+
 /// A user of this machine with his primary group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OsUser {
@@ -34,6 +36,12 @@ impl OsUser {
     /// If there is no such user, or `id` cannot be run.
     pub fn for_servers() -> io::Result<Option<Self>> {
         if id(&["-u"])? == 0 { Self::named("postgres").map(Some) } else { Ok(None) }
+    }
+
+    /// The user `given` to run a server as, or else who it [must](Self::for_servers) run as.
+    pub(super) fn to_run_as(given: Option<Self>) -> Result<Option<Self>, PortError> {
+        let found = given.map_or_else(Self::for_servers, |user| Ok(Some(user)));
+        found.map_err(|error| PortError::io("find the user postgres to run the server as", error))
     }
 
     /// The owner of the file or directory at `path`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 
 use crate::engine::error::{Context, Error, Result};
 use crate::engine::log_stream::LogStream;
@@ -47,8 +47,17 @@ impl WalFeed {
         self.feed().await.map_err(FeedError::into_inner)
     }
 
-    /// The same, but says on which side it failed.
-    pub(crate) async fn feed(mut self) -> Result<(), FeedError> {
+    /// The same while `server` starts and recovers; gives what that gives.
+    ///
+    /// Without its log a server does not come up: then the log is to blame. Otherwise it was the server that went.
+    pub(crate) async fn run_beside<T>(self, server: impl Future<Output = Result<T>>) -> Result<T> {
+        match future::join(self.feed(), server).await {
+            (Err(FeedError::Log(error)), _) | (_, Err(error)) | (Err(FeedError::Target(error)), Ok(_)) => Err(error),
+            (Ok(()), Ok(server)) => Ok(server),
+        }
+    }
+
+    async fn feed(mut self) -> Result<(), FeedError> {
         let logs = std::mem::take(&mut self.logs);
         self.stage(logs).await?;
         self.recovery.is_fed = true;
@@ -89,7 +98,7 @@ impl WalFeed {
 
 /// Why a server was not fed.
 #[derive(Debug)]
-pub(crate) enum FeedError {
+enum FeedError {
     /// The log could not be fetched.
     Log(Error),
     /// It could not be staged: often because the server is there no more.
@@ -97,7 +106,7 @@ pub(crate) enum FeedError {
 }
 
 impl FeedError {
-    pub(crate) fn into_inner(self) -> Error {
+    fn into_inner(self) -> Error {
         let (Self::Log(error) | Self::Target(error)) = self;
         error
     }

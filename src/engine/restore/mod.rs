@@ -14,7 +14,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use self::databases::Databases;
 pub use self::databases::MissingDatabases;
 use self::fate::Fates;
-pub(crate) use self::feed::FeedError;
 pub use self::feed::WalFeed;
 use self::feed::{Recovery, Segments};
 use self::files::FileRestore;

@@ -10,12 +10,12 @@ use self::families::{FAMILIES, Family};
 use super::{BackupService, Happening, Outcome, Survey};
 use crate::model::{RestoreOutcome, ServerName, Task};
 
-/// What is known of the servers that are tended here. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Recorder(Arc<Mutex<BTreeMap<ServerName, Numbers>>>);
+/// What is known of the servers that are tended here.
+#[derive(Debug, Default)]
+pub(super) struct Recorder(Mutex<BTreeMap<ServerName, Numbers>>);
 
 /// What is known of one server since it was taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Numbers {
     survey: Option<Arc<Survey>>,
     /// Runs of tasks, and whether they succeeded.

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future;
-
 use super::work::Workplace;
-use crate::engine::{Context, Error, ErrorKind, FeedError, Observer, Progress, Restore, RestoreSettings, Result};
+use crate::engine::{Context, Error, ErrorKind, Observer, Progress, Restore, RestoreSettings, Result};
 use crate::model::{
     Caller, Change, FollowUp, NewServer, OrderPhase, Parameters, PostRestoreTask, RestoreOrder, RestoreOutcome,
     RestoreRun, ServerConfig, ServerSpec, Target, Timestamp,
@@ -136,14 +134,19 @@ impl Job {
 
     /// What the new server is: what the source was when its restore began, with the PostgreSQL that the data are of.
     async fn config_of(&self, plan: &RestorePlan, noted: &mut Noted) -> Result<ServerConfig> {
-        let mut config = match noted.run.server.take() {
-            Some(config) => config,
-            None => self.place.server.config().await?.restored_as(self.claim.name.clone()),
-        };
+        let mut config = self.noted_config(&noted.run).await?;
         config.spec.postgres = plan.incarnation().major;
         noted.run.server = Some(config.clone());
         self.note(noted).await?;
         Ok(config)
+    }
+
+    /// As it was noted, or else as the source is now.
+    async fn noted_config(&self, run: &RestoreRun) -> Result<ServerConfig> {
+        match &run.server {
+            Some(config) => Ok(config.clone()),
+            None => Ok(self.place.server.config().await?.restored_as(self.claim.name.clone())),
+        }
     }
 
     /// What the source was at the instant that is restored; what it is, if that is forgotten.
@@ -177,14 +180,8 @@ impl Job {
     async fn fill(&self, plan: RestorePlan, provisioned: &dyn Provisioned) -> Result<NewServer> {
         let settings = RestoreSettings::default().observer(self.observer());
         let restore = Restore::new(&self.place.server, plan, provisioned.target()).settings(settings);
-        let feed = restore.run().await?;
-        let (fed, started) = future::join(feed.feed(), provisioned.start()).await;
-        let started = started.context(|| format!("starting server {}", self.claim.name));
-        match (fed, started) {
-            // Without its log the server did not come up. Otherwise it was the server that went.
-            (Err(FeedError::Log(error)), _) | (_, Err(error)) | (Err(FeedError::Target(error)), Ok(_)) => Err(error),
-            (Ok(()), Ok(server)) => Ok(server),
-        }
+        let starting = || format!("starting server {}", self.claim.name);
+        restore.run().await?.run_beside(async { provisioned.start().await.context(starting) }).await
     }
 
     /// From here on it cannot be cancelled; unless it was.
@@ -202,10 +199,7 @@ impl Job {
             return Ok(());
         }
         let caller = Caller::new(self.order.by.clone(), self.order.id.clone());
-        let config = match noted.run.server.clone() {
-            Some(config) => config,
-            None => self.place.server.config().await?.restored_as(self.claim.name.clone()),
-        };
+        let config = self.noted_config(&noted.run).await?;
         match self.place.service.create(&caller, config).await {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::InvalidInput) => {
                 noted.run.outcome = Some(RestoreOutcome::Failed(explain(&error)));

@@ -129,14 +129,6 @@ impl LocalProvisioner {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn runs_as(&self) -> Result<Option<OsUser>, PortError> {
-        match self.user {
-            Some(user) => Ok(Some(user)),
-            None => OsUser::for_servers()
-                .map_err(|error| PortError::io("find the user postgres to run the server as", error)),
-        }
-    }
-
     fn server(&self, major: PostgresMajor, place: &Place) -> Result<LocalServer, PortError> {
         let install = match self.installs.get(&major) {
             Some(install) => install.clone(),
@@ -145,7 +137,7 @@ impl LocalProvisioner {
             })?,
         };
         let server = LocalServer::new(install, place.data()).log(place.log()).on_loopback();
-        let server = match self.runs_as()? {
+        let server = match OsUser::to_run_as(self.user)? {
             Some(user) => server.user(user),
             None => server,
         };
@@ -161,7 +153,7 @@ impl LocalProvisioner {
 #[async_trait]
 impl Provisioner for LocalProvisioner {
     async fn provision(&self, claim: &Claim, spec: &ServerSpec) -> Result<Box<dyn Provisioned>, PortError> {
-        let (place, user) = (self.place(&claim.name), self.runs_as()?);
+        let (place, user) = (self.place(&claim.name), OsUser::to_run_as(self.user)?);
         let (server, data) = (self.server(spec.postgres, &place)?, DataDirectory::new(place.data()).delta());
         let restore = claim.restore.clone();
         let lock = blocking(move || place.take(&restore, user)).await?;

@@ -3,11 +3,11 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::super::OsUser;
 use super::super::disk::{self, failed, patiently};
+use super::super::local_server::signal;
 use crate::model::RequestId;
 use crate::port::{PortError, PortErrorKind};
 
@@ -132,7 +132,8 @@ impl Place {
     fn end_server(&self) -> Result<(), PortError> {
         let (data, begun) = (self.data(), Instant::now());
         while let Some(pid) = postmaster_of(&data)? {
-            signal(pid, if begun.elapsed() < END_PATIENCE { "QUIT" } else { "KILL" })?;
+            let name = if begun.elapsed() < END_PATIENCE { "QUIT" } else { "KILL" };
+            signal(pid, name).map_err(|error| PortError::io(format!("end process {pid}"), error))?;
             std::thread::sleep(POLL);
         }
         // One that was killed leaves it behind.
@@ -148,13 +149,6 @@ fn postmaster_of(data: &Path) -> Result<Option<u32>, PortError> {
     let works_in = fs::read_link(format!("/proc/{pid}/cwd"));
     let runs = works_in.is_ok_and(|directory| fs::canonicalize(data).is_ok_and(|data| data == directory));
     Ok(runs.then_some(pid))
-}
-
-/// The shell's own `kill`: the standard library has none for processes that are not its children.
-fn signal(pid: u32, name: &str) -> Result<(), PortError> {
-    let mut kill = Command::new("/bin/sh");
-    kill.args(["-c", "kill -s \"$0\" \"$1\"", name]).arg(pid.to_string()).stderr(Stdio::null());
-    kill.status().map(drop).map_err(|error| PortError::io(format!("end process {pid}"), error))
 }
 
 #[cfg(test)]

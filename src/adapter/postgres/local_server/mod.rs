@@ -7,6 +7,7 @@ mod recovered;
 
 pub use error::LocalServerError;
 pub use install::PgInstall;
+pub(super) use process::signal;
 pub use process::{RunningServer, StopMode};
 pub use recovered::{Recovered, RecoveryStop};
 

@@ -156,15 +156,12 @@ impl RunningServer {
         LocalServerError::Ended { status: status.to_string(), log: self.log.clone(), tail }
     }
 
-    /// The shell's own `kill`: the standard library has none but for SIGKILL, and other programs may be missing. The child
-    /// was not waited for yet, so its number is still its own.
+    /// The child was not waited for yet, so its number is still its own.
     fn signal(&mut self, name: &str) -> Result<(), LocalServerError> {
         if self.status()?.is_some() {
             return Ok(());
         }
-        let mut kill = Command::new("/bin/sh");
-        kill.args(["-c", "kill -s \"$0\" \"$1\"", name]).arg(self.pid().to_string());
-        kill.stderr(Stdio::null()).status().map(|_| ()).map_err(LocalServerError::io("signal the server"))
+        signal(self.pid(), name).map_err(LocalServerError::io("signal the server"))
     }
 
     fn end_at_once(&mut self) -> io::Result<ExitStatus> {
@@ -189,6 +186,13 @@ impl Drop for RunningServer {
             let _ = fs::remove_dir_all(&self.sockets);
         }
     }
+}
+
+/// The shell's own `kill`: the standard library has none but for SIGKILL to its children, and other programs may be missing.
+pub(in crate::adapter::postgres) fn signal(pid: u32, name: &str) -> io::Result<()> {
+    let mut kill = Command::new("/bin/sh");
+    kill.args(["-c", "kill -s \"$0\" \"$1\"", name]).arg(pid.to_string());
+    kill.stderr(Stdio::null()).status().map(drop)
 }
 
 /// A value of a libpq connection string.

@@ -80,14 +80,6 @@ impl ScratchDirectory {
         self.settings.push((name.into(), value.into()));
         self
     }
-
-    fn runs_as(&self) -> Result<Option<OsUser>, PortError> {
-        match self.user {
-            Some(user) => Ok(Some(user)),
-            None => OsUser::for_servers()
-                .map_err(|error| PortError::io("find the user postgres to run the server as", error)),
-        }
-    }
 }
 
 /// What the source set by `ALTER SYSTEM` comes with its data. So all is set here that could keep a server from coming up on another machine, or that costs more than it needs.
@@ -111,7 +103,7 @@ const SETTINGS: [(&str, &str); 12] = [
 #[async_trait]
 impl Scratch for ScratchDirectory {
     async fn prepare(&self) -> Result<Box<dyn ScratchPlace>, PortError> {
-        let (path, user) = (self.path.clone(), self.runs_as()?);
+        let (path, user) = (self.path.clone(), OsUser::to_run_as(self.user)?);
         let place = blocking(move || Place::take(&path, user)).await?;
         let target = DataDirectory::new(place.at(place::DATA));
         let target = Arc::new(match user {
