@@ -71,6 +71,8 @@ SELECT pg_logical_emit_message(false, 'pitr', repeat('0123456789', 350000));
 SELECT pg_logical_emit_message(true, 'pitr', repeat('x', 9000));
 SELECT pg_logical_emit_message(false, 'pitr', repeat('x', n)) FROM generate_series(7900, 8400) n;
 SELECT pg_create_restore_point('before the accident');
+SELECT pg_backup_start('oracle', true);
+SELECT pg_backup_stop(false);
 CHECKPOINT;
 UPDATE pgbench_accounts SET abalance = 0 WHERE aid % 50 = 0;
 ";
@@ -264,12 +266,20 @@ fn assert_same(record: &WalRecord, reference: &Reference) {
             let text = format!("CHECKPOINT_{kind} redo {redo}; tli {timeline}; prev tli {previous_timeline};");
             assert!(is(&text), "{text} {reference:?}");
         }
+        WalRecordDetail::BackupEnd { redo } => assert_eq!(reference.description, format!("BACKUP_END {redo}")),
         WalRecordDetail::Switch => assert!(is("SWITCH"), "{reference:?}"),
         WalRecordDetail::EndOfRecovery { .. } => assert!(is("END_OF_RECOVERY"), "{reference:?}"),
         WalRecordDetail::Overwrite { .. } => assert!(is("OVERWRITE_CONTRECORD"), "{reference:?}"),
         _ => {
-            let of_interest =
-                ["COMMIT", "ABORT", "RESTORE_POINT", "CHECKPOINT_ONLINE", "CHECKPOINT_SHUTDOWN", "SWITCH"];
+            let of_interest = [
+                "COMMIT",
+                "ABORT",
+                "RESTORE_POINT",
+                "CHECKPOINT_ONLINE",
+                "CHECKPOINT_SHUTDOWN",
+                "BACKUP_END",
+                "SWITCH",
+            ];
             let missed = (transaction || reference.rmgr == "XLOG") && of_interest.iter().any(|kind| is(kind));
             assert!(!missed, "{reference:?}");
         }
@@ -283,6 +293,7 @@ fn assert_all_same(records: &[WalRecord], references: &[Reference]) {
     assert_eq!(records.len(), references.len());
     let kinds = |details: fn(&WalRecordDetail) -> bool| records.iter().filter(|r| details(&r.detail)).count();
     assert!(kinds(|detail| matches!(detail, WalRecordDetail::Commit { .. })) > 1000);
+    assert_eq!(kinds(|detail| matches!(detail, WalRecordDetail::BackupEnd { .. })), 1);
     assert!(kinds(|detail| matches!(detail, WalRecordDetail::Abort { .. })) > 100);
     assert_eq!(kinds(|detail| matches!(detail, WalRecordDetail::RestorePoint { .. })), 1);
     assert!(kinds(|detail| matches!(detail, WalRecordDetail::Switch)) >= 2);

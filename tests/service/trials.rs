@@ -162,6 +162,8 @@ fn what_a_test_restore_reads_stays_until_it_is_over() {
     let place = Place::default();
     let mut stand = stand(Some(&place), &["prod"]);
     place.stands_still.store(true, Ordering::Relaxed);
+    // One begins while there is only one snapshot.
+    stand.change("prod", tested(HOUR)).unwrap();
     stand.source("prod").write(1 << 20);
     stand.days(1);
     let oldest = |stand: &Stand| -> ObjectKey { stand.restore_points("prod").snapshots[0].manifest.key.clone() };

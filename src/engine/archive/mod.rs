@@ -93,6 +93,8 @@ pub enum ArchiveEvent {
 /// at any moment and started again: it goes on exactly where the stored log ends. Log is verified before it is stored:
 /// pages, every record's checksum, timeline and system identifier.
 ///
+/// Beside cadence and size, a base backup of a primary that ends makes a log backup due: with it, the snapshot can be restored.
+///
 /// One archiver a server: a second one is refused the server's replication slot, unless it works under a [lease](super::ServerLease). Then it ends
 /// the stream of the first one, who has none.
 #[derive(Debug)]

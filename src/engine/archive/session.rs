@@ -45,6 +45,8 @@ pub(super) struct Session {
     complete_stored: Option<Timestamp>,
     /// When the log backup that is being gathered was begun.
     begun: Duration,
+    /// Whether a snapshot waits for what is pending.
+    is_awaited: bool,
     upload: Option<BoxFuture<'static, Result<LogBackup>>>,
     end: Option<SessionEnd>,
 }
@@ -85,6 +87,7 @@ impl Session {
             knowledge,
             complete_stored: None,
             begun,
+            is_awaited: false,
             upload: None,
             end: None,
         }
@@ -144,6 +147,7 @@ impl Session {
                 let damaged = |error| Error::corrupt("the server's log", error);
                 let passed = Passed::of(&mut self.decoder, &bytes).map_err(damaged)?;
                 self.knowledge = Knowledge::of(&self.decoder, self.still_complete_through(passed.telling()));
+                self.is_awaited |= passed.telling().iter().any(ends_backup);
                 self.pending.push(&bytes, passed);
             }
             WalEvent::Observed { flush_lsn, at } if flush_lsn <= self.pending.end() => {
@@ -175,7 +179,7 @@ impl Session {
 
     fn is_due(&self) -> bool {
         let something = self.pending.bytes() > 0 || self.knowledge.complete_through != self.complete_stored;
-        self.is_full() || something && (self.end.is_some() || self.until_due().is_zero())
+        self.is_full() || something && (self.is_awaited || self.end.is_some() || self.until_due().is_zero())
     }
 
     fn is_full(&self) -> bool {
@@ -194,6 +198,7 @@ impl Session {
         self.upload = Some(pending.store(self.knowledge, self.previous.take()).boxed());
         self.complete_stored = self.knowledge.complete_through;
         self.begun = self.clock.elapsed();
+        self.is_awaited = false;
     }
 
     /// Only now may the server forget the log.
@@ -208,6 +213,10 @@ impl Session {
             _ => self.stream.acknowledge(end).await.context(|| format!("acknowledging log up to {end}")),
         }
     }
+}
+
+fn ends_backup(record: &WalRecord) -> bool {
+    matches!(record.detail, WalRecordDetail::BackupEnd { .. })
 }
 
 /// When the transaction ended of which `record` is the end.

@@ -87,6 +87,11 @@ pub enum WalRecordDetail {
         /// When the server went on, by its clock.
         time: Timestamp,
     },
+    /// A base backup of a primary ended: with the log up to here, it is consistent (`XLOG_BACKUP_END`).
+    BackupEnd {
+        /// Where recovery from it begins.
+        redo: Lsn,
+    },
     /// The rest of the segment is empty.
     Switch,
     /// Something else.

@@ -22,6 +22,7 @@ const BAD_TIME: &str = "a time outside the years 0001 to 9999";
 #[derive(Clone, Copy, Debug)]
 pub(super) enum XlogScan {
     Checkpoint { shutdown: bool },
+    BackupEnd,
     RestorePoint,
     EndOfRecovery,
     Overwrite,
@@ -34,6 +35,7 @@ impl XlogScan {
         match operation {
             0x00 => Some(Self::Checkpoint { shutdown: true }),
             0x10 => Some(Self::Checkpoint { shutdown: false }),
+            0x50 => Some(Self::BackupEnd),
             0x70 => Some(Self::RestorePoint),
             0x90 => Some(Self::EndOfRecovery),
             0xD0 => Some(Self::Overwrite),
@@ -45,6 +47,7 @@ impl XlogScan {
     pub(super) const fn begin(self) -> Step {
         Step::take(match self {
             Self::Checkpoint { .. } => 72,
+            Self::BackupEnd => 8,
             Self::RestorePoint => 8 + NAME_BYTES,
             Self::EndOfRecovery | Self::Overwrite => 16,
         })
@@ -55,6 +58,7 @@ impl XlogScan {
         let fields = Fields::of(data);
         let detail = match self {
             Self::Checkpoint { shutdown } => checkpoint(fields, shutdown),
+            Self::BackupEnd => backup_end(fields),
             Self::RestorePoint => restore_point(fields),
             Self::EndOfRecovery => end_of_recovery(fields),
             Self::Overwrite => overwrite(fields),
@@ -71,6 +75,10 @@ fn checkpoint(mut fields: Fields<'_>, shutdown: bool) -> Result<WalRecordDetail,
     let micros = fields.i64().checked_mul(1_000_000);
     let time = micros.and_then(Timestamp::from_unix_micros).ok_or(BAD_TIME)?;
     Ok(WalRecordDetail::Checkpoint { redo, shutdown, timeline, previous_timeline, time })
+}
+
+fn backup_end(mut fields: Fields<'_>) -> Result<WalRecordDetail, &'static str> {
+    Ok(WalRecordDetail::BackupEnd { redo: fields.lsn() })
 }
 
 fn restore_point(mut fields: Fields<'_>) -> Result<WalRecordDetail, &'static str> {
