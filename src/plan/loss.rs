@@ -1,6 +1,7 @@
 //! What the loss of an artifact costs.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -15,6 +16,15 @@ pub struct Loss {
     pub branch: Branch,
     /// The intervals: apart from each other, in order.
     pub intervals: Vec<RestorableInterval>,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {}", self.branch)?;
+        self.intervals.iter().enumerate().try_for_each(|(i, interval)| {
+            write!(f, "{} from {} to {}", if i == 0 { "" } else { "," }, interval.from, interval.until)
+        })
+    }
 }
 
 /// Which instants of `window` can be restored from `catalog`, but not without the artifacts whose objects are `lost` (of a snapshot,

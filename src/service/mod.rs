@@ -5,6 +5,7 @@
 //! compacts and verifies as the server's [schedule](crate::plan::schedule) says. Several processes that tend share the servers.
 
 mod event;
+mod explain;
 mod gate;
 mod manage;
 mod metrics;
@@ -21,7 +22,7 @@ use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use self::event::Announcer;
 pub use self::event::{Events, Happening, Outcome, ServiceEvent, Survey};
 use self::gate::Gate;
-pub use self::view::{RestorePoints, ServerStatus};
+pub use self::view::{RestorePoints, ServerStatus, ServerUsage};
 use crate::engine::{Repository, VerifyDepth};
 use crate::format::block::Compression;
 use crate::model::{ServerName, Task, Timestamp};

@@ -1,17 +1,25 @@
 //! What is known of a server.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::BackupService;
 use super::server::facts_of;
 use crate::engine::{Error, Result};
-use crate::model::{ConfigUpdate, ServerConfig, ServerName, Snapshot, Timestamp};
+use crate::model::{ConfigUpdate, RetentionDays, ServerConfig, ServerName, Snapshot, Target, Timestamp};
 use crate::plan::health::{Health, HealthCheck};
 use crate::plan::retention::{Protections, RetentionChange, RetentionPolicy, retention_change};
 use crate::plan::schedule::{Agenda, Schedule};
-use crate::plan::usage::{StoredBytes, Usage, UsageHistory};
-use crate::plan::{PlanError, RecoveryWindow, RestorePlan, RestoreRequest, recovery_window, recovery_windows};
+use crate::plan::usage::{DayUsage, ObservedRates, StoredBytes, Usage, UsageHistory};
+use crate::plan::{
+    Explanation, PlanError, RecoveryWindow, RestorePlan, RestoreRequest, explain_restore, plan_restore,
+    recovery_window, recovery_windows,
+};
 use crate::port::Clock;
+
+/// Every day of the week, once.
+const OBSERVED_DAYS: u8 = 7;
 
 /// A server at a glance.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +49,22 @@ pub struct RestorePoints {
     pub windows: Vec<RecoveryWindow>,
     /// The snapshots, oldest first: each can be restored by itself, which takes the least time.
     pub snapshots: Vec<Snapshot>,
+}
+
+/// What a server's backups take.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ServerUsage {
+    /// Now.
+    pub now: Usage,
+    /// On each UTC day that was asked for, oldest first. Only what is still there counts: what has expired is not remembered.
+    pub days: Vec<DayUsage>,
+    /// The retention in force.
+    pub retention: RetentionDays,
+    /// The provisioned storage of the server, which is free.
+    pub provisioned_bytes: u64,
+    /// How much is added in a day: [`ObservedRates::forecast`] says what another retention would take, and cost.
+    pub rates: ObservedRates,
 }
 
 impl BackupService {
@@ -75,8 +99,9 @@ impl BackupService {
         let catalog = self.0.repository.server(server).await?.inventory().await?.catalog;
         let mut windows = recovery_windows(&catalog);
         windows.sort_by_key(|window| Some(window.branch) != catalog.current());
-        let usable = catalog.snapshots().filter(|snapshot| catalog.unusable(&snapshot.id).is_none());
-        let mut snapshots: Vec<_> = usable.cloned().collect();
+        let itself = |snapshot: &Snapshot| RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
+        let restorable = catalog.snapshots().filter(|snapshot| plan_restore(&catalog, &itself(snapshot)).is_ok());
+        let mut snapshots: Vec<_> = restorable.cloned().collect();
         snapshots.sort_by_key(|snapshot| snapshot.consistent_at);
         Ok(RestorePoints { windows, snapshots })
     }
@@ -94,6 +119,41 @@ impl BackupService {
         let server = self.0.repository.server(server).await?;
         let mut catalog = server.inventory().await?.catalog;
         server.plan(&mut catalog, &server.calibrated(request.clone()).await?).await
+    }
+
+    /// The same, or the refusal, and why recovery would start from that snapshot, and from no other.
+    ///
+    /// # Errors
+    /// As [`estimate`](Self::estimate); the inner one if there is nothing to choose from.
+    pub async fn explain(
+        &self,
+        server: &ServerName,
+        request: &RestoreRequest,
+    ) -> Result<Result<Explanation, PlanError>> {
+        let server = self.0.repository.server(server).await?;
+        let mut catalog = server.inventory().await?.catalog;
+        let request = server.calibrated(request.clone()).await?;
+        // What it reads, stays in the catalog.
+        drop(server.plan(&mut catalog, &request).await?);
+        Ok(explain_restore(&catalog, &request))
+    }
+
+    /// What a server's backups take, and took in the last `past`.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub async fn usage(&self, server: &ServerName, past: Duration) -> Result<ServerUsage> {
+        let server = self.0.repository.server(server).await?;
+        let (spec, catalog, now) = (server.spec().await?, server.inventory().await?.catalog, self.now());
+        let stored: Vec<_> = StoredBytes::of(&catalog).collect();
+        let history = UsageHistory::new(stored.iter().copied());
+        Ok(ServerUsage {
+            now: history.at(now),
+            days: history.by_day(now.saturating_sub(past)..now).collect(),
+            retention: spec.retention,
+            provisioned_bytes: spec.storage_bytes,
+            rates: ObservedRates::observe(stored, now, spec.retention, OBSERVED_DAYS),
+        })
     }
 
     /// What an update would delete, or spare, if it were made now. Nothing is changed.

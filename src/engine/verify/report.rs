@@ -179,3 +179,17 @@ impl fmt::Display for Fault {
         f.write_str(&explain(&self.error))
     }
 }
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instants(lost) if lost.is_empty() => f.write_str("no instant: other artifacts serve all of them"),
+            Self::Instants(lost) => {
+                f.write_str("instants ")?;
+                lost.iter().enumerate().try_for_each(|(i, loss)| write!(f, "{}{loss}", if i == 0 { "" } else { "; " }))
+            }
+            Self::Everything => f.write_str("everything of the server"),
+            Self::Unknown => f.write_str("what nobody knows: what it held is known from nowhere else"),
+        }
+    }
+}
