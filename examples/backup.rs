@@ -1,4 +1,4 @@
-//! A backup in two commands: for scripts, and for comparing with other programs.
+//! A backup in two commands, without a service: for comparing with other programs. For all else, there is `pitrctl`.
 //!
 //! ```text
 //! backup archive REPOSITORY KEY CONNECTION           archives the log that there is
@@ -8,9 +8,6 @@
 //! backup restore REPOSITORY KEY DIRECTORY            restores the newest snapshot
 //! backup delta   REPOSITORY KEY DIRECTORY            the same, over what is left of the server in the directory
 //! backup recover REPOSITORY KEY DIRECTORY            restores the end of the log, and lets PostgreSQL recover until it accepts writes
-//! backup prove   REPOSITORY KEY DIRECTORY            restores an instant at random on trial, there, and records what that shows
-//! backup health  REPOSITORY KEY                      says how well the server is protected, and fails if somebody should look at it now
-//! backup draw    REPOSITORY KEY [TIME]               prints a picture (SVG) of what can be restored, and of what the restore to TIME would take
 //! ```
 //!
 //! REPOSITORY is a directory, or the address of a storage (`s3://BUCKET/DIRECTORY`); KEY is a file. Directory and file are made if they are not there. CONNECTION is libpq's: a URL, or `host=… port=…`; its user
@@ -23,23 +20,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pitr::adapter::postgres::{
-    Config, DataDirectory, DataDirectorySource, LocalServer, PgInstall, PostgresServer, ScratchDirectory, StopMode,
+    Config, DataDirectory, DataDirectorySource, LocalServer, PgInstall, PostgresServer, StopMode,
 };
 use pitr::adapter::{KeyFile, LocalStorage, open_storage, system};
-use pitr::engine::{
-    ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter, TestRestore,
-};
-use pitr::model::{Catalog, ScheduleSettings, ServerName, ServerSpec};
-use pitr::plan::health::{HealthCheck, Status};
-use pitr::plan::schedule::Schedule;
-use pitr::plan::{RestoreRequest, SvgOptions, Target, plan_restore, timeline_svg};
+use pitr::engine::{ArchiveSettings, Archiver, ErrorKind, Repository, Restore, ServerRepository, Snapshotter};
+use pitr::model::{Catalog, ServerName, ServerSpec};
+use pitr::plan::{RestoreRequest, Target, plan_restore};
 use pitr::port::{SnapshotSource, Storage};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: backup archive|follow REPOSITORY KEY CONNECTION\n       \
-    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover|prove REPOSITORY KEY DIRECTORY\n       \
-    backup health REPOSITORY KEY\n       backup draw REPOSITORY KEY [TIME]";
+    backup take REPOSITORY KEY CONNECTION [DATA [SECONDS]]\n       backup restore|delta|recover REPOSITORY KEY DIRECTORY";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -64,10 +56,6 @@ async fn main() -> Result<()> {
             restore(&open(repository, key).await?, DataDirectory::new(directory).delta()).await
         }
         ["recover", repository, key, directory] => recover(&open(repository, key).await?, directory).await,
-        ["prove", repository, key, directory] => prove(&open(repository, key).await?, directory).await,
-        ["health", repository, key] => health(&open(repository, key).await?).await,
-        ["draw", repository, key] => draw(&open(repository, key).await?, None).await,
-        ["draw", repository, key, time] => draw(&open(repository, key).await?, Some(time)).await,
         _ => Err(USAGE.into()),
     }
 }
@@ -195,48 +183,4 @@ async fn recover(repository: &Repository, directory: &str) -> Result<()> {
     println!("it accepts writes after {:.2?}, of which the files took {files:.2?}", begun.elapsed());
     target.finish_recovery().await?;
     Ok(running.stop(StopMode::Immediate).await?)
-}
-
-async fn prove(repository: &Repository, directory: &str) -> Result<()> {
-    let server = repository.server(&"server".parse()?).await?;
-    let mut scratch = ScratchDirectory::new(directory);
-    // Without PostgreSQL, it is proved that files and log are there and sound.
-    if let Ok(install) = PgInstall::discover(Some(server.spec().await?.postgres)) {
-        scratch = scratch.postgres(install);
-    }
-    let proof = TestRestore::new(&server, Arc::new(scratch)).run().await?;
-    println!("{proof}\nafter {:.2?}, of which the files took {} ms", proof.duration(), proof.files_millis.unwrap_or(0));
-    match proof.failure {
-        Some(_) => Err("the backup is not what it should be".into()),
-        None => Ok(()),
-    }
-}
-
-async fn health(repository: &Repository) -> Result<()> {
-    let server = repository.server(&"server".parse()?).await?;
-    let (catalog, proofs) = (server.inventory().await?.catalog, server.proofs().await?.proofs);
-    let (schedule, retention) = (Schedule::new(ScheduleSettings::default())?, server.spec().await?.retention);
-    let health = HealthCheck::new(&schedule, retention).proofs(&proofs).of(&catalog, system().clock.now());
-    println!("{health}");
-    match health.status {
-        Status::Red => Err("somebody should look at it now".into()),
-        _ => Ok(()),
-    }
-}
-
-async fn draw(repository: &Repository, time: Option<&str>) -> Result<()> {
-    let server = repository.server(&"server".parse()?).await?;
-    let mut catalog = server.inventory().await?.catalog;
-    let retention = server.spec().await?.retention.duration();
-    let now = system().clock.now();
-    let mut options = SvgOptions::default().window(now.saturating_sub(retention), now);
-    let plan = match time {
-        Some(time) => Some(server.plan(&mut catalog, &RestoreRequest::new(Target::time(time.parse()?))).await??),
-        None => None,
-    };
-    if let Some(plan) = &plan {
-        options = options.plan(plan);
-    }
-    println!("{}", timeline_svg(&catalog, options));
-    Ok(())
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,10 +35,14 @@ fn runs(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 #[tokio::test]
 async fn it_listens_where_it_says_and_ends_when_it_is_dropped() {
     let room = room();
-    let server = made(room.path().join("data")).await.on_loopback();
+    let server = made(room.path().join("data")).await.on_loopback(free_port());
     let running = server.start().await.unwrap();
     let pid = running.pid();
     let (client, connection) = tokio_postgres::connect(&running.connection_string(), NoTls).await.unwrap();

@@ -1,13 +1,15 @@
 //! What can be said on the command line; the comments are what `--help` teaches.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use pitr::model::{LockKind, LockName, RequestId, RetentionDays, ServerName, SnapshotId, Timestamp};
+use pitr::model::{LockKind, LockName, RequestId, RetentionDays, ServerName, SnapshotId, TimeOfDay, Timestamp};
 
 use crate::exit;
-use crate::point::{PointArgs, instant};
+use crate::point::PointArgs;
+use crate::times::{Interval, duration, instant, interval};
 
 /// Backs up PostgreSQL servers, and restores them to any instant of the last 7 to 35 days.
 ///
@@ -70,6 +72,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         source: SourceArgs,
     },
+    /// Says when and how a server is backed up; what is not named stays as it is.
+    Configure(ConfigureArgs),
     /// Does the work for all servers, together with others who do, until it is interrupted.
     Serve(ServeArgs),
     /// Says how well servers are protected. Exits with 11 if somebody should look at one now.
@@ -227,6 +231,36 @@ pub(crate) struct SourceArgs {
     /// The replication slot that keeps the server's log until it is archived; it is made.
     #[arg(long, default_value = "pitr")]
     pub(crate) slot: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConfigureArgs {
+    /// The server.
+    pub(crate) server: ServerName,
+    /// The longest time between two log backups, 1s to 1h: what a disaster costs at most.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) log_backup_every: Option<Duration>,
+    /// The time between two snapshots, 1h to 1d.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) snapshot_every: Option<Duration>,
+    /// The time of day of one of them, in UTC.
+    #[arg(long, value_name = "HH:MM")]
+    pub(crate) snapshot_at: Option<TimeOfDay>,
+    /// How long replaying the log may take; a snapshot is taken as soon as it would take longer.
+    #[arg(long, value_name = "TIME|never", value_parser = interval)]
+    pub(crate) recovery_time_objective: Option<Interval>,
+    /// The time between two verifications, 1h to 35d.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) verification_every: Option<Duration>,
+    /// The time between two test restores, by whoever serves with `--trials`.
+    #[arg(long, value_name = "TIME|never", value_parser = interval)]
+    pub(crate) test_restore_every: Option<Interval>,
+    /// For how long a deletion can be undone.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) delete_grace: Option<Duration>,
+    /// The storage of the server in GiB. So much backup storage is free.
+    #[arg(long, value_name = "GIB")]
+    pub(crate) storage: Option<u32>,
 }
 
 #[derive(Args, Debug)]

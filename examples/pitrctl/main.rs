@@ -9,6 +9,7 @@ mod exit;
 mod output;
 mod point;
 mod sources;
+mod times;
 mod world;
 
 use std::process::ExitCode;

@@ -1,11 +1,10 @@
 //! The point to restore to, as it is named on the command line.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
-use pitr::adapter::system;
 use pitr::model::{Lsn, RestoreSpec, ServerName, SnapshotId, Target, TimelineChoice, TimelineId, Timestamp, Xid};
 use pitr::plan::{Objective, RestoreRequest};
+
+use crate::times::instant;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The point to restore to")]
@@ -89,52 +88,5 @@ impl PointArgs {
         let mut spec = RestoreSpec::new(name, self.target());
         spec.timeline = self.timeline.map_or(TimelineChoice::Current, TimelineChoice::Id);
         spec
-    }
-}
-
-/// An instant with an offset, as RFC 3339 or PostgreSQL prints it; or so long ago.
-pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
-    if let Some(ago) = text.strip_suffix(" ago") {
-        let ago = duration(ago).ok_or_else(|| format!("{ago:?} is not a number of s, m, h or d, as in `90s ago`"))?;
-        return Ok(system().clock.now().saturating_sub(ago));
-    }
-    let mut rfc3339 = text.replacen(' ', "T", 1);
-    // PostgreSQL leaves the minutes of an offset out if there are none.
-    if rfc3339.len() > 3 && rfc3339[rfc3339.len() - 3..].starts_with(['+', '-']) && rfc3339.contains('T') {
-        rfc3339.push_str(":00");
-    }
-    rfc3339.parse().map_err(|error| format!("{error}"))
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    Some(Duration::from_secs(number.trim().parse::<u64>().ok()?.checked_mul(seconds)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instants_are_read_as_they_are_written_elsewhere() {
-        let at: Timestamp = "2026-11-24T13:02:59.25Z".parse().unwrap();
-        for text in ["2026-11-24T14:02:59.25+01:00", "2026-11-24 14:02:59.25+01", "2026-11-24 13:02:59.250000Z"] {
-            assert_eq!(instant(text), Ok(at), "{text}");
-        }
-        for text in
-            ["", "ago", " ago", "5 ago", "5w ago", "-5s ago", "é ago", "+01", "2026-11-24", "2026-11-24T13:02:59", "€€"]
-        {
-            assert!(instant(text).is_err(), "{text:?}");
-        }
-        let now = system().clock.now();
-        let hour = instant("1h ago").unwrap();
-        assert!(now.duration_since(hour) <= Duration::from_secs(3600) && hour < now);
     }
 }

@@ -216,15 +216,10 @@ async fn restores_make_new_servers(major: u32) {
     let (Tended { service, stop, tending }, made) = tend_and_make(&stand, ("fsync", "off"));
     let RestoreOutcome::Made(new) = outcome(&stand, &service, "bank-2").await else { panic!() };
     let name: ServerName = "bank-2".parse().unwrap();
-    let endpoint = match made.endpoint(&name) {
-        Some(endpoint) => endpoint,
-        // Its process died when it was there already.
-        None => {
-            made.start(&service.status(&name).await.unwrap().config.spec).await.unwrap();
-            made.endpoint(&name).unwrap()
-        }
-    };
-    let client = connect(&endpoint).await;
+    // Its process may have died when it was there already.
+    made.start(&service.status(&name).await.unwrap().config.spec).await.unwrap();
+    assert_eq!(made.endpoint(&name), Some(new.endpoint.clone()), "it stays where it was made");
+    let client = connect(&new.endpoint).await;
     assert_eq!(ledger::rows(&client).await, ledger);
     assert!(new.last_commit.is_some_and(|at| at <= end), "{new:?}");
     client.batch_execute("CREATE TABLE writes_are_accepted ()").await.unwrap();
@@ -236,7 +231,7 @@ async fn restores_make_new_servers(major: u32) {
     });
     let offered = offered.unwrap();
     assert_eq!((offered.get("wal_keep_size"), offered.get("fsync")), (Some("20GB"), None), "{offered:?}");
-    let port: u16 = endpoint.split(' ').find_map(|part| part.strip_prefix("port=")).unwrap().parse().unwrap();
+    let port: u16 = new.endpoint.split(' ').find_map(|part| part.strip_prefix("port=")).unwrap().parse().unwrap();
     let by_network = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
     let refused = tokio_postgres::connect(&by_network, tokio_postgres::NoTls).await.err().unwrap();
     assert!(refused.as_db_error().is_some_and(|error| error.message().contains("pg_hba.conf")), "{refused}");

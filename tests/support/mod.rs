@@ -7,13 +7,13 @@ use tempfile::TempDir;
 
 /// The programs of one major version.
 #[derive(Clone, Debug)]
-pub struct PgInstall {
+pub(crate) struct PgInstall {
     bin: PathBuf,
 }
 
 impl PgInstall {
     /// Finds the programs of a major version; a test that needs them fails without them, it is never skipped.
-    pub fn find(major: u32) -> Self {
+    pub(crate) fn find(major: u32) -> Self {
         let candidates = [
             std::env::var_os(format!("PITR_PG{major}_BIN")).map(PathBuf::from),
             std::env::var_os("PITR_PG_BIN").map(PathBuf::from),
@@ -28,7 +28,7 @@ impl PgInstall {
     }
 
     /// Runs a program to its end, as a user that PostgreSQL accepts.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(self.bin.join(program));
         command.args(arguments).env("TZ", "UTC").env("LC_ALL", "C.UTF-8").current_dir("/");
         run_unprivileged(&mut command);
@@ -36,7 +36,7 @@ impl PgInstall {
     }
 
     /// Runs a program that must succeed; returns what it printed.
-    pub fn expect(&self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn expect(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.run(program, arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {arguments:?}: {errors}");
@@ -71,7 +71,7 @@ fn other_user() -> Option<(u32, u32)> {
 
 /// A server in a directory of its own, which listens on a socket there. It ends with its value.
 #[derive(Debug)]
-pub struct PgServer {
+pub(crate) struct PgServer {
     install: PgInstall,
     /// `psql` and its like come with version 15 only.
     client: PgInstall,
@@ -80,7 +80,7 @@ pub struct PgServer {
 
 impl PgServer {
     /// A new cluster, not running yet, with these settings.
-    pub fn create(install: PgInstall, initdb: &[&str], settings: &[&str]) -> Self {
+    pub(crate) fn create(install: PgInstall, initdb: &[&str], settings: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         if let Some((uid, gid)) = other_user() {
             std::os::unix::fs::chown(home.path(), Some(uid), Some(gid)).unwrap();
@@ -96,31 +96,31 @@ impl PgServer {
     }
 
     /// The data directory.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.home.path().join("data")
     }
 
     /// The directory of the log's segments.
-    pub fn wal(&self) -> PathBuf {
+    pub(crate) fn wal(&self) -> PathBuf {
         self.data().join("pg_wal")
     }
 
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         self.pg_ctl(&["start", "-l", path(&self.home.path().join("log"))]);
     }
 
     /// Stops the server: `fast`, or `immediate` as in a crash.
-    pub fn stop(&self, mode: &str) {
+    pub(crate) fn stop(&self, mode: &str) {
         self.pg_ctl(&["stop", "-m", mode]);
     }
 
     /// Ends recovery, on a new timeline.
-    pub fn promote(&self) {
+    pub(crate) fn promote(&self) {
         self.pg_ctl(&["promote"]);
     }
 
     /// Runs statements, each on its own; returns the rows of the last, unadorned, with tabs between columns.
-    pub fn sql(&self, statements: &str) -> String {
+    pub(crate) fn sql(&self, statements: &str) -> String {
         let (host, options) = (path(self.home.path()), ["-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1"]);
         let file = self.home.path().join("statements.sql");
         std::fs::write(&file, statements).unwrap();
@@ -128,7 +128,7 @@ impl PgServer {
     }
 
     /// Runs `pgbench`, with a script if one is given.
-    pub fn pgbench(&self, arguments: &[&str], script: Option<&str>) {
+    pub(crate) fn pgbench(&self, arguments: &[&str], script: Option<&str>) {
         let file = self.home.path().join("script.sql");
         std::fs::write(&file, script.unwrap_or_default()).unwrap();
         let script = if script.is_some() { vec!["-n", "-f", path(&file)] } else { Vec::new() };
@@ -153,6 +153,6 @@ impl Drop for PgServer {
 }
 
 /// A path as text, which those of temporary directories are.
-pub fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
 }

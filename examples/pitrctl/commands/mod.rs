@@ -42,6 +42,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<()> {
     match command {
         Command::Protect(arguments) => protect::run(&world, arguments).await,
         Command::Connect { server, source } => protect::connect(&world, &server, &source).await,
+        Command::Configure(arguments) => protect::configure(&world, arguments).await,
         Command::Status { servers } => status::run(&world, servers).await,
         Command::Watch { servers, every } => status::watch(&world, servers, Duration::from_secs(every)).await,
         Command::Window { server, svg } => plan::window(&world, &server, svg.as_deref()).await,

@@ -5,9 +5,10 @@ use pitr::port::SnapshotSource;
 use serde_json::json;
 
 use super::say_done;
-use crate::cli::{Global, ProtectArgs, SourceArgs};
+use crate::cli::{ConfigureArgs, Global, ProtectArgs, SourceArgs};
 use crate::exit::Result;
 use crate::output::Output;
+use crate::times::Interval;
 use crate::world::{self, World};
 
 pub(crate) async fn init(global: &Global) -> Result<()> {
@@ -49,4 +50,31 @@ pub(crate) async fn connect(world: &World, server: &ServerName, source: &SourceA
     world.change(server, Change::Configure(Box::new(update))).await?;
     let said = format!("{server} is reached there from now on: it is {}", identity.incarnation);
     say_done(world.output, said, json!({ "server": server, "incarnation": identity.incarnation }))
+}
+
+pub(crate) async fn configure(world: &World, arguments: ConfigureArgs) -> Result<()> {
+    let server = &arguments.server;
+    let mut schedule = world.server(server).await?.config().await?.schedule;
+    set(&mut schedule.log_backup_every, arguments.log_backup_every);
+    set(&mut schedule.snapshot_every, arguments.snapshot_every);
+    set(&mut schedule.snapshot_at, arguments.snapshot_at);
+    set(&mut schedule.recovery_time_objective, arguments.recovery_time_objective.map(|Interval(every)| every));
+    set(&mut schedule.verification_every, arguments.verification_every);
+    set(&mut schedule.test_restore_every, arguments.test_restore_every.map(|Interval(every)| every));
+    let mut update = ConfigUpdate::new().schedule(schedule);
+    update.delete_grace = arguments.delete_grace;
+    update.storage_bytes = arguments.storage.map(|gib| u64::from(gib) << 30);
+    let config = world.change(server, Change::Configure(Box::new(update))).await?.config;
+    let said = format!("{server} is backed up so from now on");
+    say_done(
+        world.output,
+        said,
+        json!({ "schedule": config.schedule, "delete_grace": config.delete_grace.as_secs(), "storage_bytes": config.spec.storage_bytes }),
+    )
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
 }

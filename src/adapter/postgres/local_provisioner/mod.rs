@@ -26,7 +26,7 @@ const SLOT: &str = "pitr";
 ///
 /// - A server runs with the settings that came with its data, below those that are [given](Self::setting); as the user `postgres` if this process runs
 ///   as root. What ties it to its source is cut, as [`DataDirectory`] does.
-/// - It listens on a Unix socket in its data directory, and on a free port of 127.0.0.1, where nobody may connect: like firewall rules, those of the source's `pg_hba.conf` are not
+/// - It listens on a Unix socket in its data directory, and on a port of 127.0.0.1 that was free at its first start and that it keeps as long as nobody else takes it, where nobody may connect: like firewall rules, those of the source's `pg_hba.conf` are not
 ///   copied. They lie in `data/pg_hba.conf`; in force are those in `pg_hba.conf` beside `data`, which admit whoever reaches the socket.
 /// - It ends, as in a crash, when all clones are dropped, or it is [stopped](Self::stop); [`start`](Self::start) starts it again, also in another process. One that outlived its process, is ended then.
 ///
@@ -93,8 +93,8 @@ impl LocalProvisioner {
         }
         let place = self.place(&spec.name);
         let server = self.server(spec.postgres, &place)?;
-        let _lock = blocking(move || place.enter()).await?;
-        let running = server.start().await.map_err(LocalServerError::into_port)?;
+        let (_lock, port) = blocking(move || Ok((place.enter()?, place.port()?))).await?;
+        let running = server.on_loopback(port).start().await.map_err(LocalServerError::into_port)?;
         self.running().insert(spec.name.clone(), running);
         Ok(())
     }
@@ -136,7 +136,7 @@ impl LocalProvisioner {
                 PortError::new(PortErrorKind::Denied, "the server cannot be started").caused_by(error)
             })?,
         };
-        let server = LocalServer::new(install, place.data()).log(place.log()).on_loopback();
+        let server = LocalServer::new(install, place.data()).log(place.log());
         let server = match OsUser::to_run_as(self.user)? {
             Some(user) => server.user(user),
             None => server,
@@ -156,7 +156,8 @@ impl Provisioner for LocalProvisioner {
         let (place, user) = (self.place(&claim.name), OsUser::to_run_as(self.user)?);
         let (server, data) = (self.server(spec.postgres, &place)?, DataDirectory::new(place.data()).delta());
         let restore = claim.restore.clone();
-        let lock = blocking(move || place.take(&restore, user)).await?;
+        let (lock, port) = blocking(move || Ok((place.take(&restore, user)?, place.port()?))).await?;
+        let server = server.on_loopback(port);
         // It has ended.
         drop(self.running().remove(&claim.name));
         let data = Arc::new(match user {

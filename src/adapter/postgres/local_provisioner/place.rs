@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ const DATA: &str = "data";
 const LOG: &str = "server.log";
 /// Who may connect.
 const HBA: &str = "pg_hba.conf";
+/// On which port of 127.0.0.1 it listens.
+const PORT: &str = "port";
 /// Which restore it is of. Locked by whoever works there.
 const CLAIM: &str = "pitr_claim";
 
@@ -62,6 +65,18 @@ impl Place {
             disk::own(&self.hba(), user)?;
         }
         Ok(lock)
+    }
+
+    /// The port on which the server listens: the one that it had before, unless somebody else took that meanwhile. Blocks.
+    pub(super) fn port(&self) -> Result<u16, PortError> {
+        let path = self.0.join(PORT);
+        let kept = disk::read_if_any(&path)?.and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok());
+        let free = || kept.and_then(|port| free_port(port).ok()).map_or_else(|| free_port(0), Ok);
+        let port = free().map_err(|error| PortError::io("find a free port", error))?;
+        if kept != Some(port) {
+            fs::write(&path, format!("{port}\n")).map_err(failed("write", &path))?;
+        }
+        Ok(port)
     }
 
     /// Whether it is of `restore`.
@@ -141,6 +156,11 @@ impl Place {
     }
 }
 
+/// This port of 127.0.0.1, if it is free; for 0, one that is.
+fn free_port(port: u16) -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", port))?.local_addr()?.port())
+}
+
 /// The process of the server that runs in `data`. Its number may be another process's by now: a postmaster works in its data directory.
 fn postmaster_of(data: &Path) -> Result<Option<u32>, PortError> {
     let Some(file) = disk::read_if_any(&data.join("postmaster.pid"))? else { return Ok(None) };
@@ -171,6 +191,21 @@ mod tests {
         place.clear().unwrap();
         assert_eq!(disk::list(room.path()).unwrap(), Vec::<PathBuf>::new());
         place.clear().expect("there is nothing to remove");
+    }
+
+    #[test]
+    fn a_server_keeps_its_port_unless_somebody_else_took_it() {
+        let room = tempfile::tempdir().unwrap();
+        let place = Place::new(room.path().to_owned());
+        let port = place.port().unwrap();
+        assert_eq!(place.port().unwrap(), port);
+        let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let other = place.port().unwrap();
+        assert_ne!(other, port);
+        drop(taken);
+        assert_eq!(place.port().unwrap(), other);
+        fs::write(place.0.join(PORT), "none").unwrap();
+        assert_ne!(place.port().unwrap(), 0);
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub struct LocalServer {
     data: PathBuf,
     user: Option<OsUser>,
     log: PathBuf,
-    on_loopback: bool,
+    /// Of 127.0.0.1, if it listens there.
+    port: Option<u16>,
     settings: Vec<(String, String)>,
 }
 
@@ -64,7 +65,7 @@ impl LocalServer {
         let data = data.into();
         let mut log = data.clone().into_os_string();
         log.push(".log");
-        Self { install, data, user: None, log: log.into(), on_loopback: false, settings: Vec::new() }
+        Self { install, data, user: None, log: log.into(), port: None, settings: Vec::new() }
     }
 
     /// Runs it as `user`. Only root can.
@@ -79,10 +80,10 @@ impl LocalServer {
         Self { log: log.into(), ..self }
     }
 
-    /// Lets it listen on a free port of 127.0.0.1 too.
+    /// Lets it listen on this port of 127.0.0.1 too, which also names its socket.
     #[must_use]
-    pub fn on_loopback(self) -> Self {
-        Self { on_loopback: true, ..self }
+    pub fn on_loopback(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
     }
 
     /// Sets a configuration parameter, above all files.
@@ -143,7 +144,7 @@ impl LocalServer {
     fn spawn(&self) -> Result<RunningServer, LocalServerError> {
         let user = self.runs_as()?;
         let data = std::path::absolute(&self.data).map_err(LocalServerError::io("find the data directory"))?;
-        let port = if self.on_loopback { free_port()? } else { 5432 };
+        let port = self.port.unwrap_or(5432);
         let (sockets, sockets_are_own) = socket_directory(&data, user)?;
         let mut command = self.program("postgres", user);
         command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&sockets);
@@ -159,7 +160,7 @@ impl LocalServer {
     /// Ours come first. A configuration file that was restored with the data may name the directory that it comes from;
     /// and messages are read, so they must be in English and in the log.
     fn all_settings(&self, data: &Path) -> Vec<(&str, OsString)> {
-        let listen = if self.on_loopback { "127.0.0.1" } else { "" };
+        let listen = self.port.map_or("", |_| "127.0.0.1");
         let ours = [
             ("data_directory", data.into()),
             ("listen_addresses", listen.into()),
@@ -215,11 +216,6 @@ fn give(path: &Path, user: Option<OsUser>) -> Result<(), LocalServerError> {
     let Some(user) = user else { return Ok(()) };
     let context = format!("set owner of {}", path.display());
     chown(path, Some(user.uid()), Some(user.gid())).map_err(LocalServerError::io(context))
-}
-
-fn free_port() -> Result<u16, LocalServerError> {
-    let bound = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(LocalServerError::io("find a free port"))
 }
 
 /// The directory of the socket, and whether it was made for this server alone. PostgreSQL takes a list of directories, so
