@@ -151,10 +151,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", value_parser = instant)]
         at: Option<Timestamp>,
     },
-    /// Says what a server's backups take, and what other retentions would.
+    /// Says what a server's backups take, day by day, and what other retentions would; or what those of all servers take.
     Usage {
-        /// The server.
-        server: ServerName,
+        /// The server; all of them, unless one is named.
+        server: Option<ServerName>,
         /// For how many days past.
         #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=400))]
         days: u16,

@@ -13,6 +13,9 @@ use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 
+/// How many servers are looked at at once.
+pub(crate) const AT_ONCE: usize = 8;
+
 /// What commands work with.
 #[derive(Debug)]
 pub(crate) struct World {

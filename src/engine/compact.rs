@@ -125,6 +125,10 @@ impl Compactor {
         let plan = plan_compaction(&catalog, &self.settings.policy, protections, now);
         let seen = catalog.current().and_then(|branch| catalog.last_seen(branch));
         let horizon = seen.map_or(now, |seen| seen.min(now));
+        // What is made counts since its log was written.
+        if !(plan.redundant.is_empty() && plan.merges.is_empty()) {
+            self.server.note_usage(&catalog).await?;
+        }
         let (made, report) = (BTreeMap::new(), CompactReport::default());
         let mut run = Run { compactor: self, catalog, horizon, made, report };
         let deleted = run.delete(plan.redundant).await?;

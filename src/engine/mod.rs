@@ -31,6 +31,7 @@ mod server;
 mod snapshot;
 mod sweep;
 mod test_restore;
+mod usage_log;
 mod vault;
 mod verify;
 mod worker;

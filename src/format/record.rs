@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     ConfigChange, Deletion, Incarnation, ObjectKey, RestoreProof, RestoreRates, RestoreRun, ServerConfig, Snapshot,
-    SnapshotId, Task, TaskFacts, Timestamp, WorkerId,
+    SnapshotId, Task, TaskFacts, Timestamp, UsageLog, WorkerId,
 };
 
 /// The version of every kind of record that this pitr writes.
@@ -116,6 +116,10 @@ pub struct RunLog {
 
 impl Record for RunLog {
     const KIND: &'static str = "run log";
+}
+
+impl Record for UsageLog {
+    const KIND: &'static str = "usage log";
 }
 
 /// Who works for a server.
@@ -265,8 +269,8 @@ fn malformed<R: Record>(error: serde_json::Error) -> RecordError {
 mod tests {
     use super::*;
     use crate::model::{
-        Caller, Change, ConfigUpdate, LockKind, PostgresMajor, RestoreRoute, RetentionDays, ServerSpec, TaskRun,
-        TimelineId, Trial,
+        Caller, Change, ConfigUpdate, DayUsage, LockKind, PostgresMajor, RestoreRoute, RetentionDays, ServerSpec,
+        TaskRun, TimelineId, Trial, Usage,
     };
 
     fn record() -> ServerRecord {
@@ -382,6 +386,10 @@ mod tests {
         let facts = TaskFacts::default().succeeded(TaskRun::new(renewal.at, renewal.at)).failed(renewal.at);
         let (tasks, rates) = (BTreeMap::from([(Task::Snapshot, facts)]), RestoreRates::default());
         let runs = RunLog { tasks, faults: 2, damaged, answered: Some(renewal.at), rates };
+        let midnight: Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
+        let (until, at_end) = (midnight.saturating_add(Duration::from_micros(1)), Usage::from([7, 0, 0, 0]));
+        let day = DayUsage { day: midnight, from: midnight, until, at_end, maximum: 7, average: 7 };
+        let usage = UsageLog { days: vec![day] };
         let heartbeat = Heartbeat { beats: 17, ..Heartbeat::first(Duration::from_secs(60)) };
         for (bytes, kind, record) in [
             (
@@ -397,6 +405,14 @@ mod tests {
                     r#"{"tasks":{"snapshot":{"last_success":{"started":"2026-11-24T03:00:00.000000Z","ended":"2026-11-24T03:00:00.000000Z"},"#,
                     r#""failures":1,"last_failure":"2026-11-24T03:00:00.000000Z","running_since":null}},"faults":2,"damaged":["servers/prod/data/daily/pack-00000007"],"answered":"2026-11-24T03:00:00.000000Z","#,
                     r#""rates":{"fetch_bytes_per_second":null,"replay_bytes_per_second":null}}"#
+                ),
+            ),
+            (
+                encode(&usage),
+                "usage log",
+                concat!(
+                    r#"{"days":[{"day":"2026-11-24T00:00:00.000000Z","from":"2026-11-24T00:00:00.000000Z","until":"2026-11-24T00:00:00.000001Z","#,
+                    r#""at_end":{"snapshots":7,"on_demand_snapshots":0,"logs":0,"histories":0},"maximum":7,"average":7}]}"#
                 ),
             ),
             (encode(&renewal), "renewal", r#"{"at":"2026-11-24T03:00:00.000000Z"}"#),

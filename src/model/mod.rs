@@ -33,6 +33,7 @@ mod task;
 mod time;
 mod time_of_day;
 mod timeline;
+mod usage;
 mod worker;
 mod xid;
 
@@ -65,6 +66,7 @@ pub use task::{Task, TaskFacts, TaskRun};
 pub use time::Timestamp;
 pub use time_of_day::TimeOfDay;
 pub use timeline::{TimelineHistory, TimelineHistoryError, TimelineId, TimelineSwitch};
+pub use usage::{DayUsage, Usage, UsageLog};
 pub use worker::Role;
 pub use xid::Xid;
 

@@ -57,7 +57,7 @@ pub struct RestorePoints {
 pub struct ServerUsage {
     /// Now.
     pub now: Usage,
-    /// On each UTC day that was asked for, oldest first. Only what is still there counts: what has expired is not remembered.
+    /// On each UTC day that was asked for, oldest first: from the first backup on, and for 400 days.
     pub days: Vec<DayUsage>,
     /// The retention in force.
     pub retention: RetentionDays,
@@ -145,14 +145,14 @@ impl BackupService {
     pub async fn usage(&self, server: &ServerName, past: Duration) -> Result<ServerUsage> {
         let server = self.0.repository.server(server).await?;
         let (spec, catalog, now) = (server.spec().await?, server.inventory().await?.catalog, self.now());
-        let stored: Vec<_> = StoredBytes::of(&catalog).collect();
-        let history = UsageHistory::new(stored.iter().copied());
+        let mut days = server.usage_by_day(&catalog).await?;
+        days.retain(|day| day.until > now.saturating_sub(past));
         Ok(ServerUsage {
-            now: history.at(now),
-            days: history.by_day(now.saturating_sub(past)..now).collect(),
+            now: UsageHistory::new(StoredBytes::of(&catalog)).at(now),
+            days,
             retention: spec.retention,
             provisioned_bytes: spec.storage_bytes,
-            rates: ObservedRates::observe(stored, now, spec.retention, OBSERVED_DAYS),
+            rates: ObservedRates::observe(StoredBytes::of(&catalog), now, spec.retention, OBSERVED_DAYS),
         })
     }
 

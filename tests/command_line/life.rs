@@ -78,6 +78,9 @@ fn from_init_to_deletion(major: u32) {
     assert_eq!(stand.json(&["verify", "shop"])["faults"], json!([]));
     stand.ok(&["verify", "shop", "--quick"]);
     assert_eq!(stand.json(&["usage", "shop"])["provisioned_bytes"], json!(1 << 30));
+    let fleet = stand.json(&["usage"]);
+    assert_eq!(fleet["servers"].as_array().unwrap().len(), 2);
+    assert!(stand.ok(&["usage"]).lines().last().unwrap().starts_with("all "));
     looked_after(&stand, text(&snapshot, "id"));
     destroyed(&stand);
 }

@@ -70,6 +70,9 @@ const SWEEPER: &[Permission] = &[
     (Verb::List, "changes/**"),
     (Verb::List, "restores/**"),
     (Verb::Read, "restores/*"),
+    (Verb::Read, "usage"),
+    (Verb::Create, "usage"),
+    (Verb::Replace, "usage"),
     (Verb::Create, "data/*/expired"),
     (Verb::Create, "catalog/*/snapshots/*"),
     (Verb::Delete, "proofs/*"),
@@ -98,6 +101,7 @@ const VERIFIER: &[Permission] = &[
     (Verb::Read, "changes/*"),
     (Verb::Read, "restores/*"),
     (Verb::Read, "deletions/*"),
+    (Verb::Read, "usage"),
     (Verb::List, "**"),
 ];
 
@@ -287,8 +291,10 @@ fn restore_as(name: &str) -> Change {
 }
 
 fn sweeps(world: &World) {
-    let report = world.finish(Sweeper::new(&world.server).run(&sweep::plan(world))).unwrap();
-    assert!(report.refused.is_empty() && report.not_renewed.is_empty(), "{report:?}");
+    for days in [10, 7] {
+        let report = world.finish(Sweeper::new(&world.server).run(&sweep::plan_for(world, days))).unwrap();
+        assert!(report.refused.is_empty() && report.not_renewed.is_empty(), "{report:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use pitr::engine::{ErrorKind, Repository, SweepReport, SweepSettings, Sweeper, Verifier};
 use pitr::format::layout::{DataPart, ServerLayout};
-use pitr::model::{Catalog, ObjectKey, RetentionDays, Timestamp};
+use pitr::model::{Catalog, DayUsage, ObjectKey, RetentionDays, Timestamp};
 use pitr::plan::retention::{Protections, RetentionPlan, RetentionPolicy, plan_retention};
 use pitr::plan::{RestorableInterval, Target, recovery_window};
 use pitr::port::{
@@ -20,6 +20,7 @@ use pitr::port::{
 use pitr::testing::{Fault, FaultyStorage, MemoryTarget, SeededEntropy};
 
 use crate::sharing::DAY;
+use crate::stand::{Damage, inflict};
 use crate::world::{Outcome, World, explain, run};
 
 /// A server of so many days: one snapshot each, and a promotion in the middle.
@@ -48,7 +49,11 @@ pub(crate) fn age(mut world: World, days: u32) -> World {
 }
 
 pub(crate) fn plan(world: &World) -> RetentionPlan {
-    let policy = RetentionPolicy::new(RetentionDays::MIN);
+    plan_for(world, 7)
+}
+
+pub(crate) fn plan_for(world: &World, days: u8) -> RetentionPlan {
+    let policy = RetentionPolicy::new(RetentionDays::new(days).unwrap());
     plan_retention(&world.catalog(), &policy, &Protections::none(), world.now())
 }
 
@@ -65,7 +70,7 @@ fn stored(world: &World) -> BTreeSet<ObjectKey> {
 /// All that there is to be if `catalog` is: the facts, the data of its snapshots, and what these use of others; each has one pack.
 fn expected(world: &World, catalog: &Catalog, before: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
     let layout = ServerLayout::new(world.server.name());
-    let mut expected = BTreeSet::from([layout.key(), layout.record()]);
+    let mut expected = BTreeSet::from([layout.key(), layout.record(), layout.usage()]);
     expected.extend(catalog.artifacts().map(|artifact| artifact.object().key));
     for snapshot in catalog.snapshots() {
         expected.insert(layout.snapshot(snapshot.incarnation, &snapshot.id));
@@ -103,8 +108,8 @@ fn what_expired_is_deleted_and_nothing_else() {
     assert!(plan.expired_snapshots.len() > 5 && !plan.expired_logs.is_empty(), "{plan}");
     let report = sweep(&world);
     assert_swept(&world, &plan, &before, &whole);
-    // The note of each snapshot is an object more.
-    let gone = before.len() - stored(&world).len() + plan.expired_snapshots.len();
+    // The note of each snapshot is an object more, and so is the usage log.
+    let gone = before.len() - stored(&world).len() + plan.expired_snapshots.len() + 1;
     assert_eq!(report.objects, gone as u64);
     assert!(report.bytes >= plan.freed_bytes() && report.refused.is_empty() && report.unrecorded.is_empty());
     let again = sweep(&world);
@@ -112,6 +117,37 @@ fn what_expired_is_deleted_and_nothing_else() {
     for target in [Target::Earliest, Target::Latest] {
         world.restore(&world.plan(target), &MemoryTarget::new()).unwrap();
     }
+}
+
+fn usage(world: &World) -> Result<Vec<DayUsage>, ErrorKind> {
+    let usage = world.finish(world.server.usage_by_day(&world.catalog()));
+    usage.map_err(|error| error.kind())
+}
+
+#[test]
+fn what_was_stored_is_noted_before_it_is_gone() {
+    let world = aged(20);
+    let before = usage(&world).unwrap();
+    assert!(before.len() >= 20 && before[0].at_end.total() > 0);
+    sweep(&world);
+    assert_eq!(usage(&world).unwrap(), before, "the catalog knows no more of the first days");
+    let catalog = world.catalog();
+    assert!(catalog.snapshots().all(|snapshot| snapshot.consistent_at > before[5].until));
+    world.clock.advance(DAY);
+    let after = usage(&world).unwrap();
+    assert_eq!(after[..before.len() - 1], before[..before.len() - 1]);
+    assert!(after.last().unwrap().at_end.total() < before.last().unwrap().at_end.total());
+
+    // Who cannot read it says so; whoever deletes next, begins anew.
+    let log = ServerLayout::new(world.server.name()).usage();
+    inflict(&world, &log, &Damage::Flipped { at: 60 });
+    assert_eq!(usage(&world), Err(ErrorKind::Corrupt));
+    let report = world.finish(Verifier::new(&world.repository, world.server.name()).run()).unwrap();
+    assert_eq!(report.faults.iter().map(|fault| &fault.object).collect::<Vec<_>>(), [&log]);
+    let world = age(world, 3);
+    sweep(&world);
+    assert!(usage(&world).unwrap()[0].from > before[5].until);
+    assert_sound(&world);
 }
 
 /// Whatever was done until then, what is left is sound and serves every instant of the window; the next sweep finishes it.

@@ -1,5 +1,6 @@
 //! The days of a server: what the reference promises, sentence by sentence (docs/REFERENCE.md).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -227,6 +228,28 @@ fn what_is_used_is_the_sum_of_what_is_stored() {
     let snapshots: u64 = catalog.snapshots().map(|snapshot| snapshot.added_bytes()).sum();
     assert_eq!((usage.logs, usage.snapshots), (logs, snapshots));
     assert!(usage.total() >= logs + snapshots);
+}
+
+/// A day is told of as long as it is not forgotten, and always the same, whatever expires or is merged.
+#[test]
+fn what_was_used_is_told_when_it_is_gone() {
+    let mut stand = Stand::protected();
+    let mut told = BTreeMap::new();
+    for _ in 0..20 {
+        stand.source("prod").write(1 << 20);
+        stand.days(1);
+        let usage = stand.usage("prod");
+        let (today, before) = usage.days.split_last().unwrap();
+        assert_eq!(today.at_end.snapshots, usage.now.snapshots);
+        for day in before {
+            assert_eq!(told.entry(day.day).or_insert(*day), day);
+        }
+        assert_eq!(told.len(), before.len());
+    }
+    assert_eq!(told.len(), 20);
+    let (first, last) = (told.first_key_value().unwrap().1, told.last_key_value().unwrap().1);
+    assert!(stand.catalog("prod").snapshots().all(|snapshot| snapshot.consistent_at > first.until));
+    assert!(0 < first.maximum && first.maximum < last.average, "{first:?} {last:?}");
 }
 
 #[test]

@@ -21,7 +21,9 @@ use pitr::model::{
 };
 use pitr::plan::{PlanError, RestorePlan, Target};
 use pitr::port::{Clock, Environment, PortError, PortErrorKind, PutMode, SourceProvider, Sources, Storage, StorageExt};
-use pitr::service::{BackupService, Events, Happening, RestorePoints, ServerStatus, ServiceEvent, ServiceSettings};
+use pitr::service::{
+    BackupService, Events, Happening, RestorePoints, ServerStatus, ServerUsage, ServiceEvent, ServiceSettings,
+};
 use pitr::testing::{FaultyStorage, ManualClock, ManualExecutor, MemoryTarget, SeededEntropy, SimulatedServer};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -272,6 +274,10 @@ impl Stand {
 
     pub(crate) fn status(&self, server: &str) -> ServerStatus {
         self.finish(self.service.status(&name(server))).unwrap()
+    }
+
+    pub(crate) fn usage(&self, server: &str) -> ServerUsage {
+        self.finish(self.service.usage(&name(server), 400 * DAY)).unwrap()
     }
 
     pub(crate) fn restore_points(&self, server: &str) -> RestorePoints {

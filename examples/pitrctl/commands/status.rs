@@ -15,10 +15,7 @@ use serde::Serialize;
 
 use crate::exit::{Failure, Result, unwell};
 use crate::output::{Lines, coloured};
-use crate::world::World;
-
-/// How many servers are looked at at once.
-const AT_ONCE: usize = 8;
+use crate::world::{AT_ONCE, World};
 
 /// A server, as far as it is known.
 #[derive(Debug, PartialEq, Serialize)]

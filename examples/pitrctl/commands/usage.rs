@@ -3,13 +3,14 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::HumanBytes;
 use pitr::model::{RetentionDays, ServerName};
 use pitr::plan::usage::{BillingTerms, DayUsage, Forecast, Usage};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure, Result};
-use crate::world::World;
+use crate::world::{AT_ONCE, World};
 
 /// The retentions of which is said what they would cost.
 const RETENTIONS: [u8; 4] = [7, 14, 21, 35];
@@ -37,6 +38,56 @@ pub(crate) async fn run(world: &World, server: &ServerName, days: u16, price: f6
     let forecasts = retentions.into_iter().filter_map(forecast).collect();
     let (stored, provisioned_bytes) = (report.now, report.provisioned_bytes);
     world.output.say(&Report { server: server.clone(), stored, provisioned_bytes, days: report.days, forecasts })
+}
+
+/// What all servers take.
+pub(crate) async fn fleet(world: &World, price: f64) -> Result<()> {
+    let terms = BillingTerms::new(price_micros(price)?);
+    let servers = stream::iter(world.service.servers().await?).map(async |server| {
+        let usage = world.service.usage(&server, Duration::ZERO).await?;
+        let forecast = usage.rates.forecast(usage.retention, usage.provisioned_bytes, &terms);
+        Ok(Share { server, stored: usage.now, provisioned_bytes: usage.provisioned_bytes, forecast })
+    });
+    let servers: Vec<_> = servers.buffered(AT_ONCE).try_collect().await.map_err(|error: Failure| error)?;
+    let stored = servers.iter().map(|share| share.stored).sum();
+    world.output.say(&Fleet { servers, stored })
+}
+
+#[derive(Serialize)]
+struct Fleet {
+    servers: Vec<Share>,
+    stored: Usage,
+}
+
+/// What one of several takes.
+#[derive(Serialize)]
+struct Share {
+    server: ServerName,
+    stored: Usage,
+    provisioned_bytes: u64,
+    /// With its retention.
+    forecast: Forecast,
+}
+
+impl Display for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "server                   stored        free   in the long run   a month")?;
+        for Share { server, stored, provisioned_bytes, forecast } in &self.servers {
+            let [stored, free, later] =
+                [stored.total(), *provisioned_bytes, forecast.total_bytes].map(|bytes| HumanBytes(bytes).to_string());
+            let charge = money(forecast.monthly_charge_micros);
+            writeln!(f, "{:<20} {stored:>10} {free:>11} {later:>17} {charge:>9}", server.as_str())?;
+        }
+        let charge = money(self.servers.iter().map(|share| share.forecast.monthly_charge_micros).sum());
+        let later: u64 = self.servers.iter().map(|share| share.forecast.total_bytes).sum();
+        let [stored, later] = [self.stored.total(), later].map(|bytes| HumanBytes(bytes).to_string());
+        write!(f, "{:<20} {stored:>10} {:>11} {later:>17} {charge:>9}", "all", "")
+    }
+}
+
+/// In whole hundredths.
+fn money(micros: u128) -> String {
+    format!("{}.{:02}", micros / 1_000_000, micros / 10_000 % 100)
 }
 
 /// In millionths.
@@ -89,6 +140,6 @@ impl Report {
 
 fn row(forecast: &Forecast) -> String {
     let [stored, charged] = [forecast.total_bytes, forecast.excess_bytes].map(|bytes| HumanBytes(bytes).to_string());
-    let (days, micros) = (forecast.retention.days(), forecast.monthly_charge_micros);
-    format!("  {days:>2} days {stored:>11} {charged:>11} {:>6}.{:02}", micros / 1_000_000, micros / 10_000 % 100)
+    let (days, charge) = (forecast.retention.days(), money(forecast.monthly_charge_micros));
+    format!("  {days:>2} days {stored:>11} {charged:>11} {charge:>9}")
 }

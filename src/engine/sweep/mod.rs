@@ -114,7 +114,8 @@ impl Sweeper {
     ///
     /// What the server's [configuration](ServerRepository::config) holds is not deleted, whether or not the plan knows of the hold.
     ///
-    /// Before anything is deleted, the catalog is read anew, and the plan proved on it ([`RetentionPlan::check`]). An archiver, a
+    /// Before anything is deleted, the catalog is read anew, and the plan proved on it ([`RetentionPlan::check`]); and what was stored until now is noted
+    /// ([`ServerRepository::usage_by_day`]). An archiver, a
     /// snapshot, or another sweep may go on meanwhile. Interrupted at any moment, it leaves a repository that is as good as
     /// before; plan and sweep again.
     ///
@@ -130,6 +131,9 @@ impl Sweeper {
         plan.check(&catalog).map_err(unfit)?;
         let mut sweep =
             Sweep { sweeper: self, report: SweepReport::default(), stuck: BTreeSet::new(), left: BTreeSet::new() };
+        if !plan.is_empty() {
+            self.server.note_usage(&catalog).await?;
+        }
         sweep.announce(plan).await?;
         sweep.delete_expired(plan).await?;
         sweep.delete_data(&catalog, plan.horizon).await?;

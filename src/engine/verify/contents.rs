@@ -9,7 +9,7 @@ use crate::engine::inventory::{Inventory, Unreadable, blame};
 use crate::engine::server::ServerRepository;
 use crate::format::layout::{DataEntry, DataPart, ServerLayout};
 use crate::format::record::LeaseRecord;
-use crate::model::{ObjectKey, Role, SnapshotId};
+use crate::model::{ObjectKey, Role, SnapshotId, UsageLog};
 use crate::port::{ObjectMeta, PortError};
 
 /// What one snapshot stored, as it was listed: each part with its size in bytes.
@@ -48,6 +48,8 @@ impl Contents {
         inventory.unreadable.extend(unreadable_changes(server).await?);
         inventory.unreadable.extend(unreadable_restores(server).await?);
         inventory.unreadable.extend(unreadable_leases(server).await?);
+        let usage = blame(server.layout.usage(), server.find_record::<UsageLog>(&server.layout.usage()).await)?;
+        inventory.unreadable.extend(usage.err());
         Ok(Self { inventory, data, foreign })
     }
 
@@ -69,7 +71,9 @@ impl Found {
         let (layout, key) = (&server.layout, &object.key);
         match layout.parse_data(key) {
             Some(entry) => Self::Data(entry),
-            None if [layout.key(), layout.record(), layout.renewal(), layout.runs()].contains(key) => Self::Known,
+            None if [layout.key(), layout.record(), layout.renewal(), layout.runs(), layout.usage()].contains(key) => {
+                Self::Known
+            }
             None if layout.parse_change(key).is_some() || layout.parse_restore(key).is_some() => Self::Known,
             None if Role::ALL.iter().any(|role| *key == layout.lease(*role)) => Self::Known,
             None if known_elsewhere(layout).iter().any(|directory| key.is_below(directory)) => Self::Known,

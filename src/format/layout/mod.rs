@@ -233,6 +233,12 @@ impl ServerLayout {
         below(&self.root, "runs")
     }
 
+    /// What was stored in the past, day by day.
+    #[must_use]
+    pub fn usage(&self) -> ObjectKey {
+        below(&self.root, "usage")
+    }
+
     /// Who works as `role` for the server.
     #[must_use]
     pub fn lease(&self, role: Role) -> ObjectKey {

@@ -113,6 +113,7 @@ mod tests {
             (layout().lease(Role::Sweeper), Permanence::Note),
             (layout().renewal(), Permanence::Note),
             (layout().runs(), Permanence::Note),
+            (layout().usage(), Permanence::Note),
             (layout().restore(Timestamp::UNIX_EPOCH, &"a".parse().unwrap()), Permanence::Note),
             (servers(), Permanence::Note),
             ("elsewhere/catalog/x".parse().unwrap(), Permanence::Note),

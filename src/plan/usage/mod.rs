@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::steps::{Changes, Pieces, Steps, micros_between};
 use crate::model::Timestamp;
+pub use crate::model::{DayUsage, Usage};
 
 /// The kinds of what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,35 +68,6 @@ impl StoredBytes {
     #[must_use]
     pub fn is_there(&self, at: Timestamp) -> bool {
         self.stored_at <= at && self.deleted_at.is_none_or(|deleted| at < deleted)
-    }
-}
-
-/// The bytes that are stored at an instant, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Usage {
-    /// Bytes of daily snapshots.
-    pub snapshots: u64,
-    /// Bytes of snapshots that somebody asked for.
-    pub on_demand_snapshots: u64,
-    /// Bytes of log backups.
-    pub logs: u64,
-    /// Bytes of timeline histories.
-    pub histories: u64,
-}
-
-impl Usage {
-    /// The bytes of all kinds.
-    #[must_use]
-    pub const fn total(&self) -> u64 {
-        let snapshots = self.snapshots.saturating_add(self.on_demand_snapshots);
-        snapshots.saturating_add(self.logs).saturating_add(self.histories)
-    }
-}
-
-impl From<[u64; 4]> for Usage {
-    fn from([snapshots, on_demand_snapshots, logs, histories]: [u64; 4]) -> Self {
-        Self { snapshots, on_demand_snapshots, logs, histories }
     }
 }
 
@@ -201,24 +173,6 @@ impl FromIterator<StoredBytes> for UsageHistory {
     fn from_iter<I: IntoIterator<Item = StoredBytes>>(stored: I) -> Self {
         Self::new(stored)
     }
-}
-
-/// What was stored on a UTC day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct DayUsage {
-    /// The first instant of the day.
-    pub day: Timestamp,
-    /// Where the part of the day starts that was asked about.
-    pub from: Timestamp,
-    /// Where that part ends; not part of it.
-    pub until: Timestamp,
-    /// The bytes in the last microsecond before `until`.
-    pub at_end: Usage,
-    /// The most bytes of all kinds at once.
-    pub maximum: u64,
-    /// The average of the bytes of all kinds, weighted by time and rounded down.
-    pub average: u64,
 }
 
 fn product(bytes: u64, micros: u64) -> u128 {
