@@ -31,6 +31,7 @@ impl ServerRepository {
     /// By a [`ChangeRefusal`](crate::plan::ChangeRefusal), which is the error's source: [`ErrorKind::Denied`] if a lock forbids it,
     /// [`ErrorKind::NotFound`] if the server is deleted, or has not what is to be changed, [`ErrorKind::Conflict`] if it has already what is to be made,
     /// [`ErrorKind::InvalidInput`] if it cannot be configured so. The last also if the request was made before, for something else.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "change", skip_all, fields(server = %self.name())))]
     pub async fn change(&self, caller: &Caller, change: Change) -> Result<ConfigChange> {
         loop {
             let (record, version) = self.versioned_record().await?;

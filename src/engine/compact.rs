@@ -120,6 +120,7 @@ impl Compactor {
     /// # Errors
     /// If the storage cannot be read or written. [`ErrorKind::Corrupt`] if a snapshot's record or a history cannot be read: then nothing was
     /// done. What is wrong with single log backups is in the report.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "compact", skip_all, fields(server = %self.server.name())))]
     pub async fn run(&self, protections: &Protections) -> Result<CompactReport> {
         let (now, catalog) = (self.server.clock.now(), self.catalog().await?);
         let plan = plan_compaction(&catalog, &self.settings.policy, protections, now);

@@ -83,6 +83,7 @@ impl Repository {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there never was such a server; [`ErrorKind::InvalidInput`] if it is not deleted, and [`ErrorKind::Conflict`] if that can
     /// still be undone: nothing was destroyed then. Else if the storage fails.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "destroy", skip_all, fields(server = %name)))]
     pub async fn destroy_server(&self, name: &ServerName) -> Result<DestroyReport> {
         let (deletion, grave) = self.destroy_key(name).await?;
         let mut report = DestroyReport { deletion, objects: 0, bytes: 0, refused: 0, first_refused: None };

@@ -36,6 +36,7 @@ impl ServerRepository {
     ///
     /// # Errors
     /// If the storage cannot be read, or what it holds contradicts itself.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "inventory", skip_all, fields(server = %self.name())))]
     pub async fn inventory(&self) -> Result<Inventory> {
         let (mut artifacts, mut unreadable) = (Vec::new(), Vec::new());
         let directory = self.layout.catalog();

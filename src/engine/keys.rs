@@ -22,6 +22,7 @@ impl Repository {
     /// # Errors
     /// [`ErrorKind::Denied`] if neither provider can unwrap the key; [`ErrorKind::Corrupt`] if `keys` cannot unwrap what it wrapped. Then
     /// nothing was replaced.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "rewrap_key", skip_all, fields(server = %name)))]
     pub async fn rewrap_key(&self, name: &ServerName, keys: &dyn KeyProvider) -> Result<()> {
         loop {
             let (wrapped, version) = self.wrapped(name).await?;
@@ -46,6 +47,7 @@ impl Repository {
     ///
     /// # Errors
     /// As [`server`](Self::server); [`ErrorKind::Corrupt`] also if the provider cannot unwrap what it wrapped. Then the key is the old one.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "rotate_key", skip_all, fields(server = %name)))]
     pub async fn rotate_key(&self, name: &ServerName) -> Result<ServerRepository> {
         loop {
             let (wrapped, version) = self.wrapped(name).await?;

@@ -112,6 +112,7 @@ impl LogBuilder {
     }
 
     /// Stores the log, which goes on where the log backup `previous` ends.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "store_log", skip_all, fields(server = %self.server.name())))]
     pub(super) async fn store(mut self, knowledge: Knowledge, previous: Option<ObjectKey>) -> Result<LogBackup> {
         let log = self.describe(knowledge.complete_through);
         if !self.block.is_empty() {

@@ -32,6 +32,7 @@ impl ServerRepository {
     /// # Errors
     /// If the plan depends on an object that is damaged or missing, which is named; or if the storage cannot be read. What was
     /// read before is in the catalog all the same.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "plan", skip_all, fields(server = %self.name())))]
     pub async fn plan(
         &self,
         catalog: &mut Catalog,

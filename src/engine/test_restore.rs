@@ -81,6 +81,7 @@ impl TestRestore {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if there is nothing to restore, or not the instant that was asked for; [`ErrorKind::Conflict`] if the scratch place is taken. And if
     /// the storage cannot be asked, or does not take the record: then nothing is known.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "test_restore", skip_all, fields(server = %self.server.name())))]
     pub async fn run(self) -> Result<RestoreProof> {
         let begun = self.server.clock.now();
         let Inventory { mut catalog, unreadable } = self.server.inventory().await?;

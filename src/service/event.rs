@@ -10,6 +10,7 @@ use futures::channel::mpsc::{self, Receiver, Sender};
 use futures::{Stream, StreamExt};
 
 use super::metrics::Recorder;
+use super::trace;
 use crate::engine::{CompactReport, DestroyReport, Error, Progress, SnapshotReport, SweepReport, VerifyReport};
 use crate::model::{
     ConfigChange, LogBackup, RequestId, RestoreProof, RestoreRun, ServerName, Task, Timestamp, WalRange,
@@ -162,6 +163,7 @@ impl Announcer {
 
     pub(super) fn tell(&self, server: &ServerName, what: Happening) {
         self.recorder.note(server, &what);
+        trace::tell(server, &what);
         let event = ServiceEvent { server: server.clone(), what };
         self.subscribers().retain_mut(|(sender, missed)| match sender.try_send(event.clone()) {
             Err(error) if error.is_disconnected() => false,

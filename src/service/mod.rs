@@ -11,6 +11,9 @@ mod manage;
 mod metrics;
 mod server;
 mod tend;
+#[cfg_attr(feature = "tracing", path = "trace/enabled.rs")]
+#[cfg_attr(not(feature = "tracing"), path = "trace/disabled.rs")]
+mod trace;
 mod view;
 
 use std::collections::BTreeMap;

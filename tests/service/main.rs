@@ -5,7 +5,11 @@
 mod days;
 mod fleet;
 mod metrics;
+#[cfg(feature = "metrics")]
+mod recorded;
 mod reference;
 mod restores;
 mod stand;
+#[cfg(feature = "tracing")]
+mod traced;
 mod trials;

@@ -38,7 +38,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-fn numbers(stand: &Stand) -> BTreeMap<String, f64> {
+pub(crate) fn numbers(stand: &Stand) -> BTreeMap<String, f64> {
     parse(&stand.service.metrics())
 }
 

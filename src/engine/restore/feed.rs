@@ -43,6 +43,7 @@ impl WalFeed {
     ///
     /// # Errors
     /// If log cannot be fetched or staged. Recovery then fails too; it never takes the failure for the end of the log.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "feed", skip_all, fields(server = %self.server.name())))]
     pub async fn run(self) -> Result<()> {
         self.feed().await.map_err(FeedError::into_inner)
     }
@@ -50,6 +51,7 @@ impl WalFeed {
     /// The same while `server` starts and recovers; gives what that gives.
     ///
     /// Without its log a server does not come up: then the log is to blame. Otherwise it was the server that went.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "feed", skip_all, fields(server = %self.server.name())))]
     pub(crate) async fn run_beside<T>(self, server: impl Future<Output = Result<T>>) -> Result<T> {
         match future::join(self.feed(), server).await {
             (Err(FeedError::Log(error)), _) | (_, Err(error)) | (Err(FeedError::Target(error)), Ok(_)) => Err(error),

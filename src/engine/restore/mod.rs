@@ -96,6 +96,7 @@ impl Restore {
     /// Then what was written cannot start. [`ErrorKind::InvalidInput`], by [`MissingDatabases`], if the snapshot does not have all
     /// databases that are wanted: the target was not touched. [`ErrorKind::Conflict`] if something is in the target's place that does not belong there: it was not
     /// touched. [`ErrorKind::Corrupt`] and [`ErrorKind::NotFound`] name the object that is damaged or missing.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "restore", skip_all, fields(server = %self.server.name())))]
     pub async fn run(self) -> Result<WalFeed> {
         let snapshot = self.snapshot()?;
         let leaves_out_any = self.write_files(snapshot).await?;

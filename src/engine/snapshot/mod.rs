@@ -134,6 +134,7 @@ impl Snapshotter {
     /// write was lost, the snapshot may be there after all, whole. [`ErrorKind::InvalidInput`] if the
     /// source is another server, or changed its timeline meanwhile; [`ErrorKind::Conflict`] if it stood still for so long that it was
     /// swept away.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "snapshot", skip_all, fields(server = %self.server.name())))]
     pub async fn take(&self) -> Result<SnapshotReport> {
         let incarnation = self.source.identify().await.context(|| "identifying the server")?.incarnation;
         self.server.admit(incarnation).await?;

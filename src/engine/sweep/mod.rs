@@ -125,6 +125,7 @@ impl Sweeper {
     /// # Errors
     /// [`ErrorKind::Conflict`] if the plan does not fit the catalog any more, or would lose what it must not, and
     /// [`ErrorKind::Corrupt`] if the catalog cannot be read in full: then nothing was deleted. Else if the storage fails.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "sweep", skip_all, fields(server = %self.server.name())))]
     pub async fn run(&self, plan: &RetentionPlan) -> Result<SweepReport> {
         let catalog = self.catalog().await?;
         let unfit = |fault| Error::new(ErrorKind::Conflict, "nothing was deleted: plan again").caused_by(fault);

@@ -117,6 +117,7 @@ impl Verifier {
     /// # Errors
     /// If it cannot be told what is wrong: the storage cannot be read, or the key provider refuses its key
     /// ([`ErrorKind::Denied`]). [`ErrorKind::NotFound`] if no such server is protected.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "verify", skip_all, fields(server = %self.name)))]
     pub async fn run(self) -> Result<VerifyReport> {
         let Self { repository, name, settings } = self;
         let layout = ServerLayout::new(&name);

@@ -1,5 +1,7 @@
 //! Each number: what it is called, and where it comes from.
 
+use std::fmt;
+
 use super::Numbers;
 use crate::model::{Task, Timestamp};
 
@@ -13,8 +15,36 @@ pub(super) struct Family {
     pub(super) samples: fn(&Numbers) -> Vec<Sample>,
 }
 
+impl Family {
+    /// What its samples are called.
+    pub(super) fn series(&self) -> String {
+        format!("{}{}", self.name, self.kind.suffix())
+    }
+}
+
 /// Labels and a value.
-pub(super) type Sample = (Vec<(&'static str, String)>, String);
+pub(super) type Sample = (Labels, Value);
+pub(super) type Labels = Vec<(&'static str, String)>;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Whole(u64),
+    /// Prints in seconds since 1970.
+    Instant(Timestamp),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(value) => value.fmt(f),
+            Self::Instant(at) => {
+                let micros = at.as_unix_micros();
+                write!(f, "{}.{:06}", micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000))
+            }
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
@@ -127,24 +157,18 @@ fn plain(value: u64) -> Sample {
 }
 
 fn labelled<const N: usize>(labels: [(&'static str, &str); N], value: u64) -> Sample {
-    (labels.map(|(label, value)| (label, value.to_owned())).to_vec(), value.to_string())
-}
-
-/// Seconds since 1970.
-fn seconds(at: Timestamp) -> String {
-    let micros = at.as_unix_micros();
-    format!("{}.{:06}", micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000))
+    (labels.map(|(label, value)| (label, value.to_owned())).to_vec(), Value::Whole(value))
 }
 
 /// None before anything can be restored.
 fn instant(at: Option<Timestamp>) -> Vec<Sample> {
-    at.map(|at| (Vec::new(), seconds(at))).into_iter().collect()
+    at.map(|at| (Vec::new(), Value::Instant(at))).into_iter().collect()
 }
 
 fn last_successes(numbers: &Numbers) -> Vec<Sample> {
     let survey = numbers.survey.iter();
     let ended = survey.flat_map(|survey| &survey.last_success);
-    ended.map(|(task, ended)| (vec![("task", label_of(*task))], seconds(*ended))).collect()
+    ended.map(|(task, ended)| (vec![("task", label_of(*task))], Value::Instant(*ended))).collect()
 }
 
 fn stored(numbers: &Numbers) -> Vec<Sample> {

@@ -1,5 +1,8 @@
 //! What an operator alerts on, as numbers: gathered from events, told in the OpenMetrics text format.
 
+#[cfg_attr(feature = "metrics", path = "emit/enabled.rs")]
+#[cfg_attr(not(feature = "metrics"), path = "emit/disabled.rs")]
+mod emit;
 mod families;
 
 use std::collections::BTreeMap;
@@ -31,6 +34,9 @@ impl BackupService {
     /// The numbers of the servers that this process tends, as an OpenMetrics exposition (`application/openmetrics-text; version=1.0.0`). All processes
     /// together have those of the fleet. Nothing is read for it.
     ///
+    /// With the feature `metrics`, the same numbers go to the program's recorder as they change, by the same names. Of a server that is tended here no longer,
+    /// gauges become NaN there, of which no comparison is true.
+    ///
     /// Names and what to alert on are in docs/OPERATIONS.md. Times are those of the servers' clocks; counters begin at zero when a server is taken.
     #[must_use]
     pub fn metrics(&self) -> String {
@@ -42,9 +48,16 @@ impl Recorder {
     pub(super) fn note(&self, server: &ServerName, what: &Happening) {
         let mut servers = self.servers();
         match what {
-            Happening::Taken(_) => drop(servers.insert(server.clone(), Numbers::default())),
-            Happening::Left => drop(servers.remove(server)),
-            what => servers.get_mut(server).map_or((), |numbers| numbers.note(what)),
+            Happening::Taken(_) => {
+                emit::describe();
+                servers.insert(server.clone(), Numbers::default());
+            }
+            Happening::Left => drop(servers.remove(server).inspect(|numbers| emit::end(server, numbers))),
+            what => {
+                if let Some(numbers) = servers.get_mut(server) {
+                    emit::around(server, numbers, |numbers| numbers.note(what));
+                }
+            }
         }
     }
 
@@ -117,7 +130,7 @@ impl Family {
         writeln!(text, "# HELP {name} {help}")?;
         for (server, numbers) in servers {
             for (labels, value) in (self.samples)(numbers) {
-                write!(text, "{name}{}{{server=\"{server}\"", kind.suffix())?;
+                write!(text, "{}{{server=\"{server}\"", self.series())?;
                 labels.iter().try_for_each(|(label, value)| write!(text, ",{label}=\"{value}\""))?;
                 writeln!(text, "}} {value}")?;
             }
