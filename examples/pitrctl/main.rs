@@ -8,6 +8,8 @@ mod commands;
 mod exit;
 mod output;
 mod point;
+#[path = "../shared/sources.rs"]
+mod shared;
 mod sources;
 mod times;
 mod world;

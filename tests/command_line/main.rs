@@ -4,7 +4,7 @@
 mod failures;
 mod life;
 mod stand;
-#[allow(dead_code, reason = "not every test needs all of a server")]
+#[allow(dead_code, reason = "not every test needs all of it")]
 #[path = "../support/mod.rs"]
 mod support;
 mod teaching;

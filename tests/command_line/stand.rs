@@ -1,31 +1,13 @@
 //! The program, a place for its repository, and a process that serves.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The program, as it is now: a run of these tests alone does not build examples.
-pub(crate) fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--features", "full", "--example", "pitrctl"]);
-        // What cargo tells a test would make it build dependencies anew.
-        for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        {
-            build.env_remove(name);
-        }
-        assert!(build.status().unwrap().success(), "the example does not build");
-        let deps = std::env::current_exe().unwrap();
-        deps.parent().unwrap().with_file_name("examples").join("pitrctl")
-    })
-}
+use super::support::example;
 
 /// What a command said, and how it ended.
 #[derive(Debug)]
@@ -77,7 +59,7 @@ impl Stand {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("pitrctl"));
         command.args(arguments).env("PITR_REPOSITORY", self.path("repository")).env("PITR_KEY", self.path("key"));
         command.env("USER", "tester").stdin(Stdio::null());
         ["PGPASSWORD", "PGPASSFILE", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"].iter().for_each(|name| {

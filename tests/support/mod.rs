@@ -1,7 +1,8 @@
-//! Real PostgreSQL servers for tests.
+//! Real PostgreSQL servers, and the examples, for tests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -155,4 +156,23 @@ impl Drop for PgServer {
 /// A path as text, which those of temporary directories are.
 pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
+}
+
+/// The example `name`, as it is now: a run of single tests does not build examples.
+pub(crate) fn example(name: &str) -> PathBuf {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap();
+    if !built.iter().any(|known| known == name) {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--features", "full", "--example", name]);
+        // What cargo tells a test would make it build dependencies anew.
+        let told = |variable: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| variable.starts_with(prefix));
+        std::env::vars().filter(|(variable, _)| told(variable)).for_each(|(variable, _)| {
+            build.env_remove(variable);
+        });
+        assert!(build.status().unwrap().success(), "the example {name} does not build");
+        built.push(name.to_owned());
+    }
+    let tests = std::env::current_exe().unwrap();
+    tests.parent().unwrap().with_file_name("examples").join(name)
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::cli::{Global, ServeArgs};
 use crate::exit::Result;
 use crate::output::Output;
-use crate::sources::Known;
+use crate::shared::Known;
 use crate::world::World;
 
 pub(crate) async fn run(global: &Global, arguments: ServeArgs) -> Result<()> {
