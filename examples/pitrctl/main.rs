@@ -8,7 +8,7 @@ mod commands;
 mod exit;
 mod output;
 mod point;
-#[path = "../shared/sources.rs"]
+#[path = "../shared/mod.rs"]
 mod shared;
 mod sources;
 mod times;

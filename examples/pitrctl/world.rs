@@ -1,17 +1,16 @@
 //! The repository that a command works with, and who asks.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use pitr::adapter::{KeyFile, LocalStorage, open_storage, system};
+use pitr::adapter::{KeyFile, system};
 use pitr::engine::{Repository, ServerRepository};
 use pitr::model::{Caller, Change, ConfigChange, RequestId, ServerName};
-use pitr::port::Storage;
 use pitr::service::{BackupService, ServiceSettings};
 
 use crate::cli::Global;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
+use crate::shared::{directory, secret, storage};
 
 /// How many servers are looked at at once.
 pub(crate) const AT_ONCE: usize = 8;
@@ -71,22 +70,6 @@ pub(crate) async fn init(global: &Global) -> Result<(String, String)> {
     Ok((storage.to_string(), key.display().to_string()))
 }
 
-async fn storage(place: &str) -> Result<Arc<dyn Storage>> {
-    Ok(match directory(place) {
-        Some(directory) => Arc::new(LocalStorage::open(directory, system().executor).await?),
-        None => open_storage(place, &system()).await?,
-    })
-}
-
-/// The directory, if that is what `place` is.
-fn directory(place: &str) -> Option<&Path> {
-    match place.split_once("://") {
-        None => Some(Path::new(place)),
-        Some(("file", path)) => Some(Path::new(path)),
-        Some(_) => None,
-    }
-}
-
 fn needed<'a, T: ?Sized>(value: Option<&'a T>, what: &str) -> Result<&'a T> {
     value.ok_or_else(|| Failure::new(Exit::Usage, what))
 }
@@ -97,8 +80,5 @@ fn advise_init() -> String {
 
 /// A name for a request that no other has.
 fn draw() -> Result<RequestId> {
-    let mut bytes = [0; 16];
-    system().entropy.fill(&mut bytes)?;
-    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(name.parse().expect("hexadecimal digits are the name of a request"))
+    Ok(secret()?.parse().expect("hexadecimal digits are the name of a request"))
 }

@@ -13,7 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::{Portal, Result, pages, place};
+use crate::shared::secret;
+use crate::{Portal, Result, pages};
 
 const COOKIE: &str = "pitr_session";
 /// How long a session lasts that nobody uses.
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Session {
 impl Doors {
     pub(crate) fn new(port: u16) -> Result<Self> {
         let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-        Ok(Self { token: Secret(place::secret()?), hosts, sessions: Mutex::default(), guessing: Default::default() })
+        Ok(Self { token: Secret(secret()?), hosts, sessions: Mutex::default(), guessing: Default::default() })
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -69,7 +70,7 @@ impl Doors {
 
     /// A new session, and what its cookie says.
     fn admit(&self) -> Result<String> {
-        let (id, form) = (place::secret()?, place::secret()?);
+        let (id, form) = (secret()?, secret()?);
         let mut sessions = self.sessions();
         sessions.retain(|_, session| session.used.elapsed() < IDLE_MAX);
         if sessions.len() >= SESSIONS_MAX

@@ -15,26 +15,26 @@ mod auth;
 mod chart;
 mod live;
 mod pages;
-mod place;
-#[path = "../shared/sources.rs"]
+#[path = "../shared/mod.rs"]
 mod shared;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
 use clap::Parser;
 use pitr::adapter::postgres::LocalProvisioner;
-use pitr::engine::ErrorKind;
+use pitr::adapter::{KeyFile, system};
+use pitr::engine::Repository;
 use pitr::service::{BackupService, ServiceSettings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::auth::Doors;
 use self::live::Live;
-use self::shared::Known;
+use self::shared::{Known, directory, interrupted, storage, tend};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -75,21 +75,30 @@ async fn main() -> Result<()> {
     if let Some(made) = &made {
         settings = settings.provisioner(Arc::new(made.clone()));
     }
-    let service = BackupService::new(place::open(&arguments.repository, &arguments.key).await?, settings);
+    let service = BackupService::new(open(&arguments.repository, &arguments.key).await?, settings);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, arguments.port)).await?;
     let doors = Arc::new(Doors::new(listener.local_addr()?.port())?);
     println!("http://{}/", listener.local_addr()?);
     println!("token: {}", doors.token());
     let portal = Portal { live: Live::of(&service), service: service.clone(), doors, price: arguments.price };
     let (stop, stopped) = watch::channel(());
-    let tending = tokio::spawn(tend(service, Arc::new(Known { made }), stopped.clone()));
-    let served = axum::serve(listener, routes(portal)).with_graceful_shutdown(until(stopped));
+    let mut tending = tokio::spawn(async move { tend(&service, Arc::new(Known { made }), stopped).await });
     tokio::select! {
-        served = served => served?,
+        served = axum::serve(listener, routes(portal)) => served?,
+        // It could not even begin.
+        tended = &mut tending => return Ok(tended??),
         () = interrupted() => {}
     }
     drop(stop);
-    tending.await?
+    Ok(tending.await??)
+}
+
+async fn open(place: &str, key: &Path) -> Result<Repository> {
+    if directory(place).is_some_and(|directory| !directory.exists()) {
+        return Err(format!("there is no repository in {place}").into());
+    }
+    let keys = KeyFile::open(key, system().entropy)?;
+    Ok(Repository::new(storage(place).await?, Arc::new(keys), system()))
 }
 
 fn routes(portal: Portal) -> Router {
@@ -112,29 +121,4 @@ fn routes(portal: Portal) -> Router {
         .route("/portal.js", get(pages::script))
         .layer(axum::middleware::from_fn_with_state(portal.clone(), auth::harden))
         .with_state(portal)
-}
-
-/// Does the work for the servers, until `stopped`.
-async fn tend(service: BackupService, provider: Arc<Known>, stopped: watch::Receiver<()>) -> Result<()> {
-    loop {
-        match service.tend(provider.clone(), until(stopped.clone())).await {
-            // Others took this process for dead: it begins anew.
-            Err(error) if error.kind() == ErrorKind::Fenced => {}
-            tended => return Ok(tended?),
-        }
-    }
-}
-
-/// Until whoever could say so is gone.
-async fn until(mut stopped: watch::Receiver<()>) {
-    while stopped.changed().await.is_ok() {}
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
-    }
 }

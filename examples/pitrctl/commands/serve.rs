@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use pitr::adapter::postgres::{LocalProvisioner, ScratchDirectory};
-use pitr::engine::ErrorKind;
 use pitr::model::{ServerName, Timestamp};
 use pitr::service::{Events, ServiceEvent, ServiceSettings};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{Global, ServeArgs};
 use crate::exit::Result;
 use crate::output::Output;
-use crate::shared::Known;
+use crate::shared::{Known, interrupted, tend};
 use crate::world::World;
 
 pub(crate) async fn run(global: &Global, arguments: ServeArgs) -> Result<()> {
@@ -32,42 +30,16 @@ pub(crate) async fn run(global: &Global, arguments: ServeArgs) -> Result<()> {
     }
     let world = World::open(global, settings).await?;
     let telling = tokio::spawn(tell(world.output, world.service.subscribe()));
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(());
     tokio::spawn(async move {
         interrupted().await;
-        stop.send_replace(true);
+        drop(stop);
     });
-    let provider = Arc::new(Known { made });
-    loop {
-        let mut stopped = stopped.clone();
-        let stop = async move { drop(stopped.wait_for(|is_stopped| *is_stopped).await) };
-        match world.service.tend(provider.clone(), stop).await {
-            // Others took this process for dead: it begins anew.
-            Err(error) if error.kind() == ErrorKind::Fenced => {
-                world.output.remark("this process was given up: it begins anew")
-            }
-            tended => {
-                drop(world);
-                telling.await.ok();
-                return Ok(tended?);
-            }
-        }
-    }
-}
-
-/// By a terminal, or by whoever runs services.
-async fn interrupted() {
-    let mut asked = signal(SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut asked {
-            Some(asked) => drop(asked.recv().await),
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
+    let tended = tend(&world.service, Arc::new(Known { made }), stopped).await;
+    // With the service, what it tells ends.
+    drop(world);
+    telling.await.ok();
+    Ok(tended?)
 }
 
 /// Says what happens, in a line each.

@@ -21,7 +21,7 @@ use pitr::plan::health::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Session;
-use crate::place;
+use crate::shared::secret;
 
 /// A page for who came in.
 fn page(title: &str, session: &Session, main: &Markup) -> Markup {
@@ -60,7 +60,7 @@ fn sign(session: &Session) -> Markup {
 
 /// What makes a form one request: whoever sends it twice, asks once.
 fn request() -> Result<Markup, Failure> {
-    let drawn = place::secret().map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let drawn = secret().map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(html! { input type="hidden" name="request" value=(drawn); })
 }
 
