@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::{ErrorKind, Result};
 use super::server::ServerRepository;
-use crate::model::{Catalog, DayUsage, UsageLog};
+use crate::model::{Catalog, DayUsage, Timestamp, UsageLog};
 use crate::plan::usage::{StoredBytes, UsageHistory};
 use crate::port::PutMode;
 
@@ -43,7 +43,8 @@ impl ServerRepository {
     /// `log`, and what `catalog` tells of what came after it. Nothing was deleted since then.
     fn continued(&self, log: UsageLog, catalog: &Catalog) -> UsageLog {
         let (stored, now): (Vec<_>, _) = (StoredBytes::of(catalog).collect(), self.clock.now());
-        let first = || stored.iter().map(|stored| stored.stored_at).min();
+        // Of some it is not known since when they are there.
+        let first = || stored.iter().map(|stored| stored.stored_at).filter(|at| *at > Timestamp::MIN).min();
         let from = log.until().or_else(first).unwrap_or(now).max(now.saturating_sub(KEPT));
         log.followed_by(UsageHistory::new(stored.iter().copied()).by_day(from..now.max(from)), KEPT)
     }

@@ -7,6 +7,7 @@ mod delta;
 mod full_disk;
 #[path = "../support/fuse.rs"]
 mod fuse;
+mod hour;
 mod immutable;
 mod instants;
 mod kills;

@@ -33,14 +33,14 @@ impl SourceProvider for One {
     }
 }
 
-struct Tended {
-    service: BackupService,
-    stop: oneshot::Sender<()>,
-    tending: JoinHandle<Result<(), Error>>,
+pub(crate) struct Tended {
+    pub(crate) service: BackupService,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) tending: JoinHandle<Result<(), Error>>,
 }
 
 /// Another process, as it were.
-fn tend(stand: &Stand) -> Tended {
+pub(crate) fn tend(stand: &Stand) -> Tended {
     tend_by(stand, settings(), Arc::new(One(stand.postgres.clone())))
 }
 
@@ -57,7 +57,11 @@ fn tend_by(stand: &Stand, settings: ServiceSettings, provider: Arc<dyn SourcePro
 }
 
 /// What is known of the server once `is_true`; within a minute.
-async fn until(stand: &Stand, service: &BackupService, is_true: impl Fn(&ServerStatus) -> bool) -> ServerStatus {
+pub(crate) async fn until(
+    stand: &Stand,
+    service: &BackupService,
+    is_true: impl Fn(&ServerStatus) -> bool,
+) -> ServerStatus {
     until_of(stand.server.name(), service, is_true).await
 }
 
@@ -76,7 +80,7 @@ async fn until_of(
     panic!("a minute was not enough: {:?}", service.status(server).await.unwrap().health)
 }
 
-async fn change(stand: &Stand, service: &BackupService, request: &str, change: Change) -> Result<(), Error> {
+pub(crate) async fn change(stand: &Stand, service: &BackupService, request: &str, change: Change) -> Result<(), Error> {
     service.change(stand.server.name(), &Caller::new("ops", request.parse().unwrap()), change).await.map(drop)
 }
 

@@ -19,12 +19,21 @@ struct Chapter {
     end: Timestamp,
 }
 
-/// Restarts the source as a standby, and lets the archiver follow it there.
-pub(crate) async fn become_standby(stand: &mut Stand) {
-    stand.stop_archiving().await;
+pub(crate) async fn restart_as_standby(stand: &mut Stand) {
     stand.source.take().unwrap().stop(StopMode::Fast).await.unwrap();
     fs::write(stand.scratch.path().join("source/standby.signal"), "").unwrap();
     stand.source = Some(stand.local.start().await.unwrap());
+}
+
+pub(crate) async fn promote_standby(stand: &Stand) {
+    let promoted: bool = stand.client().await.query_one("SELECT pg_promote()", &[]).await.unwrap().get(0);
+    assert!(promoted);
+}
+
+/// Restarts the source as a standby, and lets the archiver follow it there.
+pub(crate) async fn become_standby(stand: &mut Stand) {
+    stand.stop_archiving().await;
+    restart_as_standby(stand).await;
     stand.postgres = source_of(stand.source.as_ref().unwrap()).into();
     stand.archive();
 }
@@ -33,8 +42,7 @@ pub(crate) async fn become_standby(stand: &mut Stand) {
 async fn promote(stand: &mut Stand) {
     become_standby(stand).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let promoted: bool = stand.client().await.query_one("SELECT pg_promote()", &[]).await.unwrap().get(0);
-    assert!(promoted);
+    promote_standby(stand).await;
 }
 
 async fn chapter(stand: &Stand, ledger: &mut BTreeMap<u32, i64>) -> Chapter {
