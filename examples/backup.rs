@@ -177,9 +177,7 @@ async fn recover(repository: &Repository, directory: &str) -> Result<()> {
     let begun = Instant::now();
     let feed = Restore::new(&server, plan, target.clone()).run().await?;
     let files = begun.elapsed();
-    let (fed, running) = tokio::join!(feed.run(), local.start());
-    let running = running?;
-    fed?;
+    let running = feed.run_beside(async { Result::<_>::Ok(local.start().await?) }).await?;
     println!("it accepts writes after {:.2?}, of which the files took {files:.2?}", begun.elapsed());
     target.finish_recovery().await?;
     Ok(running.stop(StopMode::Immediate).await?)

@@ -83,9 +83,8 @@ async fn main() -> Result<()> {
     let (bar, observer) = progress_bar("restore");
     let settings = RestoreSettings::default().observer(observer);
     let log = Restore::new(&server, plan, Arc::new(directory)).settings(settings).run().await?;
-    let feeding = tokio::spawn(log.run());
-    let restored = LocalServer::new(PgInstall::discover(Some(major))?, place("restored")).start().await?;
-    feeding.await??;
+    let restored = LocalServer::new(PgInstall::discover(Some(major))?, place("restored"));
+    let restored = log.run_beside(async { Result::<_>::Ok(restored.start().await?) }).await?;
     bar.finish();
     println!("   recovered and ready after {:.1?}", begun.elapsed());
     let reached = restored.recovered()?.and_then(|recovered| recovered.last_commit).ok_or("nothing was replayed")?;

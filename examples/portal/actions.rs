@@ -44,8 +44,7 @@ pub(crate) struct Wish {
     name: String,
     #[serde(default)]
     snapshot: String,
-    #[serde(default)]
-    kind: String,
+    kind: Option<LockKind>,
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -54,7 +53,8 @@ pub(crate) struct Wish {
 
 impl Wish {
     fn change(self, server: &ServerName) -> Result<Change, Failure> {
-        let refused = |why: &str| Err(Failure::new(StatusCode::BAD_REQUEST, why));
+        let unknown = || Failure::new(StatusCode::BAD_REQUEST, "nobody knows this change");
+        let another = "nothing was deleted: this is not the server's name";
         Ok(match self.what.as_str() {
             "snapshot" => Change::RequestSnapshot,
             "pause" => Change::Pause,
@@ -62,18 +62,15 @@ impl Wish {
             "retention" => Change::Configure(Box::new(ConfigUpdate::new().retention(days(&self.days)?))),
             "hold" => Change::PlaceHold { snapshot: read(&self.snapshot)?, name: self.name, until: None },
             "release" => Change::ReleaseHold { snapshot: read(&self.snapshot)?, name: self.name },
-            "lock" => Change::PlaceLock { name: read(&self.name)?, kind: kind(&self.kind), reason: self.reason },
+            "lock" => {
+                Change::PlaceLock { name: read(&self.name)?, kind: self.kind.ok_or_else(unknown)?, reason: self.reason }
+            }
             "unlock" => Change::RemoveLock { name: read(&self.name)? },
             "delete" if self.name == server.as_str() => Change::Delete,
-            "delete" => return refused("nothing was deleted: this is not the server's name"),
-            _ => return refused("nobody knows this change"),
+            "delete" => return Err(Failure::new(StatusCode::BAD_REQUEST, another)),
+            _ => return Err(unknown()),
         })
     }
-}
-
-/// What a lock forbids; the least, unless it is said otherwise.
-fn kind(text: &str) -> LockKind {
-    if text == "ReadOnly" { LockKind::ReadOnly } else { LockKind::CanNotDelete }
 }
 
 /// A retention, as it is typed or chosen.

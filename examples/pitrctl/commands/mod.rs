@@ -24,6 +24,8 @@ use crate::exit::{Exit, Failure, Result};
 use crate::output::Output;
 use crate::world::World;
 
+/// After how long somebody who waits is told that nobody may be at it.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How often is looked whether something that is waited for has happened.
 const POLL: Duration = Duration::from_millis(250);
 

@@ -99,9 +99,7 @@ async fn here(world: &World, server: &ServerName, point: &PointArgs, directory: 
     let settings = RestoreSettings::default().observer(observer);
     let target = Arc::new(target);
     let feed = Restore::new(&repository, plan, target.clone()).settings(settings).run().await?;
-    let (fed, running) = tokio::join!(feed.run(), local.start());
-    let running = running?;
-    fed?;
+    let running = feed.run_beside(async { Ok::<_, Failure>(local.start().await?) }).await?;
     bar.finish_and_clear();
     target.finish_recovery().await?;
     let last_commit = running.recovered()?.and_then(|recovered| recovered.last_commit);

@@ -1,9 +1,11 @@
 //! Snapshots on demand.
 
+use std::time::Instant;
+
 use pitr::model::{Change, ServerName, Snapshot, Timestamp};
 use serde_json::json;
 
-use super::{POLL, say_done};
+use super::{PATIENCE, POLL, say_done};
 use crate::exit::Result;
 use crate::world::World;
 
@@ -21,7 +23,12 @@ pub(crate) async fn run(world: &World, server: &ServerName, no_wait: bool) -> Re
 /// Waits for a snapshot that is consistent after `asked`, and has all of its log.
 async fn wait(world: &World, server: &ServerName, asked: Timestamp) -> Result<Snapshot> {
     let spinner = world.output.spinner("whoever serves takes the snapshot");
+    let begun = Instant::now();
+    let mut is_told = false;
     loop {
+        if begun.elapsed() > PATIENCE && !std::mem::replace(&mut is_told, true) {
+            world.output.remark(&format!("it is not taken yet: does `pitrctl serve` run, and reach {server}?"));
+        }
         let snapshots = world.service.restore_points(server).await?.snapshots;
         if let Some(snapshot) = snapshots.into_iter().find(|snapshot| snapshot.consistent_at > asked) {
             spinner.finish_and_clear();

@@ -50,12 +50,13 @@ impl WalFeed {
 
     /// The same while `server` starts and recovers; gives what that gives.
     ///
-    /// Without its log a server does not come up: then the log is to blame. Otherwise it was the server that went.
+    /// # Errors
+    /// The one that is to blame, if there are two: without its log a server does not come up, and without a server nobody takes the log.
     #[cfg_attr(feature = "tracing", tracing::instrument(name = "feed", skip_all, fields(server = %self.server.name())))]
-    pub(crate) async fn run_beside<T>(self, server: impl Future<Output = Result<T>>) -> Result<T> {
+    pub async fn run_beside<T, E: From<Error>>(self, server: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         match future::join(self.feed(), server).await {
-            (Err(FeedError::Log(error)), _) | (_, Err(error)) | (Err(FeedError::Target(error)), Ok(_)) => Err(error),
-            (Ok(()), Ok(server)) => Ok(server),
+            (Err(FeedError::Log(error)), _) | (Err(FeedError::Target(error)), Ok(_)) => Err(error.into()),
+            (_, server) => server,
         }
     }
 
