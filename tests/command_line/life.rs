@@ -1,5 +1,8 @@
 //! The life of a server, command by command.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use super::stand::Stand;
@@ -156,6 +159,28 @@ fn a_restore_is_ordered_and_cancelled() {
     stand.serve();
     stand.until(&["restores", "shop"], |restores| restores[0]["outcome"] == "cancelled");
     assert!(!stand.room.path().join("servers/shop-2").exists());
+}
+
+/// A grace leaves time to think again; whoever watches sees each change in a line of its own.
+#[test]
+fn a_deletion_is_watched_and_undone() {
+    let (_source, connection) = source(15);
+    let stand = Stand::new();
+    stand.ok(&["protect", "shop", "--source", &connection]);
+    stand.ok(&["configure", "shop", "--delete-grace", "1h"]);
+    let mut watch = stand.command(&["watch", "shop", "--every", "1", "--json"]);
+    let mut watching = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut seen = BufReader::new(watching.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    let mut next = || -> Value { serde_json::from_str(&seen.next().unwrap()).unwrap() };
+    assert_eq!(next()["deletion"], Value::Null);
+    stand.ok(&["delete", "shop", "--yes"]);
+    let deleted = next();
+    assert_eq!((text(&deleted, "server"), text(&deleted["deletion"], "by")), ("shop", "tester"));
+    assert!(stand.ok(&["status", "shop"]).contains("can be undone until"));
+    stand.ok(&["undelete", "shop"]);
+    assert_eq!(next()["deletion"], Value::Null);
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }
 
 /// Of a server that moved, the files are read where they lie from then on.
