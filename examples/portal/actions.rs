@@ -66,6 +66,7 @@ impl Wish {
                 Change::PlaceLock { name: read(&self.name)?, kind: self.kind.ok_or_else(unknown)?, reason: self.reason }
             }
             "unlock" => Change::RemoveLock { name: read(&self.name)? },
+            "undelete" => Change::Undelete,
             "delete" if self.name == server.as_str() => Change::Delete,
             "delete" => return Err(Failure::new(StatusCode::BAD_REQUEST, another)),
             _ => return Err(unknown()),

@@ -42,6 +42,9 @@ pub(super) fn section(
     points: &RestorePoints,
 ) -> Result<Markup, Failure> {
     let asking = Asking { server, session };
+    if config.deletion.is_some() {
+        return asking.form("undelete", "row", &html! { button { "Undo its deletion" } });
+    }
     let (pause, label) =
         if config.paused_at.is_some() { ("resume", "Resume backups") } else { ("pause", "Pause backups") };
     Ok(html! {
