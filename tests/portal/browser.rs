@@ -227,7 +227,7 @@ async fn pages_can_be_read_without_seeing_them() {
     let connection = format!("host='{}' user=postgres", path(source.data().parent().unwrap()));
     let stand = Stand::new(&[
         &["protect", "shop", "--source", &connection],
-        &["configure", "shop", "--log-backup-every", "1s"],
+        &["configure", "shop", "--log-backup-every", "1s", "--delete-grace", "1h"],
     ]);
     let (browser, portal) = (Browser::start().await, format!("http://{}/", stand.host));
     browser.client.goto(&portal).await.unwrap();
@@ -247,6 +247,16 @@ async fn pages_can_be_read_without_seeing_them() {
         let wrong = browser.run(UNTOLD).await;
         assert_eq!(wrong, json!([]), "{page}");
     }
+    // Where there is time for it, a deletion is undone.
+    browser.client.goto(&format!("{portal}servers/shop/delete")).await.unwrap();
+    browser.until(".bad", "can be undone", false).await;
+    browser.fill("#name", "shop").await;
+    browser.click("form.card button").await;
+    browser.until("h1", "Servers", false).await;
+    browser.client.goto(&format!("{portal}servers/shop")).await.unwrap();
+    browser.until(".lead", "It is deleted at", false).await;
+    browser.click("form:has([value=undelete]) button").await;
+    browser.until("main", "Pause backups", false).await;
     browser.end().await;
 }
 
