@@ -20,14 +20,23 @@ struct Browser {
     _profile: TempDir,
 }
 
+/// What drives a browser, and on which port; `None` if it did not get the one that it chose.
+fn driver() -> Option<(Child, u16)> {
+    let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn();
+    let mut driver = driver.expect("scripts/setup-browser gets chromedriver");
+    let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let Some(started) = said.find(|line| line.contains("started successfully on port")) else {
+        driver.wait().unwrap();
+        return None;
+    };
+    let port = started.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
+    Some((driver, port))
+}
+
 impl Browser {
     async fn start() -> Self {
-        let mut driver = Command::new("chromedriver");
-        let driver = driver.arg("--port=0").stdout(Stdio::piped()).spawn();
-        let mut driver = driver.expect("scripts/setup-browser gets chromedriver");
-        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let started = said.find(|line| line.contains("started successfully on port")).unwrap();
-        let port: u16 = started.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
+        // Between choosing a free port and taking it, somebody else may be faster.
+        let (driver, port) = (0..10).find_map(|_| driver()).expect("chromedriver finds a port");
         let profile = tempfile::tempdir().unwrap();
         let arguments = [
             "--headless=new",
