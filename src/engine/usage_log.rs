@@ -1,15 +1,11 @@
 //! What was stored in the past, of which the catalog does not tell any more.
 
-use std::time::Duration;
-
 use super::error::{ErrorKind, Result};
 use super::server::ServerRepository;
+use super::sweep::RECORD_AGE_MAX;
 use crate::model::{Catalog, DayUsage, Timestamp, UsageLog};
 use crate::plan::usage::{StoredBytes, UsageHistory};
 use crate::port::PutMode;
-
-/// As long as other records.
-const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 impl ServerRepository {
     /// What was stored on each UTC day, oldest first, until now: as `catalog`, this server's [inventory](Self::inventory), tells, and what was noted before
@@ -45,7 +41,7 @@ impl ServerRepository {
         let (stored, now): (Vec<_>, _) = (StoredBytes::of(catalog).collect(), self.clock.now());
         // Of some it is not known since when they are there.
         let first = || stored.iter().map(|stored| stored.stored_at).filter(|at| *at > Timestamp::MIN).min();
-        let from = log.until().or_else(first).unwrap_or(now).max(now.saturating_sub(KEPT));
-        log.followed_by(UsageHistory::new(stored.iter().copied()).by_day(from..now.max(from)), KEPT)
+        let from = log.until().or_else(first).unwrap_or(now).max(now.saturating_sub(RECORD_AGE_MAX));
+        log.followed_by(UsageHistory::new(stored.iter().copied()).by_day(from..now.max(from)), RECORD_AGE_MAX)
     }
 }

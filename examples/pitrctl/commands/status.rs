@@ -102,17 +102,24 @@ impl From<ServerStatus> for Known {
 }
 
 pub(crate) async fn run(world: &World, servers: Vec<ServerName>) -> Result<()> {
-    let is_one = servers.len() == 1;
-    let seen = look(world, servers).await?;
-    match &seen[..] {
-        [Glance { seen: Seen::Known(known), .. }] if is_one && !world.output.json => {
-            world.output.say(&Fleet(&seen))?;
-            world.output.line(&Details(known))?;
-        }
-        [Glance { seen: Seen::Unknown { .. }, server }] if is_one => drop(world.service.status(server).await?),
-        _ => world.output.say(&Fleet(&seen))?,
+    if let [server] = &servers[..] {
+        return one(world, server).await;
     }
+    let seen = look(world, servers).await?;
+    world.output.say(&Fleet(&seen))?;
     unwell(seen.iter().all(Glance::is_well))
+}
+
+/// Whoever asks for a single server is told more, and, if it is not there, why.
+async fn one(world: &World, server: &ServerName) -> Result<()> {
+    let known = Known::from(world.service.status(server).await?);
+    let details = Details(&known).to_string();
+    let glance = Glance { server: server.clone(), seen: Seen::Known(Box::new(known)) };
+    world.output.say(&Fleet(std::slice::from_ref(&glance)))?;
+    if !world.output.json {
+        world.output.line(&details)?;
+    }
+    unwell(glance.is_well())
 }
 
 /// Shows the fleet whenever something has changed: on a terminal in place, and else line by line.

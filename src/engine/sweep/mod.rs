@@ -21,9 +21,9 @@ use crate::port::{PutMode, StorageExt};
 
 /// A snapshot that was interrupted is built on for half as long.
 const GRACE_MIN: Duration = Duration::from_secs(12 * 60 * 60);
-/// Records of test restores and of changes are kept for a year and a month, as auditors ask for a year; and those that a snapshot was abandoned, as no
+/// Records of test restores, of changes and of what was stored are kept for a year and a month, as auditors ask for a year; and those that a snapshot was abandoned, as no
 /// worker stands still for longer.
-const RECORD_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+pub(super) const RECORD_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// How a repository is swept.
 #[derive(Clone, Debug)]

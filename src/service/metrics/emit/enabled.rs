@@ -36,13 +36,12 @@ pub(super) fn around(server: &ServerName, numbers: &mut Numbers, note: impl FnOn
     metrics::with_recorder(|recorder| {
         for ((at, labels), value) in changed {
             let (family, key) = (&FAMILIES[at], key(&FAMILIES[at], server, &labels));
-            match (family.kind, value) {
-                (Kind::Gauge, value) => recorder.register_gauge(&key, &METADATA).set(as_f64(value)),
-                (Kind::Counter, Value::Whole(count)) => {
+            match family.kind {
+                Kind::Gauge => recorder.register_gauge(&key, &METADATA).set(as_f64(value)),
+                Kind::Counter => {
                     let known = before.get(&(at, labels)).map_or(0, |value| as_count(*value));
-                    recorder.register_counter(&key, &METADATA).increment(count - known.min(count));
+                    recorder.register_counter(&key, &METADATA).increment(as_count(value).saturating_sub(known));
                 }
-                (Kind::Counter, Value::Instant(_)) => {}
             }
         }
     });
