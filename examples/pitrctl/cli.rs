@@ -9,6 +9,7 @@ use pitr::model::{LockKind, LockName, RequestId, RetentionDays, ServerName, Snap
 
 use crate::exit;
 use crate::point::PointArgs;
+use crate::shared::Price;
 use crate::times::{Interval, duration, instant, interval};
 
 /// Backs up PostgreSQL servers, and restores them to any instant of the last 7 to 35 days.
@@ -159,8 +160,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=400))]
         days: u16,
         /// The price of a GiB for a month, beyond the provisioned storage, which is free.
-        #[arg(long, default_value_t = 0.095)]
-        price: f64,
+        #[arg(long, default_value = "0.095")]
+        price: Price,
     },
     /// How long every instant stays restorable.
     #[command(subcommand)]

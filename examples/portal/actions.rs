@@ -92,13 +92,17 @@ pub(crate) async fn change(
     Ok(if is_gone { Redirect::to("/") } else { Redirect::to(&format!("/servers/{server}")) })
 }
 
+#[derive(Deserialize)]
+pub(crate) struct Cancel {
+    request: RequestId,
+}
+
 pub(crate) async fn cancel(
     State(portal): State<Portal>,
     Path((server, restore)): Path<(ServerName, RequestId)>,
+    Form(Cancel { request }): Form<Cancel>,
 ) -> Result<Redirect, Failure> {
-    // Whoever sends it twice, is told that it is cancelled.
-    let caller = Caller::new(BY, read(&format!("cancel-{}", &restore.as_str()[..restore.as_str().len().min(57)]))?);
     let place = format!("/servers/{server}/restores/{restore}");
-    portal.service.change(&server, &caller, Change::CancelRestore { restore }).await?;
+    portal.service.change(&server, &Caller::new(BY, request), Change::CancelRestore { restore }).await?;
     Ok(Redirect::to(&place))
 }

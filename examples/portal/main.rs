@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 use self::auth::Doors;
 use self::live::Live;
-use self::shared::{Known, directory, interrupted, storage, tend};
+use self::shared::{Known, Price, directory, interrupted, storage, tend};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -54,8 +54,8 @@ struct Arguments {
     #[arg(long, default_value_t = 7432)]
     port: u16,
     /// The price of a GiB of backup storage for a month, beyond what is free.
-    #[arg(long, default_value_t = 0.095)]
-    price: f64,
+    #[arg(long, default_value = "0.095")]
+    price: Price,
 }
 
 /// What pages are made of.
@@ -64,7 +64,7 @@ struct Portal {
     service: BackupService,
     doors: Arc<Doors>,
     live: Live,
-    price: f64,
+    price: Price,
 }
 
 #[tokio::main]

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use indicatif::HumanBytes;
 use pitr::model::{ServerName, Snapshot};
-use pitr::plan::{RestorePlan, SvgOptions, timeline_svg};
+use pitr::plan::RestorePlan;
 use pitr::service::RestorePoints;
 use serde::Serialize;
 
 use crate::exit::Result;
 use crate::output::Lines;
 use crate::point::PointArgs;
+use crate::shared::timeline;
 use crate::world::World;
 
 pub(crate) async fn window(world: &World, server: &ServerName, svg: Option<&Path>) -> Result<()> {
@@ -41,12 +42,7 @@ pub(crate) async fn run(
 
 async fn draw(world: &World, server: &ServerName, file: Option<&Path>, plan: Option<&RestorePlan>) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let server = world.server(server).await?;
-    let (catalog, retention) = (server.inventory().await?.catalog, server.spec().await?.retention);
-    let now = pitr::adapter::system().clock.now();
-    let options = SvgOptions::default().window(now.saturating_sub(retention.duration()), now);
-    let options = plan.map_or(options, |plan| options.plan(plan));
-    Ok(std::fs::write(file, timeline_svg(&catalog, options))?)
+    Ok(std::fs::write(file, timeline(&world.service, server, plan).await?)?)
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pitr::adapter::postgres::{DataDirectory, LocalServer, OsUser, PgInstall, StopMode};
 use pitr::engine::{Restore, RestoreSettings};
-use pitr::model::{Change, FollowUp, OrderPhase, RequestId, RestoreOutcome, RestoreRun, RestoreSpec, ServerName};
+use pitr::model::{Change, FollowUp, RequestId, RestoreOutcome, RestoreRun, RestoreSpec, ServerName};
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use crate::cli::RestoreArgs;
 use crate::exit::{Exit, Failure, Result, unwell};
 use crate::output::Lines;
 use crate::point::PointArgs;
+use crate::shared::stage;
 use crate::world::World;
 
 pub(crate) async fn run(world: &World, arguments: RestoreArgs) -> Result<()> {
@@ -59,15 +60,6 @@ async fn wait(world: &World, server: &ServerName, id: &RequestId) -> Result<Rest
             None => return Err(Failure::new(Exit::NotFound, format!("nothing is known any more of restore {id}"))),
         }
         tokio::time::sleep(POLL).await;
-    }
-}
-
-fn stage(run: &RestoreRun) -> &'static str {
-    match (&run.order.phase, &run.route) {
-        (OrderPhase::Cancelled { .. }, _) => "what it made is being removed",
-        (OrderPhase::Made, _) => "the server is there, and is being protected",
-        (_, Some(_)) => "files and log are being restored",
-        _ => "it waits for whoever serves with --servers",
     }
 }
 

@@ -26,17 +26,19 @@ async fn wait(world: &World, server: &ServerName, asked: Timestamp) -> Result<Sn
     let begun = Instant::now();
     let mut is_told = false;
     loop {
-        if begun.elapsed() > PATIENCE && !std::mem::replace(&mut is_told, true) {
-            world.output.remark(&format!("it is not taken yet: does `pitrctl serve` run, and reach {server}?"));
-        }
         let snapshots = world.service.restore_points(server).await?.snapshots;
         if let Some(snapshot) = snapshots.into_iter().find(|snapshot| snapshot.consistent_at > asked) {
             spinner.finish_and_clear();
             return Ok(snapshot);
         }
-        let agenda = world.service.status(server).await?.agenda;
-        if let Some(due) = agenda.due.iter().find(|due| due.failures > 0) {
-            spinner.set_message(format!("it is tried again: {due}"));
+        if begun.elapsed() > PATIENCE {
+            if !std::mem::replace(&mut is_told, true) {
+                world.output.remark(&format!("it is not taken yet: does `pitrctl serve` run, and reach {server}?"));
+            }
+            let agenda = world.service.status(server).await?.agenda;
+            if let Some(due) = agenda.due.iter().find(|due| due.failures > 0) {
+                spinner.set_message(format!("it is tried again: {due}"));
+            }
         }
         tokio::time::sleep(POLL).await;
     }

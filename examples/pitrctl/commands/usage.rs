@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::HumanBytes;
 use pitr::model::{RetentionDays, ServerName};
-use pitr::plan::usage::{BillingTerms, DayUsage, Forecast, Usage};
+use pitr::plan::usage::{DayUsage, Forecast, Usage};
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Failure, Result};
+use crate::shared::{Price, money};
 use crate::world::{AT_ONCE, World};
 
 /// The retentions of which is said what they would cost.
@@ -24,8 +25,8 @@ struct Report {
     forecasts: Vec<Forecast>,
 }
 
-pub(crate) async fn run(world: &World, server: &ServerName, days: u16, price: f64) -> Result<()> {
-    let terms = BillingTerms::new(price_micros(price)?);
+pub(crate) async fn run(world: &World, server: &ServerName, days: u16, price: Price) -> Result<()> {
+    let terms = price.terms();
     let report = world.service.usage(server, Duration::from_secs(86_400) * u32::from(days)).await?;
     let mut retentions = RETENTIONS.to_vec();
     retentions.push(report.retention.days());
@@ -41,8 +42,8 @@ pub(crate) async fn run(world: &World, server: &ServerName, days: u16, price: f6
 }
 
 /// What all servers take.
-pub(crate) async fn fleet(world: &World, price: f64) -> Result<()> {
-    let terms = BillingTerms::new(price_micros(price)?);
+pub(crate) async fn fleet(world: &World, price: Price) -> Result<()> {
+    let terms = price.terms();
     let servers = stream::iter(world.service.servers().await?).map(async |server| {
         let usage = world.service.usage(&server, Duration::ZERO).await?;
         let forecast = usage.rates.forecast(usage.retention, usage.provisioned_bytes, &terms);
@@ -83,20 +84,6 @@ impl Display for Fleet {
         let [stored, later] = [self.stored.total(), later].map(|bytes| HumanBytes(bytes).to_string());
         write!(f, "{:<20} {stored:>10} {:>11} {later:>17} {charge:>9}", "all", "")
     }
-}
-
-/// In whole hundredths.
-fn money(micros: u128) -> String {
-    format!("{}.{:02}", micros / 1_000_000, micros / 10_000 % 100)
-}
-
-/// In millionths.
-fn price_micros(price: f64) -> Result<u64> {
-    if !(0.0..=1e9).contains(&price) {
-        return Err(Failure::new(Exit::Usage, format!("{price} is no price")));
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was compared with its bounds")]
-    Ok((price * 1e6).round() as u64)
 }
 
 impl Display for Report {

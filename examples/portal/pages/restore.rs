@@ -7,9 +7,10 @@ use indicatif::HumanBytes;
 use maud::{Markup, html};
 use pitr::model::{FollowUp, OrderPhase, RequestId, RestoreOutcome, RestoreRun, ServerName};
 
-use super::{Failure, sign};
+use super::{Failure, request, sign};
 use crate::Portal;
 use crate::auth::Session;
+use crate::shared::stage;
 
 pub(crate) async fn page(
     State(portal): State<Portal>,
@@ -22,7 +23,7 @@ pub(crate) async fn page(
         p.lead { "From " a href=(format!("/servers/{server}")) { (server) } ", to " strong { (run.order.spec.target) } ", ordered at " time { (run.order.at) } " by " (run.order.by) "." }
         div data-live=(format!("{place}/progress")) aria-live="polite" { (shown(&portal, &run)) }
         @if run.ended_at.is_none() && matches!(run.order.phase, OrderPhase::Ordered) {
-            form method="post" action=(format!("{place}/cancel")) { (sign(&session)) button.plain { "Cancel" } }
+            form method="post" action=(format!("{place}/cancel")) { (sign(&session)) (request()?) button.plain { "Cancel" } }
         }
         noscript { p { a href=(place) { "Look again" } } }
     };
@@ -65,12 +66,9 @@ fn shown(portal: &Portal, run: &RestoreRun) -> Markup {
 
 /// How far it is, in a few words.
 pub(super) fn state(run: &RestoreRun) -> String {
-    match (&run.outcome, &run.order.phase, &run.route) {
-        (Some(RestoreOutcome::Made(_)), ..) if run.ended_at.is_some() => "made".to_owned(),
-        (Some(outcome), ..) if run.ended_at.is_some() => outcome.to_string(),
-        (_, OrderPhase::Cancelled { .. }, _) => "what it made is being removed".to_owned(),
-        (_, OrderPhase::Made, _) => "the server is there, and is being protected".to_owned(),
-        (_, _, Some(_)) => "files and log are being restored".to_owned(),
-        _ => "it waits for whoever makes servers".to_owned(),
+    match run.outcome.as_ref().filter(|_| run.ended_at.is_some()) {
+        Some(RestoreOutcome::Made(_)) => "made".to_owned(),
+        Some(outcome) => outcome.to_string(),
+        None => stage(run).to_owned(),
     }
 }

@@ -8,13 +8,13 @@ use indicatif::HumanBytes;
 use maud::{Markup, PreEscaped, html};
 use pitr::engine::Restores;
 use pitr::model::{RetentionDays, ServerConfig, ServerName, Snapshot};
-use pitr::plan::usage::BillingTerms;
-use pitr::plan::{RestorePlan, SvgOptions, timeline_svg};
+use pitr::plan::RestorePlan;
 use pitr::service::{RestorePoints, ServerStatus, ServerUsage};
 
 use super::restore::state;
 use super::{Failure, badge, manage};
 use crate::auth::Session;
+use crate::shared::{Price, money, timeline};
 use crate::{Portal, chart};
 
 /// For how long past it is shown what was stored.
@@ -71,12 +71,7 @@ pub(super) async fn picture(
     server: &ServerName,
     plan: Option<&RestorePlan>,
 ) -> Result<Markup, Failure> {
-    let repository = portal.service.repository().server(server).await?;
-    let (catalog, retention) = (repository.inventory().await?.catalog, repository.spec().await?.retention);
-    let now = pitr::adapter::system().clock.now();
-    let options = SvgOptions::default().window(now.saturating_sub(retention.duration()), now);
-    let options = plan.map_or(options, |plan| options.plan(plan));
-    let drawn = PreEscaped(timeline_svg(&catalog, options));
+    let drawn = PreEscaped(timeline(&portal.service, server, plan).await?);
     Ok(
         html! { figure.timeline data-plan=(format!("/servers/{server}/plan")) { div.wide { (drawn) } figcaption { "Click an instant, or a snapshot, to see what its restore would take." } } },
     )
@@ -126,9 +121,8 @@ fn restores_of(server: &ServerName, restores: &Restores) -> Markup {
     }
 }
 
-fn costs(usage: &ServerUsage, price: f64) -> Markup {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float is clamped when it is cast")]
-    let terms = BillingTerms::new((price * 1e6).round() as u64);
+fn costs(usage: &ServerUsage, price: Price) -> Markup {
+    let terms = price.terms();
     let forecast = |days: &u8| {
         RetentionDays::new(*days).map(|days| usage.rates.forecast(days, usage.provisioned_bytes, &terms)).ok()
     };
@@ -141,7 +135,7 @@ fn costs(usage: &ServerUsage, price: f64) -> Markup {
                 th scope="row" { (forecast.retention.days()) " days" @if forecast.retention == usage.retention { " (now)" } }
                 td.number { (HumanBytes(forecast.total_bytes)) }
                 td.number { (HumanBytes(forecast.excess_bytes)) }
-                td.number { (format!("{}.{:02}", forecast.monthly_charge_micros / 1_000_000, forecast.monthly_charge_micros / 10_000 % 100)) }
+                td.number { (money(forecast.monthly_charge_micros)) }
             } } }
         } }
     }
