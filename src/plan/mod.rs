@@ -57,6 +57,7 @@ pub use change::{ChangeRefusal, apply_change, check_config};
 pub use loss::{Loss, loss};
 pub use past::Need;
 pub use picture::{SvgOptions, timeline_svg};
+pub(crate) use restore::restorable_snapshots;
 pub use restore::{
     Answer, Considered, ConsistentFrom, Cost, CostModel, Explanation, Objective, PlanError, PlannedLog, Point,
     RecoveryTarget, RestorePlan, RestoreRequest, SnapshotChoice, Target, TimelineChoice, Verdict, explain_restore,

@@ -7,14 +7,14 @@ use serde::Serialize;
 use super::BackupService;
 use super::server::facts_of;
 use crate::engine::{Error, Result};
-use crate::model::{ConfigUpdate, RetentionDays, ServerConfig, ServerName, Snapshot, Target, Timestamp};
+use crate::model::{Catalog, ConfigUpdate, RetentionDays, ServerConfig, ServerName, Snapshot, Timestamp};
 use crate::plan::health::{Health, HealthCheck};
 use crate::plan::retention::{Protections, RetentionChange, RetentionPolicy, retention_change};
 use crate::plan::schedule::{Agenda, Schedule};
 use crate::plan::usage::{DayUsage, ObservedRates, StoredBytes, Usage, UsageHistory};
 use crate::plan::{
-    Explanation, PlanError, RecoveryWindow, RestorePlan, RestoreRequest, explain_restore, plan_restore,
-    recovery_window, recovery_windows,
+    Explanation, PlanError, RecoveryWindow, RestorePlan, RestoreRequest, explain_restore, recovery_window,
+    recovery_windows, restorable_snapshots,
 };
 use crate::port::Clock;
 
@@ -99,9 +99,7 @@ impl BackupService {
         let catalog = self.0.repository.server(server).await?.inventory().await?.catalog;
         let mut windows = recovery_windows(&catalog);
         windows.sort_by_key(|window| Some(window.branch) != catalog.current());
-        let itself = |snapshot: &Snapshot| RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
-        let restorable = catalog.snapshots().filter(|snapshot| plan_restore(&catalog, &itself(snapshot)).is_ok());
-        let mut snapshots: Vec<_> = restorable.cloned().collect();
+        let mut snapshots: Vec<_> = restorable_snapshots(&catalog).cloned().collect();
         snapshots.sort_by_key(|snapshot| snapshot.consistent_at);
         Ok(RestorePoints { windows, snapshots })
     }
@@ -116,9 +114,7 @@ impl BackupService {
         server: &ServerName,
         request: &RestoreRequest,
     ) -> Result<Result<RestorePlan, PlanError>> {
-        let server = self.0.repository.server(server).await?;
-        let mut catalog = server.inventory().await?.catalog;
-        server.plan(&mut catalog, &server.calibrated(request.clone()).await?).await
+        Ok(self.planned(server, request).await?.2)
     }
 
     /// The same, or the refusal, and why recovery would start from that snapshot, and from no other.
@@ -130,11 +126,7 @@ impl BackupService {
         server: &ServerName,
         request: &RestoreRequest,
     ) -> Result<Result<Explanation, PlanError>> {
-        let server = self.0.repository.server(server).await?;
-        let mut catalog = server.inventory().await?.catalog;
-        let request = server.calibrated(request.clone()).await?;
-        // What it reads, stays in the catalog.
-        drop(server.plan(&mut catalog, &request).await?);
+        let (catalog, request, _) = self.planned(server, request).await?;
         Ok(explain_restore(&catalog, &request))
     }
 
@@ -165,6 +157,19 @@ impl BackupService {
         let (config, catalog) = (server.config().await?, server.inventory().await?.catalog);
         let (old, new) = (RetentionPolicy::of(&config), RetentionPolicy::of(&update.clone().applied_to(&config)));
         Ok(retention_change(&catalog, &old, &new, &Protections::of(&config), self.now()))
+    }
+
+    /// The plan for a request, the request by what was measured, and the catalog with what was read for it.
+    async fn planned(
+        &self,
+        server: &ServerName,
+        request: &RestoreRequest,
+    ) -> Result<(Catalog, RestoreRequest, Result<RestorePlan, PlanError>)> {
+        let server = self.0.repository.server(server).await?;
+        let mut catalog = server.inventory().await?.catalog;
+        let request = server.calibrated(request.clone()).await?;
+        let plan = server.plan(&mut catalog, &request).await?;
+        Ok((catalog, request, plan))
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 pub use self::finding::{Finding, Status};
 use super::schedule::Schedule;
-use super::{RestorableInterval, RestoreRequest, Target, plan_restore, recovery_window};
-use crate::model::{Catalog, RestoreProof, RetentionDays, Snapshot, Timestamp};
+use super::{RestorableInterval, recovery_window, restorable_snapshots};
+use crate::model::{Catalog, RestoreProof, RetentionDays, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -165,11 +165,7 @@ impl<'a> HealthCheck<'a> {
 
 /// The last snapshot that can be restored by itself: so much there is, even if no instant after it can be.
 fn last_snapshot(catalog: &Catalog) -> Option<Timestamp> {
-    let can_be_restored = |snapshot: &&Snapshot| {
-        let request = RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
-        plan_restore(catalog, &request.of_incarnation(snapshot.incarnation)).is_ok()
-    };
-    catalog.snapshots().filter(can_be_restored).map(|snapshot| snapshot.consistent_at).max()
+    restorable_snapshots(catalog).map(|snapshot| snapshot.consistent_at).max()
 }
 
 fn damaged(catalog: &Catalog) -> Option<Finding> {

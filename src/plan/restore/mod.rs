@@ -18,7 +18,7 @@ pub use request::RestoreRequest;
 pub use restore_plan::{Answer, PlannedLog, RecoveryTarget, RestorePlan, SnapshotChoice};
 
 use self::search::Search;
-use crate::model::Catalog;
+use crate::model::{Catalog, Snapshot};
 pub use crate::model::{Target, TimelineChoice};
 
 /// Finds the artifacts that restore what `request` asks for, the best ones by its objective; the page of [`plan`](super) has
@@ -33,4 +33,12 @@ pub fn plan_restore(catalog: &Catalog, request: &RestoreRequest) -> Result<Resto
     let search = Search::new(catalog, request)?;
     let goal = search.goal(request)?;
     search.plan(request, &goal)
+}
+
+/// The snapshots that can each be restored by itself.
+pub(crate) fn restorable_snapshots(catalog: &Catalog) -> impl Iterator<Item = &Snapshot> {
+    catalog.snapshots().filter(|snapshot| {
+        let request = RestoreRequest::new(Target::Snapshot(snapshot.id.clone()));
+        plan_restore(catalog, &request.of_incarnation(snapshot.incarnation)).is_ok()
+    })
 }
